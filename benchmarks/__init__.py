@@ -1,0 +1,1 @@
+"""What is measured, as data: one TOML file for each benchmark, and the embedded sample."""

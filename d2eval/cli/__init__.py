@@ -1,0 +1,92 @@
+"""The command line: ``d2eval COMMAND`` or ``python -m d2eval COMMAND``.
+
+Each command is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. Only the
+command that is asked for is imported, and it imports what is heavy when it runs.
+"""
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+
+from d2eval.errors import D2EvalError
+
+# name -> (module, line for the overview)
+COMMANDS = {
+    "hpatches": ("d2eval.cli.hpatches", "evaluate a method on HPatches sequences"),
+    "extract": ("d2eval.cli.extract", "write a method's features for outside tools"),
+    "tables": ("d2eval.cli.tables", "regenerate the paper's tables, measured beside published"),
+    "plot": ("d2eval.cli.plot", "draw the paper's curves, measured over published"),
+    "methods": ("d2eval.cli.methods", "list the methods"),
+    "fetch": ("d2eval.cli.fetch", "download weights"),
+    "check-data": ("d2eval.cli.check_data", "say what a dataset folder holds and lacks"),
+}
+
+EXAMPLES = """examples:
+  python -m d2eval hpatches --method d2_ms                    # on the embedded sample
+  python -m d2eval hpatches --method d2_ss --data hpatches-sequences-release
+  python -m d2eval tables hpatches
+  python -m d2eval plot mma
+  python -m d2eval COMMAND --help
+"""
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples' lines and says the defaults."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        if text and "default" not in text and action.default not in (None, argparse.SUPPRESS, ""):
+            text += " (default: %(default)s)"
+        return text
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    from d2eval import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="d2eval",
+        description="Evaluates local image features on HPatches, Aachen Day-Night and InLoc "
+        "exactly as the D2-Net paper (CVPR 2019) did.",
+        epilog=EXAMPLES,
+        formatter_class=Formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"d2eval {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, line) in COMMANDS.items():
+        if name != command:
+            commands.add_parser(name, help=line)
+            continue
+        loaded = importlib.import_module(module)
+        sub = commands.add_parser(
+            name, help=line, description=loaded.__doc__, formatter_class=Formatter
+        )
+        loaded.add_arguments(sub)
+        sub.set_defaults(run=loaded.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        0 when done, 2 for a user's mistake or a broken file (one line on standard error), 130
+        after Ctrl-C. What was finished stays; the same command goes on from there.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((a for a in arguments if a in COMMANDS), None)
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `d2eval methods | head` ends quietly
+    try:
+        args = _parser(command).parse_args(arguments)
+        return int(args.run(args))
+    except D2EvalError as error:
+        print(f"d2eval: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "d2eval: interrupted; what was finished is kept, the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 130

@@ -1,0 +1,173 @@
+"""The contract of a method, and the registry that finds one by name.
+
+A method turns an RGB image into `Features`. It says what its options are (a frozen dataclass) and
+which weights it uses; both enter the key under which its features are cached, so features of
+other settings can't be read by mistake.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar
+
+from d2eval.errors import D2EvalError
+from d2eval.features import Features
+from d2eval.images import RgbImage
+from d2eval.protocol import load_toml
+from d2eval.weights import WeightsInfo
+
+ENTRY_POINT_GROUP = "d2eval.methods"
+
+
+def option(
+    default: Any, help: str, *, choices: Sequence[str] | None = None, keyed: bool = True
+) -> Any:
+    """A field of a method's ``Config`` that the command line offers as ``--field-name``.
+
+    Args:
+        default: its default; a bool gives ``--name`` and ``--no-name``.
+        help: one line for ``--help``.
+        choices: the values allowed, for text options.
+        keyed: False for an option that does not decide the features by itself, such as a path to
+            weights whose hash is in the key already.
+    """
+    return dataclasses.field(
+        default=default, metadata={"help": help, "choices": choices, "keyed": keyed}
+    )
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The ``Config`` of a method without options."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how a method runs, the same for all methods.
+
+    Attributes:
+        device: a torch device name, "cpu" or "cuda".
+        seed: for methods that draw random numbers.
+        cache: the cache folder, under which fetched weights lie in ``weights/<group>``.
+    """
+
+    device: str = "cpu"
+    seed: int = 0
+    cache: Path = Path(".d2eval")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What decides a method's features: its name, version, options and weights."""
+
+    method: str
+    version: int
+    config: dict[str, Any]
+    weights: WeightsInfo | None
+
+    @property
+    def key(self) -> str:
+        """A short hash that changes whenever the features may."""
+        text = json.dumps(
+            [self.method, self.version, self.config, self.weights and self.weights.sha256],
+            sort_keys=True,
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Method(ABC):
+    """A local feature: subclass it in one file and register the class by name.
+
+    Attributes:
+        description: one line for ``d2eval methods``.
+        descriptor_dim: D of its descriptors.
+        version: raise it when a change of the code changes the features.
+        Config: a frozen dataclass of `option` fields.
+        weights: what it was built with, or None if it has no weights; set by ``__init__``.
+    """
+
+    description: ClassVar[str]
+    descriptor_dim: ClassVar[int]
+    version: ClassVar[int] = 1
+    Config: ClassVar[type] = NoOptions
+    weights: WeightsInfo | None = None
+
+    @abstractmethod
+    def __init__(self, config: Any, runtime: Runtime) -> None:
+        """Builds the method. Loads weights here, never from the network.
+
+        Raises:
+            D2EvalError: weights are missing or don't fit.
+        """
+
+    @abstractmethod
+    def extract(self, image: RgbImage) -> Features:
+        """Features of ``image``, (H, W, 3) uint8 RGB, in that image's pixels.
+
+        The same image gives the same features, whatever was extracted before.
+        """
+
+    @classmethod
+    def weights_state(cls, runtime: Runtime) -> str:
+        """Which weights would be used now, for ``d2eval methods``."""
+        return "none needed"
+
+    def identity(self, name: str, config: Any) -> Identity:
+        """What decides the features of this method under ``name`` with ``config``."""
+        keyed = {
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(config)
+            if field.metadata.get("keyed", True)
+        }
+        return Identity(name, self.version, keyed, self.weights)
+
+
+def registered() -> dict[str, str]:
+    """Every known method: name -> "module:Class", without importing any of them.
+
+    Those of this repository stand in ``methods/registry.toml``; other packages add theirs through
+    the entry-point group ``d2eval.methods``.
+
+    Raises:
+        D2EvalError: two packages claim one name.
+    """
+    builtin = load_toml(Path(str(files("methods") / "registry.toml")))
+    found: dict[str, str] = {name: str(target) for name, target in builtin.items()}
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        if found.get(entry.name, entry.value) != entry.value:
+            raise D2EvalError(
+                f"method {entry.name!r} is claimed by {found[entry.name]} and {entry.value}; "
+                "uninstall or rename one"
+            )
+        found[entry.name] = entry.value
+    return found
+
+
+def method_class(name: str) -> type[Method]:
+    """The class registered as ``name``, or named directly as "module:Class".
+
+    Raises:
+        D2EvalError: no such method (the nearest names are suggested), or it can't be imported.
+    """
+    targets = registered()
+    target = name if ":" in name else targets.get(name)
+    if target is None:
+        near = difflib.get_close_matches(name, targets, n=2, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(targets)}"
+        raise D2EvalError(f"unknown method {name!r}; {hint} ('d2eval methods' lists them)")
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise D2EvalError(f"method {name!r}: {target} can't be imported ({error})") from error
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise D2EvalError(f"method {name!r}: {target} is not a d2eval.method.Method")
+    return found

@@ -1,0 +1,130 @@
+"""Features from files in the authors' layout: ``<image file name>.<extension>``, npz or mat.
+
+Any extractor whose output follows it can be scored with ``--method precomputed:DIR``. A file holds
+``keypoints`` (N, 2 or more: x, y, scale), ``scores`` (N,) and ``descriptors`` (N, D).
+"""
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from d2eval.errors import D2EvalError
+from d2eval.features import Features, InvalidFeaturesError, make_features
+from d2eval.images import SUFFIXES, ImageFile, read_image_size
+from d2eval.resources import Cost
+from d2eval.store import StoredFeatures
+
+NPZ_MAGIC = b"PK"
+
+
+def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features, str]:
+    """Reads one file and gives its features and SHA-256.
+
+    Args:
+        path: an npz or mat file; what it is shows in its first bytes, not in its name.
+        image_size: (width, height) of the image that it belongs to.
+
+    Raises:
+        D2EvalError: missing, broken, pickled, or no valid features.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise D2EvalError(f"{path}: features can't be read ({error.strerror})") from error
+    try:
+        if data.startswith(NPZ_MAGIC):
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        else:
+            from scipy.io import loadmat
+
+            arrays = loadmat(io.BytesIO(data))
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, TypeError) as error:
+        raise D2EvalError(
+            f"{path}: no npz or mat file of plain arrays ({error}); write it again"
+        ) from error
+    missing = [name for name in ("keypoints", "descriptors") if name not in arrays]
+    if missing:
+        raise D2EvalError(f"{path}: holds no {' and no '.join(missing)}; expected the npz layout")
+    keypoints = np.asarray(arrays["keypoints"])
+    if keypoints.ndim != 2 or keypoints.shape[1] < 2:
+        raise D2EvalError(f"{path}: keypoints are {keypoints.shape}, not (N, 2) or (N, 3)")
+    if "scores" not in arrays:
+        raise D2EvalError(f"{path}: holds no scores; write one for each keypoint (higher is better)")
+    try:
+        features = make_features(
+            keypoints[:, :2],
+            np.asarray(arrays["scores"]).reshape(-1),
+            np.asarray(arrays["descriptors"]),
+            image_size,
+            keypoints[:, 2] if keypoints.shape[1] > 2 else None,
+        )
+    except (InvalidFeaturesError, ValueError, TypeError) as error:
+        raise D2EvalError(f"{path}: {error}") from error
+    return features, hashlib.sha256(data).hexdigest()
+
+
+@dataclass
+class PrecomputedFeatures:
+    """The features under ``folder``, one file for each image of a dataset.
+
+    Attributes:
+        folder: holds ``<sequence>/<image file name><extension>``.
+        extension: e.g. ".d2-net"; None takes the only one that is there.
+        label: how rows name these features; None: the folder's name.
+    """
+
+    folder: Path
+    extension: str | None = None
+    label: str | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise D2EvalError(f"{self.folder}: no such folder of precomputed features")
+        if self.extension and not self.extension.startswith("."):
+            self.extension = f".{self.extension}"
+        self.label = self.label or self.folder.resolve().name
+
+    def _find(self, name: str) -> Path:
+        base = self.folder / name
+        if self.extension:
+            return base.with_name(base.name + self.extension)
+        # "1.ppm.png" beside "1.ppm" is another image, not features.
+        found = [
+            path
+            for path in sorted(base.parent.glob(base.name + ".*"))
+            if path.suffix.lower() not in SUFFIXES
+        ]
+        if len(found) > 1:
+            names = ", ".join(path.suffix for path in found)
+            raise D2EvalError(f"{base}.*: several kinds of features ({names}); choose --extension")
+        if not found:
+            raise D2EvalError(f"{base}.*: no features for this image; extract them first")
+        return found[0]
+
+    def features(self, image: ImageFile, name: str) -> StoredFeatures:
+        """Reads the features of the image called ``name`` in its dataset.
+
+        Raises:
+            D2EvalError: no file, several, or one that is broken.
+        """
+        features, digest = read_feature_file(self._find(name), read_image_size(image.path))
+        return StoredFeatures(features, f"file-{digest}", Cost(float("nan"), float("nan")))
+
+    def describe(self) -> dict[str, Any]:
+        """Where the features come from."""
+        return {
+            "method": "precomputed",
+            "folder": str(self.folder),
+            "extension": self.extension,
+            "weights": None,
+        }
+
+    def headline(self) -> str:
+        """The folder."""
+        return f"{self.label}: features from files under {self.folder}"

@@ -1,0 +1,45 @@
+"""Benchmark files: every number of a protocol, read from ``benchmarks/*.toml``."""
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from d2eval.errors import D2EvalError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class ProtocolFile:
+    """A benchmark file as read: its path, SHA-256 and content."""
+
+    path: Path
+    sha256: str
+    content: dict[str, Any]
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Reads a TOML file.
+
+    Raises:
+        D2EvalError: missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise D2EvalError(f"{path}: can't be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise D2EvalError(f"{path}: not a TOML file ({error})") from error
+
+
+def load_protocol(name: str) -> ProtocolFile:
+    """Reads ``benchmarks/<name>.toml``."""
+    path = Path(str(files("benchmarks") / f"{name}.toml"))
+    content = load_toml(path)
+    return ProtocolFile(path, hashlib.sha256(path.read_bytes()).hexdigest(), content)

@@ -1,0 +1,81 @@
+"""Seconds and peak memory of a piece of work, and what the machine is."""
+
+import contextlib
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+MIB = 1024.0 * 1024.0
+REPORTED_PACKAGES = ("torch", "numpy", "opencv-python", "pycolmap", "poselib", "h5py", "pillow")
+
+
+@dataclass
+class Cost:
+    """What a piece of work cost.
+
+    Attributes:
+        seconds: wall time.
+        peak_memory_mb: peak resident memory of the whole process while it ran, in MiB. On systems
+            that can't reset the peak (all but Linux) it is the peak since the process started.
+    """
+
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+
+
+def _reset_peak() -> None:
+    # Linux forgets the high-water mark when told to; elsewhere the mark only grows.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process in MiB, since the last `measure` began on Linux."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024.0
+    unit = 1.0 if sys.platform == "darwin" else 1024.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+
+
+@contextlib.contextmanager
+def measure() -> Iterator[Cost]:
+    """Fills the `Cost` that it yields when the block ends."""
+    cost = Cost()
+    _reset_peak()
+    start = time.perf_counter()
+    yield cost
+    cost.seconds = time.perf_counter() - start
+    cost.peak_memory_mb = peak_memory_mb()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in REPORTED_PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit of the checkout that holds ``folder``, with "+changes" when it is not clean."""
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True, text=True, check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+        changed = subprocess.run(
+            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True, text=True, check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+changes" if changed else commit

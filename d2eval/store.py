@@ -1,0 +1,136 @@
+"""Features and matches on disk: one HDF5 file for each unit, complete or absent.
+
+A unit is written in memory first and then moved into place, so ``kill -9``, a full disk or two
+runs at once can't leave half of one. Units are keyed by content: the method's identity and the
+image's SHA-256 for features; the two feature keys and the matcher's settings for matches.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from d2eval.atomic import write_bytes
+from d2eval.features import Features, InvalidFeaturesError
+from d2eval.matching import Matches
+from d2eval.method import Identity
+from d2eval.resources import Cost
+
+STALE_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Features, the key that names them, and what their extraction cost."""
+
+    features: Features
+    key: str
+    cost: Cost
+
+
+def _to_hdf5(arrays: dict[str, npt.NDArray[Any]], attributes: dict[str, Any]) -> bytes:
+    with h5py.File("unit.h5", "w", driver="core", backing_store=False) as file:
+        for name, array in arrays.items():
+            # The checksum of every chunk is verified on reading.
+            file.create_dataset(name, data=array, fletcher32=array.size > 0)
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+class Store:
+    """The units under one cache folder."""
+
+    def __init__(self, cache: Path) -> None:
+        self.root = cache
+        self._remove_stale()
+
+    def _remove_stale(self) -> None:
+        # What a killed run left behind under a temporary name. Young ones may belong to a run.
+        for part in ("features", "matches"):
+            for leftover in (self.root / part).glob("*/.*.tmp"):
+                if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                    leftover.unlink(missing_ok=True)
+
+    def features_key(self, identity: Identity, image_sha256: str) -> str:
+        """The key of one image's features."""
+        return f"{identity.key}-{image_sha256}"
+
+    def _features_path(self, identity: Identity, image_sha256: str) -> Path:
+        folder = f"{identity.method.replace(':', '.')}-{identity.key}"
+        return self.root / "features" / folder / f"{image_sha256}.h5"
+
+    def read_features(self, identity: Identity, image_sha256: str) -> StoredFeatures | None:
+        """The stored features of an image, or None if there are none (or they are damaged)."""
+        path = self._features_path(identity, image_sha256)
+        try:
+            with h5py.File(path, "r") as file:
+                arrays = {name: data[()] for name, data in file.items()}
+                features = Features(
+                    arrays["keypoints"], arrays["scores"], arrays["descriptors"],
+                    tuple(int(v) for v in file.attrs["image_size"]), arrays.get("scales"),
+                )  # fmt: skip
+                cost = Cost(float(file.attrs["seconds"]), float(file.attrs["peak_memory_mb"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, KeyError, InvalidFeaturesError) as error:
+            print(f"note: {path}: damaged ({error}); extracted again", file=sys.stderr)
+            return None
+        return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
+
+    def write_features(
+        self, identity: Identity, image_sha256: str, features: Features, cost: Cost
+    ) -> StoredFeatures:
+        """Stores an image's features with what they cost.
+
+        Raises:
+            D2EvalError: the disk is full or the cache can't be written.
+        """
+        arrays = {
+            "keypoints": features.keypoints,
+            "scores": features.scores,
+            "descriptors": features.descriptors,
+        }
+        if features.scales is not None:
+            arrays["scales"] = features.scales
+        attributes = {
+            "image_size": np.array(features.image_size, np.int64),
+            "identity": json.dumps(asdict(identity)),
+            **asdict(cost),
+        }
+        path = self._features_path(identity, image_sha256)
+        write_bytes(path, _to_hdf5(arrays, attributes))
+        return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
+
+    def matches_path(self, key_1: str, key_2: str, matcher: dict[str, Any]) -> Path:
+        """Where the matches of two sets of features under ``matcher`` lie."""
+        text = json.dumps([key_1, key_2, matcher], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return self.root / "matches" / digest[:2] / f"{digest}.h5"
+
+    def read_matches(self, path: Path) -> Matches | None:
+        """Stored matches, (M, 2) int32, or None if there are none (or they are damaged)."""
+        try:
+            with h5py.File(path, "r") as file:
+                return np.asarray(file["matches"][()], np.int32)
+        except FileNotFoundError:
+            return None
+        except (OSError, KeyError) as error:
+            print(f"note: {path}: damaged ({error}); matched again", file=sys.stderr)
+            return None
+
+    def write_matches(self, path: Path, matches: Matches) -> None:
+        """Stores matches.
+
+        Raises:
+            D2EvalError: the disk is full or the cache can't be written.
+        """
+        write_bytes(path, _to_hdf5({"matches": matches}, {}))
