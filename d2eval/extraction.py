@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from d2eval.errors import D2EvalError
 from d2eval.features import InvalidFeaturesError
-from d2eval.images import ImageFile, load_image_file
+from d2eval.images import ImageFile
 from d2eval.method import Identity, Method, Runtime, method_class
-from d2eval.precomputed import PrecomputedFeatures
+from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures
 from d2eval.resources import measure
 from d2eval.store import Store, StoredFeatures
 
@@ -19,6 +19,7 @@ class FeatureSource(Protocol):
     """Anything that gives the features of an image file."""
 
     label: str
+    extracted: int  # images that this process extracted, rather than read
 
     def features(self, image: ImageFile, name: str) -> StoredFeatures:
         """The features of ``image``, called ``name`` within its dataset."""
@@ -54,9 +55,14 @@ class MethodSource:
             try:
                 features = self.method.extract(pixels)
             except InvalidFeaturesError as error:
-                raise D2EvalError(f"{image.path}: {self.label} gave bad features: {error}") from error
+                raise D2EvalError(
+                    f"{image.path}: {self.label} gave bad features: {error}"
+                ) from error
         size = (pixels.shape[1], pixels.shape[0])
-        if features.image_size != size or features.descriptors.shape[1] != self.method.descriptor_dim:
+        if (
+            features.image_size != size
+            or features.descriptors.shape[1] != self.method.descriptor_dim
+        ):
             raise D2EvalError(
                 f"{image.path}: {self.label} broke its contract: image_size "
                 f"{features.image_size} (image {size}), descriptors of "
@@ -80,6 +86,15 @@ class MethodSource:
         )
 
 
+def config_class(name: str) -> type:
+    """The dataclass of options that ``--method name`` takes.
+
+    Raises:
+        D2EvalError: an unknown method.
+    """
+    return PrecomputedConfig if name.startswith(PRECOMPUTED) else method_class(name).Config
+
+
 def open_source(
     name: str, options: dict[str, Any], runtime: Runtime, label: str | None = None
 ) -> FeatureSource:
@@ -95,16 +110,10 @@ def open_source(
         D2EvalError: an unknown method or option, or weights that are missing or don't fit.
     """
     if name.startswith(PRECOMPUTED):
-        return PrecomputedFeatures(Path(name.removeprefix(PRECOMPUTED)), label=label, **options)
+        folder = Path(name.removeprefix(PRECOMPUTED)).expanduser()
+        return PrecomputedFeatures(folder, PrecomputedConfig(**options), label)
     cls = method_class(name)
     config = cls.Config(**options)
     method = cls(config, runtime)
     identity = method.identity(name, config)
-    return MethodSource(
-        label or name.replace(":", "."), method, identity, Store(runtime.cache)
-    )
-
-
-def features_of(path: Path, name: str, source: FeatureSource) -> StoredFeatures:
-    """Reads the image at ``path`` and gives its features; the unit of work of every benchmark."""
-    return source.features(load_image_file(path), name)
+    return MethodSource(label or name.replace(":", "."), method, identity, Store(runtime.cache))

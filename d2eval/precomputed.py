@@ -16,6 +16,7 @@ import numpy as np
 from d2eval.errors import D2EvalError
 from d2eval.features import Features, InvalidFeaturesError, make_features
 from d2eval.images import SUFFIXES, ImageFile, read_image_size
+from d2eval.method import option
 from d2eval.resources import Cost
 from d2eval.store import StoredFeatures
 
@@ -55,7 +56,9 @@ def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features
     if keypoints.ndim != 2 or keypoints.shape[1] < 2:
         raise D2EvalError(f"{path}: keypoints are {keypoints.shape}, not (N, 2) or (N, 3)")
     if "scores" not in arrays:
-        raise D2EvalError(f"{path}: holds no scores; write one for each keypoint (higher is better)")
+        raise D2EvalError(
+            f"{path}: holds no scores; write one for each keypoint (higher is better)"
+        )
     try:
         features = make_features(
             keypoints[:, :2],
@@ -69,31 +72,39 @@ def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features
     return features, hashlib.sha256(data).hexdigest()
 
 
-@dataclass
+@dataclass(frozen=True)
+class PrecomputedConfig:
+    """The options of ``--method precomputed:DIR``."""
+
+    extension: str = option("", "what follows the image's file name, e.g. .d2-net; "
+                            "empty: the only one that is there")  # fmt: skip
+
+
 class PrecomputedFeatures:
-    """The features under ``folder``, one file for each image of a dataset.
+    """The features under a folder, one file for each image of a dataset."""
 
-    Attributes:
-        folder: holds ``<sequence>/<image file name><extension>``.
-        extension: e.g. ".d2-net"; None takes the only one that is there.
-        label: how rows name these features; None: the folder's name.
-    """
+    def __init__(self, folder: Path, config: PrecomputedConfig, label: str | None = None) -> None:
+        """Takes a folder that holds ``<sequence>/<image file name><extension>``.
 
-    folder: Path
-    extension: str | None = None
-    label: str | None = None  # type: ignore[assignment]
+        Args:
+            folder: the folder.
+            config: which files to read.
+            label: how rows name these features; None: the folder's name.
 
-    def __post_init__(self) -> None:
-        if not self.folder.is_dir():
-            raise D2EvalError(f"{self.folder}: no such folder of precomputed features")
-        if self.extension and not self.extension.startswith("."):
-            self.extension = f".{self.extension}"
-        self.label = self.label or self.folder.resolve().name
+        Raises:
+            D2EvalError: no such folder.
+        """
+        if not folder.is_dir():
+            raise D2EvalError(f"{folder}: no such folder of precomputed features")
+        self.folder = folder
+        self.suffix = config.extension and "." + config.extension.removeprefix(".")
+        self.label = label or folder.resolve().name
+        self.extracted = 0
 
     def _find(self, name: str) -> Path:
         base = self.folder / name
-        if self.extension:
-            return base.with_name(base.name + self.extension)
+        if self.suffix:
+            return base.with_name(base.name + self.suffix)
         # "1.ppm.png" beside "1.ppm" is another image, not features.
         found = [
             path
@@ -121,7 +132,7 @@ class PrecomputedFeatures:
         return {
             "method": "precomputed",
             "folder": str(self.folder),
-            "extension": self.extension,
+            "config": {"extension": self.suffix},
             "weights": None,
         }
 

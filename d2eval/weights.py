@@ -44,23 +44,26 @@ def sha256_of(path: Path) -> str:
         raise D2EvalError(f"{path}: weights can't be read ({error.strerror})") from error
 
 
-def load_state_dict(path: Path) -> "dict[str, torch.Tensor]":
+def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.Tensor]":
     """Reads tensors by name from safetensors, or from a PyTorch file in the authors' layout.
 
     A PyTorch file may be a plain state dict or hold one under ``model`` or ``state_dict``. It is
     read with ``weights_only=True``, so a pickle that would run code is refused.
 
+    Args:
+        path: the file.
+        suffix: ".safetensors" or another, if the file is not named by its format.
+
     Raises:
         D2EvalError: missing, corrupted, pickled with code, or no tensors in it.
     """
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
         raise D2EvalError(f"{path}: no such weights file; check --weights")
     try:
-        if path.suffix == ".safetensors":
+        if (suffix or path.suffix) == ".safetensors":
             content: object = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -69,11 +72,9 @@ def load_state_dict(path: Path) -> "dict[str, torch.Tensor]":
             f"{path}: refused: this file is no plain weights file (it is corrupted, or unpickling "
             "it would run code); save a state_dict of tensors, or use safetensors"
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+    except Exception as error:  # damaged bytes make torch.load raise almost anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise D2EvalError(
-            f"{path}: corrupted weights ({reason}); get the file again"
-        ) from error
+        raise D2EvalError(f"{path}: corrupted weights ({reason}); get the file again") from error
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -1,7 +1,8 @@
 """The command line: ``d2eval COMMAND`` or ``python -m d2eval COMMAND``.
 
-Each command is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. Only the
-command that is asked for is imported, and it imports what is heavy when it runs.
+Each command is a module with ``add_arguments(parser)`` and ``run(args) -> int``. Only the command
+that is asked for is imported, and it imports what is heavy when it runs. A command that takes
+``--method`` sets ``TAKES_METHOD``: the options of the method named are added to its own.
 """
 
 import argparse
@@ -42,7 +43,16 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         return text
 
 
-def _parser(command: str | None) -> argparse.ArgumentParser:
+def _method_named(arguments: Sequence[str]) -> str | None:
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument == "--method":
+            return following or None
+        if argument.startswith("--method="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentParser:
     from d2eval import __version__
 
     parser = argparse.ArgumentParser(
@@ -60,9 +70,18 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
             continue
         loaded = importlib.import_module(module)
         sub = commands.add_parser(
-            name, help=line, description=loaded.__doc__, formatter_class=Formatter
+            name,
+            help=line,
+            description=loaded.__doc__,
+            formatter_class=Formatter,
+            allow_abbrev=False,
         )
         loaded.add_arguments(sub)
+        method = _method_named(arguments)
+        if method and getattr(loaded, "TAKES_METHOD", False):
+            from d2eval.cli.common import add_config_arguments
+
+            add_config_arguments(sub, method)
         sub.set_defaults(run=loaded.run)
     return parser
 
@@ -79,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `d2eval methods | head` ends quietly
     try:
-        args = _parser(command).parse_args(arguments)
+        args = _parser(command, arguments).parse_args(arguments)
         return int(args.run(args))
     except D2EvalError as error:
         print(f"d2eval: {error}", file=sys.stderr)

@@ -1,0 +1,119 @@
+"""Options that several commands share, and the only place that reads the environment."""
+
+import argparse
+import dataclasses
+import os
+import sys
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from d2eval.errors import D2EvalError
+
+if TYPE_CHECKING:
+    from d2eval.method import Runtime
+
+
+def default_cache() -> Path:
+    """``D2EVAL_CACHE``, else the user's cache folder."""
+    if os.environ.get("D2EVAL_CACHE"):
+        return Path(os.environ["D2EVAL_CACHE"]).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/d2eval"
+    base = os.environ.get("XDG_CACHE_HOME") or (Path.home() / ".cache")
+    return Path(base) / "d2eval"
+
+
+def add_cache_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--cache``."""
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=default_cache(),
+        metavar="DIR",
+        help="features, matches, weights and the rendered sample are kept here "
+        "(default: D2EVAL_CACHE, else the user's cache folder)",
+    )
+
+
+def positive(text: str) -> int:
+    """An argument that must be 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def add_output_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--output`` and ``--name``."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/runs"),
+        metavar="DIR",
+        help="where runs are written",
+    )
+    parser.add_argument(
+        "--name",
+        metavar="LABEL",
+        help="how rows and folder call this run (default: the method's name)",
+    )
+
+
+def runtime_of(args: argparse.Namespace) -> "Runtime":
+    """Device, seed and cache folder of ``args``.
+
+    Raises:
+        D2EvalError: there is no such device.
+    """
+    import torch
+
+    from d2eval.method import Runtime
+
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise D2EvalError(f"--device {args.device}: not available here ({reason})") from error
+    return Runtime(args.device, args.seed, args.cache)
+
+
+def add_method_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--method``, ``--device``, ``--seed``, ``--cache``."""
+    parser.add_argument(
+        "--method",
+        required=True,
+        metavar="NAME",
+        help="a name that 'd2eval methods' lists, module:Class, or precomputed:DIR",
+    )
+    parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu, cuda, cuda:1")
+    parser.add_argument("--seed", type=int, default=0, help="seed of whatever draws random numbers")
+    add_cache_argument(parser)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """Adds an option for each field of the ``Config`` of the method ``name``."""
+    from d2eval.extraction import config_class
+
+    group = parser.add_argument_group(f"options of {name}")
+    config = config_class(name)
+    types = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        flag = f"--{field.name.replace('_', '-')}"
+        help_text = field.metadata.get("help", "")
+        if types[field.name] is bool:
+            group.add_argument(
+                flag, action=argparse.BooleanOptionalAction, default=field.default, help=help_text
+            )
+        else:
+            group.add_argument(
+                flag, type=types[field.name], default=field.default, help=help_text,
+                choices=field.metadata.get("choices"),
+            )  # fmt: skip
+
+
+def method_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The values for the ``Config`` of ``args.method`` among ``args``."""
+    from d2eval.extraction import config_class
+
+    return {f.name: getattr(args, f.name) for f in dataclasses.fields(config_class(args.method))}

@@ -1,0 +1,113 @@
+"""Evaluates a method on HPatches sequences as the D2-Net paper did.
+
+Without --data it runs on a small embedded sample, whose numbers compare with nothing published.
+Writes pairs.csv, summary.csv, manifest.json, a table and a plot under OUTPUT/hpatches/METHOD/.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from d2eval.cli.common import (
+    add_method_arguments,
+    add_output_argument,
+    method_options,
+    positive,
+    runtime_of,
+)
+
+TAKES_METHOD = True
+EXAMPLES = """examples:
+  python -m d2eval hpatches --method d2_ms
+  python -m d2eval hpatches --method d2_ss --data hpatches-sequences-release
+  python -m d2eval hpatches --method d2_ss --weights official --data ... --top-k 2000 --name d2_2k
+  python -m d2eval hpatches --method rootsift --num-features 4000 --data ... --sequences 'v_*'
+  python -m d2eval hpatches --method precomputed:features/r2d2 --data ...
+  python -m d2eval hpatches --method d2_ms --help      # with the method's own options
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.epilog = EXAMPLES
+    add_method_arguments(parser)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the folder that holds i_* and v_* (default: the sample)",
+    )
+    parser.add_argument(
+        "--sequences",
+        default="*",
+        metavar="PATTERN",
+        help="only these, e.g. 'v_*' or 'i_leuven,v_bird'",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=positive,
+        metavar="K",
+        help="keep the K features of highest score of each image",
+    )
+    add_output_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the evaluation and prints the summary."""
+    from d2eval.extraction import open_source
+    from d2eval.hpatches.benchmark import load_benchmark
+    from d2eval.hpatches.dataset import load_dataset
+    from d2eval.hpatches.run import Settings, run
+    from d2eval.store import Store
+
+    benchmark = load_benchmark()
+    if args.data is None:
+        from d2eval.sample.hpatches import make_hpatches_sample
+
+        root = make_hpatches_sample(args.cache)
+    else:
+        root = args.data
+    dataset = load_dataset(root, benchmark, args.sequences, sample=args.data is None)
+    source = open_source(args.method, method_options(args), runtime_of(args), args.name)
+    print(source.headline())
+    images = sum(len(sequence.images) for sequence in dataset.sequences)
+    print(f"HPatches {dataset.completeness}: {len(dataset.sequences)} sequences, {images} images")
+    if dataset.excluded:
+        print(f"excluded by the protocol: {', '.join(dataset.excluded)}")
+    if dataset.ignored:
+        print(f"note: not sequences, left alone: {', '.join(dataset.ignored)}", file=sys.stderr)
+    sys.stdout.flush()
+    result = run(
+        source, dataset, benchmark, Store(args.cache), args.output,
+        Settings(args.top_k, args.seed, args.device),
+    )  # fmt: skip
+    print(summary_text(result.summary))
+    print(f"extracted {result.extracted} of {images} images, the others were in {args.cache}")
+    if result.put_aside:
+        print(
+            f"note: an earlier run of other work was moved to {result.put_aside}", file=sys.stderr
+        )
+    print(f"rows, summary and manifest: {result.folder}")
+    return 0
+
+
+def summary_text(summary: list[dict[str, Any]]) -> str:
+    """The paper's columns, and MMA at a few thresholds, as aligned text."""
+    shown = {
+        "split": "split", "pairs": "pairs", "mean_features": "features", "mean_matches": "matches",
+        "mma_1px": "MMA@1px", "mma_3px": "MMA@3px", "mma_5px": "MMA@5px", "mma_10px": "MMA@10px",
+    }  # fmt: skip
+    lines = [[shown[name] for name in shown]]
+    for row in summary:
+        cells = []
+        for name in shown:
+            value = row[name]
+            places = 3 if name.startswith("mma") else 1
+            cells.append(f"{value:.{places}f}" if isinstance(value, float) else str(value))
+        lines.append(cells)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(shown))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )

@@ -1,0 +1,1 @@
+"""HPatches sequences: what lies on disk -> evaluation -> rows."""

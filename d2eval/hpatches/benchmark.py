@@ -1,0 +1,58 @@
+"""``benchmarks/hpatches.toml`` as a typed record."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from d2eval.geometry import HomographyEstimator
+from d2eval.protocol import load_protocol
+
+
+@dataclass(frozen=True)
+class HPatchesBenchmark:
+    """The numbers of the protocol.
+
+    Attributes:
+        excluded: folder names that are left out.
+        images_per_sequence: image 1 is matched to each of the others.
+        thresholds_px: inclusive thresholds of the MMA.
+        complete: sequences of a complete set, by split "i" and "v".
+        matcher: what names the matcher, part of the key of stored matches.
+        correct_px: threshold for correct matches, matching score and repeatability.
+        estimator: for the homography.
+        corner_error_px: thresholds of its accuracy and AUC.
+        sha256: of the benchmark file.
+    """
+
+    excluded: tuple[str, ...]
+    images_per_sequence: int
+    thresholds_px: tuple[int, ...]
+    complete: dict[str, int]
+    matcher: dict[str, Any]
+    correct_px: float
+    estimator: HomographyEstimator
+    corner_error_px: tuple[int, ...]
+    sha256: str
+
+    @property
+    def complete_total(self) -> int:
+        """Sequences of a complete set."""
+        return sum(self.complete.values())
+
+
+def load_benchmark() -> HPatchesBenchmark:
+    """Reads the benchmark file."""
+    file = load_protocol("hpatches")
+    content = file.content
+    homography = dict(content["homography"])
+    corner_error_px = tuple(homography.pop("corner_error_px"))
+    return HPatchesBenchmark(
+        excluded=tuple(content["excluded"]),
+        images_per_sequence=content["images_per_sequence"],
+        thresholds_px=tuple(content["thresholds_px"]),
+        complete=dict(content["complete"]),
+        matcher=dict(content["matcher"]),
+        correct_px=content["correct"]["threshold_px"],
+        estimator=HomographyEstimator(**homography),
+        corner_error_px=corner_error_px,
+        sha256=file.sha256,
+    )

@@ -1,0 +1,220 @@
+"""HPatches sequences on disk: found, checked and read.
+
+Layout: ``<root>/<i_*|v_*>/{1..6}.<ppm|png|jpg>`` and ``H_1_2`` .. ``H_1_6``, 3x3 homographies from
+image 1 to image k in pixels.
+"""
+
+import fnmatch
+import hashlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from d2eval.errors import D2EvalError
+from d2eval.geometry import FloatArray, check_homography
+from d2eval.hpatches.benchmark import HPatchesBenchmark
+
+SUFFIX_ORDER = (".ppm", ".png", ".jpg", ".jpeg")  # the original first, then conversions of it
+SPLITS = ("i", "v")
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One sequence.
+
+    Attributes:
+        name: its folder's name.
+        images: paths of images 1..6.
+        homographies: of image 1 to images 2..6.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    homographies: tuple[FloatArray, ...]
+
+    @property
+    def split(self) -> str:
+        """Either "i" (illumination) or "v" (viewpoint)."""
+        return self.name[0]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The sequences of one run.
+
+    Attributes:
+        root: the folder.
+        sequences: by name.
+        excluded: excluded sequences that were there.
+        ignored: other things that were there.
+        sample: whether it is the embedded sample.
+        complete_total: sequences of a complete set.
+        complete: whether these are all of them.
+    """
+
+    root: Path
+    sequences: tuple[Sequence, ...]
+    excluded: tuple[str, ...]
+    ignored: tuple[str, ...]
+    sample: bool
+    complete_total: int
+    complete: bool
+
+    @property
+    def completeness(self) -> str:
+        """What every output says about the set."""
+        if self.sample:
+            return "sample"
+        if self.complete:
+            return "complete"
+        return f"partial ({len(self.sequences)} of {self.complete_total} sequences)"
+
+
+@dataclass
+class Inspection:
+    """What `inspect` found; problems are one line each, as a run would report the first."""
+
+    sequences: list[Sequence] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def _find_image(folder: Path, number: int) -> Path:
+    found = {p.suffix.lower(): p for p in folder.glob(f"{number}.*") if p.stem == str(number)}
+    for suffix in SUFFIX_ORDER:
+        if suffix in found:
+            return found[suffix]
+    kinds = ", ".join(SUFFIX_ORDER)
+    raise D2EvalError(f"{folder}: image {number} is missing ({number} with {kinds}); add it")
+
+
+def read_homography(path: Path) -> FloatArray:
+    """Reads a 3x3 homography from text.
+
+    Raises:
+        D2EvalError: missing, not 3x3 numbers, NaN, infinite or singular.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # an empty file warns, and is refused below
+            matrix = np.loadtxt(path, dtype=np.float64, ndmin=2)
+    except FileNotFoundError as error:
+        raise D2EvalError(f"{path}: is missing; add the homography") from error
+    except (OSError, ValueError) as error:
+        raise D2EvalError(f"{path}: no 3x3 matrix of numbers ({error}); replace it") from error
+    problem = check_homography(matrix)
+    if problem:
+        raise D2EvalError(f"{path}: the homography {problem}; replace it")
+    return matrix
+
+
+def read_sequence(folder: Path, images_per_sequence: int) -> Sequence:
+    """Reads one sequence's paths and homographies (not its pixels).
+
+    Raises:
+        D2EvalError: an image or a homography is missing or broken.
+    """
+    numbers = range(1, images_per_sequence + 1)
+    images = tuple(_find_image(folder, number) for number in numbers)
+    homographies = tuple(read_homography(folder / f"H_1_{k}") for k in numbers[1:])
+    return Sequence(folder.name, images, homographies)
+
+
+def _extras(folder: Path, sequence: Sequence) -> list[str]:
+    known = {path.name for path in sequence.images}
+    known |= {f"H_1_{k}" for k in range(2, len(sequence.images) + 1)}
+    return [f"{folder.name}/{p.name}" for p in sorted(folder.iterdir()) if p.name not in known]
+
+
+def inspect(
+    root: Path, benchmark: HPatchesBenchmark, pattern: str = "*", strict: bool = False
+) -> Inspection:
+    """Looks at every sequence under ``root`` whose name matches ``pattern``.
+
+    Args:
+        root: the dataset's folder.
+        benchmark: the protocol.
+        pattern: of sequence names, as a shell's, e.g. "v_*"; several are separated by commas.
+        strict: raise the first problem instead of listing it.
+
+    Raises:
+        D2EvalError: no such folder; with ``strict``, the first problem.
+    """
+    if not root.is_dir():
+        raise D2EvalError(f"{root}: no such folder; --data takes the folder that holds i_* and v_*")
+    found = Inspection()
+    patterns = [p.strip() for p in pattern.split(",")]
+    for folder in sorted(root.iterdir()):
+        if folder.name.startswith("."):
+            continue
+        if not folder.is_dir() or folder.name[:2] not in ("i_", "v_"):
+            found.ignored.append(folder.name)
+            continue
+        if not any(fnmatch.fnmatchcase(folder.name, p) for p in patterns):
+            continue
+        if folder.name in benchmark.excluded:
+            found.excluded.append(folder.name)
+            continue
+        try:
+            sequence = read_sequence(folder, benchmark.images_per_sequence)
+        except D2EvalError as error:
+            if strict:
+                raise
+            found.problems.append(str(error))
+            continue
+        found.sequences.append(sequence)
+        found.extra += _extras(folder, sequence)
+    return found
+
+
+def is_complete(sequences: list[Sequence], benchmark: HPatchesBenchmark) -> bool:
+    """Whether these are as many of each split as a complete set has."""
+    counts = {s: sum(sequence.split == s for sequence in sequences) for s in SPLITS}
+    return counts == benchmark.complete
+
+
+def load_dataset(
+    root: Path, benchmark: HPatchesBenchmark, pattern: str = "*", sample: bool = False
+) -> Dataset:
+    """The sequences to evaluate.
+
+    Raises:
+        D2EvalError: no such folder, no sequence matches, or one is broken or incomplete.
+    """
+    found = inspect(root, benchmark, pattern, strict=True)
+    if not found.sequences:
+        what = "no sequence (folders i_* and v_*)" if pattern == "*" else f"no sequence {pattern!r}"
+        raise D2EvalError(f"{root}: {what} to evaluate; check --data and --sequences")
+    return Dataset(
+        root,
+        tuple(found.sequences),
+        tuple(found.excluded),
+        tuple(found.ignored),
+        sample,
+        benchmark.complete_total,
+        is_complete(found.sequences, benchmark),
+    )
+
+
+def pairs(sequence: Sequence) -> Iterator[tuple[int, FloatArray]]:
+    """(k, H_1_k) for the images that image 1 is matched to."""
+    yield from enumerate(sequence.homographies, start=2)
+
+
+def fingerprint(dataset: Dataset, image_hashes: dict[Path, str]) -> str:
+    """SHA-256 over the names, image contents and homographies of the sequences."""
+    digest = hashlib.sha256()
+    for sequence in dataset.sequences:
+        digest.update(sequence.name.encode())
+        for path in sequence.images:
+            digest.update(image_hashes[path].encode())
+        for homography in sequence.homographies:
+            digest.update(homography.tobytes())
+    return digest.hexdigest()

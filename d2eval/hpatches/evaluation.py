@@ -1,0 +1,138 @@
+"""One pair of images -> one row of numbers; rows -> the summary. Pure functions.
+
+Source: the authors' HPatches notebook (d2-net 0a3356c) for features, matches and MMA; the columns
+after those are beyond the paper, and each says where its definition is from.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from d2eval.features import Features
+from d2eval.geometry import FloatArray, corner_error, error_auc, inside, project
+from d2eval.hpatches.benchmark import HPatchesBenchmark
+from d2eval.matching import Matches
+
+Row = dict[str, Any]
+
+
+def match_errors(
+    features_1: Features, features_k: Features, matches: Matches, homography: FloatArray
+) -> FloatArray:
+    """(M,) distances in pixels of image k between H x_1 and x_k: one direction only."""
+    projected = project(homography, features_1.keypoints[matches[:, 0]])
+    errors = np.linalg.norm(features_k.keypoints[matches[:, 1]] - projected, axis=1)
+    return np.where(np.isfinite(errors), errors, np.inf)
+
+
+def mean_matching_accuracy(errors: FloatArray, threshold: float) -> float:
+    """Share of matches with error <= threshold; 0 when there is no match."""
+    return float((errors <= threshold).mean()) if len(errors) else 0.0
+
+
+def repeatability(points_1: FloatArray, points_k: FloatArray, threshold: float) -> float:
+    """Share of points with a point of the other image within ``threshold``; 0 without points.
+
+    Both sets lie in image k and in the part that both images show. Source: DeTone et al.,
+    SuperPoint (CVPRW 2018), appendix B.
+    """
+    if not len(points_1) or not len(points_k):
+        return 0.0
+    near_k = cKDTree(points_k).query(points_1)[0] <= threshold
+    near_1 = cKDTree(points_1).query(points_k)[0] <= threshold
+    return float((near_k.sum() + near_1.sum()) / (len(points_1) + len(points_k)))
+
+
+def evaluate_pair(
+    features_1: Features,
+    features_k: Features,
+    matches: Matches,
+    homography: FloatArray,
+    benchmark: HPatchesBenchmark,
+    seed: int = 0,
+) -> Row:
+    """The numbers of one pair.
+
+    ``matching_score`` is the mean, over the two images, of correct matches over features in the
+    part that both show (Ono et al., LF-Net, NeurIPS 2018; Revaud et al., R2D2, NeurIPS 2019).
+    """
+    errors = match_errors(features_1, features_k, matches, homography)
+    row: Row = {
+        "features_1": len(features_1),
+        "features_k": len(features_k),
+        "matches": len(matches),
+    }
+    for threshold in benchmark.thresholds_px:
+        row[f"mma_{threshold}px"] = mean_matching_accuracy(errors, threshold)
+
+    correct = int((errors <= benchmark.correct_px).sum())
+    in_k = project(homography, features_1.keypoints)
+    in_k = in_k[inside(in_k, features_k.image_size)]
+    back = project(np.linalg.inv(homography), features_k.keypoints)
+    shared_k = features_k.keypoints[inside(back, features_1.image_size)].astype(np.float64)
+    shares = [correct / n if n else 0.0 for n in (len(in_k), len(shared_k))]
+    row["correct_matches"] = correct
+    row["matching_score"] = sum(shares) / 2
+    row["repeatability"] = repeatability(in_k, shared_k, benchmark.correct_px)
+
+    estimated = benchmark.estimator.estimate(
+        features_1.keypoints[matches[:, 0]], features_k.keypoints[matches[:, 1]], seed
+    )
+    error = corner_error(estimated, homography, features_1.image_size)
+    row["corner_error_px"] = error
+    for threshold in benchmark.corner_error_px:
+        row[f"h_accuracy_{threshold}px"] = float(error <= threshold)
+    return row
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def summarize(
+    rows: Sequence[Row],
+    images: Sequence[Row],
+    benchmark: HPatchesBenchmark,
+) -> list[Row]:
+    """The rows ``overall``, ``i`` and ``v`` of the summary.
+
+    Every mean is over pairs, and ``overall`` over all of them: not the mean of the two splits. In
+    a complete set these are the notebook's fixed denominators (52 * 5, 56 * 5 and 108 * 5 pairs);
+    in a partial one, the pairs that are there. Features are counted once for each image.
+
+    Args:
+        rows: one for each pair, from `evaluate_pair` with ``split``.
+        images: one for each image: ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
+        benchmark: the protocol.
+    """
+    summary = []
+    for split in ("overall", "i", "v"):
+        pairs = [row for row in rows if split in ("overall", row["split"])]
+        shown = [image for image in images if split in ("overall", image["split"])]
+        costs = [image for image in shown if not math.isnan(image["seconds"])]
+        errors = [row["corner_error_px"] for row in pairs]
+        line: Row = {
+            "split": split,
+            "images": len(shown),
+            "pairs": len(pairs),
+            "mean_features": _mean([image["features"] for image in shown]),
+            "mean_matches": _mean([row["matches"] for row in pairs]),
+        }
+        for threshold in benchmark.thresholds_px:
+            line[f"mma_{threshold}px"] = _mean([row[f"mma_{threshold}px"] for row in pairs])
+        line["mean_correct_matches"] = _mean([row["correct_matches"] for row in pairs])
+        for name in ("matching_score", "repeatability"):
+            line[name] = _mean([row[name] for row in pairs])
+        for threshold in benchmark.corner_error_px:
+            line[f"h_accuracy_{threshold}px"] = _mean(
+                [row[f"h_accuracy_{threshold}px"] for row in pairs]
+            )
+        for threshold in benchmark.corner_error_px:
+            line[f"h_auc_{threshold}px"] = error_auc(errors, threshold)
+        line["seconds_per_image"] = _mean([image["seconds"] for image in costs])
+        line["peak_memory_mb"] = max((i["peak_memory_mb"] for i in costs), default=math.nan)
+        summary.append(line)
+    return summary

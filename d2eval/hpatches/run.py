@@ -1,0 +1,242 @@
+"""A whole run: features, matches, rows, summary and manifest of one method on a dataset."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d2eval.atomic import exclusive, write_text
+from d2eval.errors import D2EvalError
+from d2eval.extraction import FeatureSource
+from d2eval.hpatches.benchmark import HPatchesBenchmark
+from d2eval.hpatches.dataset import Dataset, Sequence, fingerprint, pairs
+from d2eval.hpatches.evaluation import Row, evaluate_pair, summarize
+from d2eval.images import load_image_file
+from d2eval.manifest import FILE, environment, read_manifest, same_work, write_manifest
+from d2eval.matching import VERSION as MATCHING_VERSION
+from d2eval.matching import Matches, mutual_nearest_neighbors
+from d2eval.progress import progress
+from d2eval.resources import measure
+from d2eval.store import Store, StoredFeatures
+
+NAME = "hpatches"
+FILES = ("pairs.csv", "summary.csv", FILE)
+# What makes two runs the same work; a run of other work in the same folder is put aside first.
+WORK_KEYS = ("benchmark", "protocol_sha256", "features", "top_k", "seed", "dataset")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of a run that belong neither to the method nor to the protocol.
+
+    Attributes:
+        top_k: keep the features of highest score only; None keeps all.
+        seed: of the homography estimation.
+        device: where descriptors are matched.
+    """
+
+    top_k: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Rows of the pairs, one record for each image, and the images' SHA-256."""
+
+    rows: list[Row]
+    images: list[Row]
+    hashes: dict[Path, str]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where a run lies and what it found.
+
+    Attributes:
+        folder: holds pairs.csv, summary.csv and manifest.json.
+        summary: the rows of summary.csv.
+        extracted: images whose features were not in the store.
+        put_aside: where an earlier run of other work went, if there was one.
+    """
+
+    folder: Path
+    summary: list[Row]
+    extracted: int
+    put_aside: Path | None
+
+
+def format_value(value: Any) -> str:
+    """One CSV cell: nine significant digits, empty for what is not known."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.9g}"
+    return str(value)
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    """Writes rows of equal keys, complete or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: format_value(value) for name, value in row.items()} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _matches(
+    first: StoredFeatures, other: StoredFeatures, store: Store, matcher: dict[str, Any], device: str
+) -> Matches:
+    path = store.matches_path(first.key, other.key, matcher)
+    stored = store.read_matches(path)
+    if stored is not None:
+        return stored
+    top_k = matcher["top_k"]
+    matches = mutual_nearest_neighbors(
+        first.features.top_k(top_k).descriptors, other.features.top_k(top_k).descriptors, device
+    )
+    store.write_matches(path, matches)
+    return matches
+
+
+def _evaluate_sequence(
+    sequence: Sequence,
+    stored: list[StoredFeatures],
+    store: Store,
+    benchmark: HPatchesBenchmark,
+    matcher: dict[str, Any],
+    settings: Settings,
+) -> Iterator[Row]:
+    top_k = settings.top_k
+    for k, homography in pairs(sequence):
+        first, other = stored[0], stored[k - 1]
+        matches = _matches(first, other, store, matcher, settings.device)
+        numbers = evaluate_pair(
+            first.features.top_k(top_k), other.features.top_k(top_k), matches, homography,
+            benchmark, settings.seed,
+        )  # fmt: skip
+        yield {
+            "sequence": sequence.name,
+            "image": k,
+            "split": sequence.split,
+            **numbers,
+            "seconds_1": first.cost.seconds,
+            "seconds_k": other.cost.seconds,
+            "peak_memory_mb_1": first.cost.peak_memory_mb,
+            "peak_memory_mb_k": other.cost.peak_memory_mb,
+        }
+
+
+def _collect(
+    source: FeatureSource,
+    dataset: Dataset,
+    benchmark: HPatchesBenchmark,
+    store: Store,
+    settings: Settings,
+) -> Collected:
+    """Features and matches of every sequence, through the store; rows of every pair."""
+    matcher = {**benchmark.matcher, "version": MATCHING_VERSION, "top_k": settings.top_k}
+    collected = Collected([], [], {})
+    stored: list[StoredFeatures] = []
+    paths = [(sequence, path) for sequence in dataset.sequences for path in sequence.images]
+    for sequence, path in progress(paths, source.label):
+        image = load_image_file(path)
+        collected.hashes[path] = image.sha256
+        unit = source.features(image, f"{sequence.name}/{path.name}")
+        stored.append(unit)
+        collected.images.append(
+            {
+                "split": sequence.split,
+                "features": len(unit.features.top_k(settings.top_k)),
+                "seconds": unit.cost.seconds,
+                "peak_memory_mb": unit.cost.peak_memory_mb,
+            }
+        )
+        if len(stored) == len(sequence.images):
+            collected.rows.extend(
+                _evaluate_sequence(sequence, stored, store, benchmark, matcher, settings)
+            )
+            stored = []
+    return collected
+
+
+def _put_aside(folder: Path, manifest: dict[str, Any]) -> Path | None:
+    """Moves an earlier run of other work out of the way, so that its rows are not lost."""
+    old = read_manifest(folder)
+    if old is None or same_work(old, manifest, WORK_KEYS):
+        return None
+    stamp = str(old.get("finished", "unknown")).replace(":", "").replace("+0000", "")
+    aside = folder.parent / ".replaced" / f"{folder.name}-{stamp}"
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            if (folder / name).exists():
+                (folder / name).replace(aside / name)
+    except OSError as error:
+        raise D2EvalError(
+            f"{folder}: holds an earlier run that can't be moved to {aside} ({error.strerror}); "
+            "move it, or choose another --output"
+        ) from error
+    return aside
+
+
+def run(
+    source: FeatureSource,
+    dataset: Dataset,
+    benchmark: HPatchesBenchmark,
+    store: Store,
+    output: Path,
+    settings: Settings,
+) -> RunResult:
+    """Evaluates ``source`` on ``dataset`` and writes ``output/hpatches/<label>/``.
+
+    Features and matches go through ``store`` as they are made, so a run that was killed goes on
+    where it stopped. The run's own files are written at the end, each complete or not at all.
+
+    Raises:
+        D2EvalError: a broken image, features that break the contract, a full disk, or another run
+            that writes the same folder.
+    """
+    folder = output / NAME / source.label
+    with exclusive(folder):
+        with measure() as cost:
+            collected = _collect(source, dataset, benchmark, store, settings)
+            lines = summarize(collected.rows, collected.images, benchmark)
+        described = source.describe()
+        labels = {
+            "dataset": dataset.completeness,
+            "weights": described["weights"]["name"] if described["weights"] else "none",
+        }
+        summary = [{"method": source.label, **line, **labels} for line in lines]
+        memory = [i["peak_memory_mb"] for i in collected.images]
+        manifest = {
+            "benchmark": NAME,
+            "protocol_sha256": benchmark.sha256,
+            "label": source.label,
+            "method": described["method"],
+            "features": described,
+            "weights": described["weights"],
+            "top_k": settings.top_k,
+            "seed": settings.seed,
+            "dataset": {
+                "completeness": dataset.completeness,
+                "sequences": len(dataset.sequences),
+                "images": len(collected.images),
+                "pairs": len(collected.rows),
+                "fingerprint": fingerprint(dataset, collected.hashes),
+            },
+            "excluded": list(dataset.excluded),
+            "root": str(dataset.root),
+            "extracted_now": source.extracted,
+            "wall_seconds": round(cost.seconds, 3),
+            "peak_memory_mb": round(
+                max([cost.peak_memory_mb, *(m for m in memory if not math.isnan(m))]), 1
+            ),
+            **environment(settings.device),
+        }
+        put_aside = _put_aside(folder, manifest)
+        write_csv(folder / "pairs.csv", [{**row, **labels} for row in collected.rows])
+        write_csv(folder / "summary.csv", summary)
+        write_manifest(folder, manifest)
+    return RunResult(folder, summary, source.extracted, put_aside)

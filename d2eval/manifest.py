@@ -1,0 +1,58 @@
+"""The manifest of a run: everything that decides its numbers, beside them."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from d2eval import __version__
+from d2eval.atomic import write_text
+from d2eval.errors import D2EvalError
+from d2eval.resources import git_commit, versions
+
+FILE = "manifest.json"
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Versions, device, code and command of this process."""
+    return {
+        "d2eval": __version__,
+        "git_commit": git_commit(Path(__file__).parent),
+        "versions": versions(),
+        "device": device,
+        "command": ["d2eval", *sys.argv[1:]],
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes ``manifest.json`` into ``folder``."""
+    write_text(folder / FILE, json.dumps(content, indent=2, default=str) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of the run in ``folder``, or None if there is none.
+
+    Raises:
+        D2EvalError: it is broken.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise D2EvalError(f"{path}: broken manifest ({error}); remove the folder") from error
+    if not isinstance(content, dict):
+        raise D2EvalError(f"{path}: broken manifest (no object); remove the folder")
+    return content
+
+
+def same_work(old: Mapping[str, Any], new: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    """Whether two manifests agree on ``keys``, that is, describe the same rows."""
+    text = [
+        json.dumps([m.get(key) for key in keys], sort_keys=True, default=str) for m in (old, new)
+    ]
+    return text[0] == text[1]

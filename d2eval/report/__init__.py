@@ -1,0 +1,1 @@
+"""Rows of numbers become tables and curves; nothing is computed anew here."""

@@ -1,0 +1,219 @@
+"""The paper's HPatches figure: mean matching accuracy over the threshold."""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from d2eval.atomic import write_bytes
+from d2eval.errors import D2EvalError
+from d2eval.protocol import load_protocol
+from d2eval.report.published import PaperRow, load_paper
+from d2eval.report.rows import Scores
+from d2eval.report.runs import MeasuredRun, load_runs
+
+MEASURED_WIDTH = 1.2
+MARKERS = "os^DvPX*"  # the first run of a method gets the first
+FURTHER_COLORS = ("teal", "deeppink", "olive", "deepskyblue", "dimgray", "goldenrod")
+SAMPLE_TITLE = "Embedded sample (not HPatches): not comparable with published curves"
+_WIDTH_IN, _PANEL_IN, _LEGEND_GAP_IN = 15.0, 4.6, 0.12
+_CHARACTER_IN, _HANDLE_IN = 0.082, 0.75  # of a legend entry at the default font size
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is drawn for one row or run, in every panel whose split it has.
+
+    Attributes:
+        label: its legend entry.
+        color: matplotlib's name of its colour.
+        line: matplotlib's line style.
+        width: line width in points.
+        marker: matplotlib's marker, or "" for a published curve.
+        scores: split -> numbers.
+    """
+
+    label: str
+    color: str
+    line: str
+    width: float
+    marker: str
+    scores: Mapping[str, Scores]
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """Arguments for matplotlib's lines; measured curves lie on top of published ones."""
+        return {
+            "label": self.label,
+            "color": self.color,
+            "linestyle": self.line,
+            "linewidth": self.width,
+            "marker": self.marker,
+            "markerfacecolor": "white",
+            "markersize": 5,
+            "zorder": 3 if self.marker else 2,
+        }
+
+
+def plot_mma(
+    runs_folder: Path | None, output: Path, *, published: bool = True, sample_only: bool = False
+) -> tuple[list[Path], list[str]]:
+    """Draws ``mma.png`` and ``mma.svg``, and ``mma_sample.*`` if there are sample runs.
+
+    Runs on the embedded sample never share a figure with published curves.
+
+    Args:
+        runs_folder: the folder of measured runs; None means ``results/runs``, if it is there.
+        output: folder to write to.
+        published: whether to draw the paper's curves.
+        sample_only: draw the sample's figure only.
+
+    Returns:
+        The files written, and notes for the user on what was left out.
+
+    Raises:
+        D2EvalError: a file is missing or broken, or there is nothing to draw.
+    """
+    benchmark = load_protocol("hpatches").content
+    paper = load_paper(benchmark)
+    runs, notes = load_runs(runs_folder, benchmark["thresholds_px"])
+    curves = published_curves(paper, benchmark["plot"]["line_width"]) if published else []
+    curves += measured_curves([run for run in runs if not run.is_sample], paper)
+    sample = measured_curves([run for run in runs if run.is_sample], paper)
+    paths = []
+    if curves and not sample_only:
+        paths += write_figure(draw(curves, benchmark["plot"]), output, "mma")
+    if sample:
+        figure = draw(sample, benchmark["plot"], title=SAMPLE_TITLE)
+        paths += write_figure(figure, output, "mma_sample")
+    if not paths:
+        raise D2EvalError(
+            "nothing to draw: no measured run is there; run `d2eval hpatches` first, or leave "
+            f"out {'--sample' if sample_only else '--no-published'}"
+        )
+    return paths, notes
+
+
+def published_curves(paper: Iterable[PaperRow], width: float) -> list[Curve]:
+    """The paper's curves in its colours and line styles."""
+    return [Curve(row.legend, row.color, row.line, width, "", row.scores) for row in paper]
+
+
+def measured_curves(runs: Sequence[MeasuredRun], paper: Iterable[PaperRow]) -> list[Curve]:
+    """Thin curves with markers, in the colour and line style of the run's row in the paper."""
+    rows = {row.method: row for row in paper}
+    further = sorted({run.method for run in runs} - set(rows))
+    total = Counter(run.method for run in runs)
+    drawn: Counter[str] = Counter()
+    curves = []
+    for run in runs:
+        row = rows.get(run.method)
+        if row:
+            name, color, line = row.legend, row.color, row.line
+        else:
+            color = FURTHER_COLORS[further.index(run.method) % len(FURTHER_COLORS)]
+            name, line = run.method, "-"
+        named = total[run.method] > 1 or (row is None and run.label != run.method)
+        marker = MARKERS[drawn[run.method] % len(MARKERS)]
+        drawn[run.method] += 1
+        label = f"{name}, measured ({_details(run, named)})"
+        curves.append(Curve(label, color, line, MEASURED_WIDTH, marker, run.scores))
+    return curves
+
+
+def _details(run: MeasuredRun, named: bool) -> str:
+    """What a reader must know of a run, such as "partial 7 of 108, bundled stand-in"."""
+    parts = [f"run {run.label}"] if named else []
+    if run.top_k is not None:
+        parts.append(f"top {run.top_k}")
+    parts.append(re.sub(r"^partial \((\d+ of \d+) sequences\)$", r"partial \1", run.dataset))
+    if run.weights != "none":
+        parts.append(run.weights)
+    return ", ".join(parts)
+
+
+def draw(curves: Sequence[Curve], plot: Mapping[str, Any], title: str | None = None) -> Figure:
+    """Draws the panels side by side and the legends below them.
+
+    Args:
+        curves: what to draw, later ones on top.
+        plot: the ``[plot]`` table of ``benchmarks/hpatches.toml``.
+        title: a line above the panels.
+    """
+    thresholds = plot["thresholds_px"]
+    figure = Figure(figsize=(_WIDTH_IN, _PANEL_IN))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(plot["panels"]), sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(0.05, 0.13, 0.99, 0.85 if title else 0.92, wspace=0.06)
+    for axis, (split, panel) in zip(axes, plot["panels"], strict=True):
+        present = [curve for curve in curves if split in curve.scores]
+        for curve in present:
+            mma = curve.scores[split].mma
+            # Markers at the first and last threshold lie half outside the panel.
+            axis.plot(thresholds, [mma[t] for t in thresholds], clip_on=False, **curve.style)
+        if not present:
+            axis.text(0.5, 0.5, "no pairs", transform=axis.transAxes, ha="center")
+        axis.set(
+            title=panel,
+            xlabel="threshold [px]",
+            xlim=(thresholds[0], thresholds[-1]),
+            xticks=thresholds,
+            ylim=(0, 1),
+        )
+        axis.grid(alpha=0.4)
+    axes[0].set_ylabel("MMA")
+    if title:
+        figure.suptitle(title)
+    _add_legends(figure, curves)
+    return figure
+
+
+def _add_legends(figure: Figure, curves: Sequence[Curve]) -> None:
+    """Puts the published and then the measured entries below the panels, each in columns."""
+    top = 0.0  # figure coordinates; the saved image is extended to hold what lies below 0
+    for measured in (False, True):
+        group = [curve for curve in curves if bool(curve.marker) == measured]
+        if not group:
+            continue
+        longest = max(len(curve.label) for curve in group)
+        columns = max(1, int(_WIDTH_IN / (longest * _CHARACTER_IN + _HANDLE_IN)))
+        legend = figure.legend(
+            handles=[Line2D([], [], **curve.style) for curve in group],
+            ncols=min(columns, 5, len(group)),
+            loc="upper center",
+            bbox_to_anchor=(0.5, top),
+            borderaxespad=0,
+            handlelength=3,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a $ in a label or a file's name is no formula
+        height = legend.get_window_extent().height / figure.dpi
+        top -= (height + _LEGEND_GAP_IN) / _PANEL_IN
+
+
+def write_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Writes ``<stem>.png`` and ``<stem>.svg``; the same figure gives the same SVG.
+
+    Raises:
+        D2EvalError: the folder can't be written.
+    """
+    paths = []
+    metadata: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
+    for kind, entries in metadata.items():
+        image = io.BytesIO()
+        with mpl.rc_context({"svg.hashsalt": "d2eval"}):
+            figure.savefig(
+                image, format=kind, dpi=150, bbox_inches="tight", pad_inches=0.1, metadata=entries
+            )
+        path = folder / f"{stem}.{kind}"
+        write_bytes(path, image.getvalue())
+        paths.append(path)
+    return paths

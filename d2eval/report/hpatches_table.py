@@ -1,0 +1,221 @@
+"""The paper's HPatches table, with what was measured here beside what was published."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d2eval.protocol import load_protocol
+from d2eval.report.published import PaperRow, load_paper
+from d2eval.report.rows import mma_column
+from d2eval.report.runs import MeasuredRun, load_runs
+from d2eval.report.tables import Column, Table, csv_text, markdown_grid, paper_count
+
+MMA_THRESHOLDS_PX = (1, 3, 5, 10)
+SECTIONS = {  # in the order of the table
+    "paper": "The paper's table",
+    "top_k": "Measured with the K best-scored features",
+    "further": "Further measured methods",
+    "sample": "Embedded sample",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table.
+
+    Attributes:
+        section: a key of `SECTIONS`.
+        name: the paper's name of the method, or the registered one if the paper has none.
+        paper: the published numbers it stands beside; only in the paper's section.
+        run: the measured numbers, if there are any.
+    """
+
+    section: str
+    name: str
+    paper: PaperRow | None
+    run: MeasuredRun | None
+
+
+def hpatches_table(runs_folder: Path | None) -> Table:
+    """Builds the HPatches table.
+
+    Args:
+        runs_folder: the folder of measured runs; None means ``results/runs``, if it is there.
+
+    Raises:
+        D2EvalError: a file it is made from is missing or broken.
+    """
+    benchmark = load_protocol("hpatches").content
+    paper = load_paper(benchmark)
+    runs, notes = load_runs(runs_folder, benchmark["thresholds_px"])
+    lines = arrange(paper, runs)
+    markdown = _markdown(lines, benchmark["plot"]["source"])
+    table = csv_text(_columns(), [_record(line) for line in lines])
+    return Table("hpatches", table, markdown, notes)
+
+
+def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line]:
+    """Puts each measured run where it may stand.
+
+    Beside a row of the paper stand only runs of its method with all features on HPatches; the
+    paper's table has no limit on features, and published numbers don't describe the sample.
+    """
+    rows = {row.method: row for row in paper if row.label}
+    sections: dict[str, list[MeasuredRun]] = {section: [] for section in SECTIONS}
+    for run in runs:
+        if run.is_sample:
+            section = "sample"
+        elif run.top_k is not None:
+            section = "top_k"
+        else:
+            section = "paper" if run.method in rows else "further"
+        sections[section].append(run)
+    lines = []
+    for method, row in rows.items():
+        own = [run for run in sections["paper"] if run.method == method]
+        beside: list[MeasuredRun | None] = [*own] or [None]
+        lines += [Line("paper", str(row.label), row, run) for run in beside]
+    for section in ("top_k", "further", "sample"):
+        for run in sections[section]:
+            name = rows[run.method].label if run.method in rows else None
+            lines.append(Line(section, name or run.method, None, run))
+    return lines
+
+
+def _columns() -> list[Column]:
+    columns = [
+        Column("section"),
+        Column("row", "Method"),
+        Column("method"),
+        Column("label", "Run"),
+        Column("top_k", "K"),
+    ]
+    for count in ("features", "matches"):
+        title = count.capitalize()
+        columns += [
+            Column(f"{count}_published", f"{title} published"),
+            Column(f"{count}_published_exact"),
+            Column(f"{count}_measured", f"{title} measured", paper_count),
+            # + 0.0 makes a rounded -0.0 a plain zero
+            Column(f"{count}_difference", f"{title} diff.", lambda d: f"{round(d, 1) + 0.0:+.1f}"),
+        ]
+    for threshold in MMA_THRESHOLDS_PX:
+        name, title = mma_column(threshold), f"MMA@{threshold}px"
+        columns += [
+            Column(f"{name}_published", f"{title} published", "{:.4f}".format),
+            Column(f"{name}_measured", f"{title} measured", "{:.4f}".format),
+            Column(f"{name}_difference"),
+        ]
+    return [*columns, Column("dataset", "Dataset"), Column("weights", "Weights")]
+
+
+def _record(line: Line) -> dict[str, Any]:
+    """The values of a line by column name; a column without a value is absent."""
+    record: dict[str, Any] = {"section": line.section, "row": line.name}
+    if line.paper:
+        exact = line.paper.scores["overall"]
+        record |= {
+            "method": line.paper.method,
+            "features_published": line.paper.features,
+            "features_published_exact": exact.features,
+            "matches_published": line.paper.matches,
+            "matches_published_exact": exact.matches,
+        }
+        for threshold in MMA_THRESHOLDS_PX:
+            record[f"{mma_column(threshold)}_published"] = exact.mma[threshold]
+    if line.run:
+        measured = line.run.scores["overall"]
+        record |= {
+            "method": line.run.method,
+            "label": line.run.label,
+            "features_measured": measured.features,
+            "matches_measured": measured.matches,
+            "dataset": line.run.dataset,
+            "weights": line.run.weights,
+        }
+        if line.run.top_k is not None:
+            record["top_k"] = line.run.top_k
+        for threshold in MMA_THRESHOLDS_PX:
+            record[f"{mma_column(threshold)}_measured"] = measured.mma[threshold]
+    if line.paper and line.run:
+        against = {count: f"{count}_published_exact" for count in ("features", "matches")}
+        against |= {name: f"{name}_published" for name in map(mma_column, MMA_THRESHOLDS_PX)}
+        for name, published in against.items():
+            # The published numbers have at most 6 decimals: what lies below is float noise.
+            record[f"{name}_difference"] = round(record[f"{name}_measured"] - record[published], 6)
+    return record
+
+
+def _markdown(lines: Sequence[Line], source: str) -> str:
+    parts = [
+        "# HPatches sequences: the D2-Net paper's table",
+        "Mean features of an image, mean matches of a pair and mean matching accuracy (MMA, "
+        "overall). Published and measured numbers stand in columns of their own.",
+    ]
+    for section, title in SECTIONS.items():
+        own = [line for line in lines if line.section == section]
+        if own:
+            notes = "\n".join(f"- {note}" for note in _notes(section, own, source))
+            parts += [
+                f"## {title}",
+                markdown_grid(_columns(), [_record(line) for line in own]),
+                notes,
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _notes(section: str, lines: Sequence[Line], source: str) -> list[str]:
+    runs = [line.run for line in lines if line.run]
+    notes = []
+    if section == "paper":
+        notes.append(
+            "Published features and matches are as the paper prints them; published MMA is exact, "
+            f'from the rows "{source}" of results/published/hpatches_curves.csv.'
+        )
+        if known := _rounding_notes(lines):
+            notes.append(
+                f"The print and those exact numbers disagree: {'; '.join(known)}. The print stays."
+            )
+        if runs:
+            notes.append(
+                "A difference is measured minus published, against the exact published mean of "
+                "the same rows, because the printed one is rounded."
+            )
+        else:
+            notes.append(
+                "No measured run belongs beside these rows yet; `python -m d2eval hpatches --help` "
+                "says how to measure one."
+            )
+        if any(run.is_partial for run in runs):
+            notes.append(
+                "Rows with a partial dataset lack sequences of the benchmark: their differences "
+                "are no reproduction of the published numbers."
+            )
+    if section == "top_k":
+        notes.append("The paper's table keeps all features: these rows don't compare with it.")
+    if section == "further":
+        notes.append("The paper's table has no row for these.")
+    if section == "sample":
+        notes.append(
+            "The embedded sample is a few small sequences made for d2eval, not HPatches: these "
+            "numbers never compare with published ones."
+        )
+    if any(run.stand_in for run in runs):
+        notes.append(
+            "Stand-in weights are not the paper's: rows with them say how another model does."
+        )
+    return notes
+
+
+def _rounding_notes(lines: Iterable[Line]) -> list[str]:
+    """Where a printed count is not the exact one's rounding, each said once."""
+    found: list[str] = []
+    for line in lines:
+        record = _record(line)
+        for count in ("features", "matches"):
+            printed, exact = record[f"{count}_published"], record[f"{count}_published_exact"]
+            note = f"{line.name}, {count} {printed}, exact {exact:.1f}"
+            if paper_count(exact) != printed and note not in found:
+                found.append(note)
+    return found

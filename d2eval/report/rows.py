@@ -1,0 +1,101 @@
+"""Numbers of one split as CSV rows hold them, published or measured."""
+
+import contextlib
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2eval.errors import D2EvalError
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means of one split.
+
+    Attributes:
+        features: mean number of features of an image.
+        matches: mean number of matches of a pair.
+        mma: threshold in px -> mean matching accuracy, a mean over pairs, in 0..1.
+    """
+
+    features: float
+    matches: float
+    mma: Mapping[int, float]
+
+
+@contextlib.contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Turns what can go wrong while ``path`` is read into one line with a ``remedy``.
+
+    Raises:
+        D2EvalError: for the block's OSError, ValueError (broken JSON and wrong encoding too) and
+            csv.Error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise D2EvalError(f"{path}: can't be read ({error.strerror or error}); {remedy}") from error
+    except (ValueError, csv.Error) as error:
+        raise D2EvalError(f"{path}: {error}; {remedy}") from error
+
+
+def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Reads a CSV file with a header.
+
+    Args:
+        path: the file, UTF-8.
+        columns: names that the header must hold; it may hold more.
+
+    Raises:
+        ValueError: a column is missing or a row is torn.
+        OSError: the file can't be read.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"the header lacks {', '.join(missing)}")
+        rows = []
+        for row in reader:
+            # DictReader marks a row that is too long or too short with None.
+            if None in row or None in row.values():
+                raise ValueError(f"line {reader.line_num} doesn't have the header's columns")
+            rows.append(row)
+    return rows
+
+
+def mma_column(threshold_px: int) -> str:
+    """The column of the mean matching accuracy at a threshold."""
+    return f"mma_{threshold_px}px"
+
+
+def score_columns(thresholds_px: Iterable[int]) -> list[str]:
+    """The columns that `scores` reads."""
+    return ["mean_features", "mean_matches", *map(mma_column, thresholds_px)]
+
+
+def scores(row: Mapping[str, str], thresholds_px: Iterable[int]) -> Scores:
+    """The numbers of one row.
+
+    Raises:
+        ValueError: one is no number, negative, or an MMA above 1.
+    """
+    return Scores(
+        _number(row, "mean_features"),
+        _number(row, "mean_matches"),
+        {t: _number(row, mma_column(t), most=1.0) for t in thresholds_px},
+    )
+
+
+def _number(row: Mapping[str, str], column: str, most: float = math.inf) -> float:
+    text = row[column]
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and 0.0 <= value <= most):
+        limit = "at least 0" if most == math.inf else f"in 0..{most:g}"
+        raise ValueError(f"{column} of split {row['split']} is {text!r}, not a number {limit}")
+    return value

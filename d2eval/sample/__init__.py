@@ -1,0 +1,1 @@
+"""Makes the embedded data sets from the photos in ``benchmarks/sample/photos``."""

@@ -1,0 +1,16 @@
+"""The photos that every embedded data set is made of."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from d2eval.images import ImageFile, load_image_file
+
+
+def load_photo(name: str) -> ImageFile:
+    """Reads ``benchmarks/sample/photos/<name>.jpg``; its terms are in SOURCES.md beside it.
+
+    Raises:
+        D2EvalError: no such photo, or it can't be read.
+    """
+    folder = Path(str(files("benchmarks") / "sample" / "photos"))
+    return load_image_file(folder / f"{name}.jpg")

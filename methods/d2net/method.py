@@ -1,0 +1,110 @@
+"""D2-Net as methods: single and multi-scale, off the shelf and trained."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from d2eval.errors import D2EvalError
+from d2eval.features import Features, make_features
+from d2eval.images import RgbImage
+from d2eval.method import Method, Runtime, option
+from d2eval.weights import load_state_dict
+from methods.d2net.network import CHANNELS, D2Network
+from methods.d2net.pyramid import extract_pyramid, preprocess, resize_to_limits
+from methods.d2net.weights import OFF_THE_SHELF, TRAINED, choose_weights, state_of_weights
+
+
+@dataclass(frozen=True)
+class D2Config:
+    """The options of the authors' ``extract_features.py``."""
+
+    weights: str = option(
+        "auto",
+        "bundled, official, or a path to a .pth in the authors' layout or a .safetensors; "
+        "auto: official if fetched, else bundled",
+        keyed=False,
+    )
+    preprocessing: str = option("caffe", "as the weights were trained", choices=("caffe", "torch"))
+    relu: bool = option(True, "ReLU after conv4_3, before detection and description")
+    max_edge: int = option(1600, "shrink images whose longer side passes this, in pixels")
+    max_sum_edges: int = option(2800, "then shrink images whose width + height pass this")
+
+    def __post_init__(self) -> None:
+        for name in ("max_edge", "max_sum_edges"):
+            if getattr(self, name) < 1:
+                raise D2EvalError(f"--{name.replace('_', '-')} must be 1 or more")
+
+
+class D2SingleScale(Method):
+    """D2-Net at the image's own scale, off the shelf."""
+
+    description = "D2-Net, single scale, off-the-shelf VGG16"
+    descriptor_dim = CHANNELS
+    Config = D2Config
+    scales: ClassVar[tuple[float, ...]] = (1,)
+    official_file: ClassVar[str] = OFF_THE_SHELF
+    bundled: ClassVar[bool] = True
+
+    def __init__(self, config: D2Config, runtime: Runtime) -> None:
+        """Loads the weights; see `methods.d2net.weights.choose_weights` for which.
+
+        Raises:
+            D2EvalError: weights missing, broken or of another architecture; no such device.
+        """
+        path, self.weights = choose_weights(
+            config.weights, self.official_file, self.bundled, runtime.cache
+        )
+        state = load_state_dict(path)
+        try:
+            network = D2Network(state, relu=config.relu)
+        except D2EvalError as error:
+            raise D2EvalError(f"{path}: {error}; give D2-Net weights") from error
+        self.config = config
+        self.device = torch.device(runtime.device)
+        self.network = network.to(self.device)
+
+    def extract(self, image: RgbImage) -> Features:
+        """Features in pixels of ``image``; an image too small for a single cell has none."""
+        height, width = image.shape[:2]
+        resized = resize_to_limits(image, self.config.max_edge, self.config.max_sum_edges)
+        pixels = torch.from_numpy(preprocess(resized, self.config.preprocessing))
+        raw = extract_pyramid(self.network, pixels.to(self.device), self.scales)
+        keypoints = raw.keypoints.cpu().numpy()
+        keypoints[:, 0] *= width / resized.shape[1]
+        keypoints[:, 1] *= height / resized.shape[0]
+        return make_features(
+            keypoints,
+            raw.scores.cpu().numpy(),
+            raw.descriptors.cpu().numpy(),
+            (width, height),
+            raw.scales.cpu().numpy(),
+        )
+
+    @classmethod
+    def weights_state(cls, runtime: Runtime) -> str:
+        """Which weights ``--weights auto`` would take now."""
+        return state_of_weights("auto", cls.official_file, cls.bundled, runtime.cache)
+
+
+class D2MultiScale(D2SingleScale):
+    """D2-Net over a pyramid of half, full and double size, off the shelf."""
+
+    description = "D2-Net, multi-scale (0.5, 1, 2), off-the-shelf VGG16"
+    scales = (0.5, 1, 2)
+
+
+class D2SingleScaleTrained(D2SingleScale):
+    """D2-Net at the image's own scale, with the authors' trained weights."""
+
+    description = "D2-Net, single scale, trained on MegaDepth by the authors"
+    official_file = TRAINED
+    bundled = False
+
+
+class D2MultiScaleTrained(D2MultiScale):
+    """D2-Net over the pyramid, with the authors' trained weights."""
+
+    description = "D2-Net, multi-scale (0.5, 1, 2), trained on MegaDepth by the authors"
+    official_file = TRAINED
+    bundled = False

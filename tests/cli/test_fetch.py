@@ -1,0 +1,194 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+
+import d2eval
+from d2eval.cli import main
+from d2eval.download import CHECKSUMS, verified_path
+from d2eval.protocol import load_toml
+
+GROUP = load_toml(Path(str(files("methods") / "downloads.toml")))["d2net"]
+
+
+def pth(content: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def weights(seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {"conv.weight": torch.rand(300_000, generator=generator)}
+
+
+class Runs:
+    """Pickled, this would run code when it is loaded."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("made-by-a-pickle",))
+
+
+@pytest.fixture
+def fetch(server, tmp_path, capsys):
+    """Runs ``d2eval fetch`` on the loopback server: (exit code, standard output, error)."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        cache = ["--cache", str(tmp_path), "--base-url", server.url()]
+        code = main(["fetch", *arguments, *cache])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "weights" / "d2net"
+
+
+def assert_one_error_line(result, *parts):
+    code, out, error = result
+    assert (code, out) == (2, "")
+    assert error.startswith("d2eval: ")
+    assert error.count("\n") == 1
+    for part in parts:
+        assert part in error
+
+
+def test_whole_group(fetch, server, folder):
+    for seed, name in enumerate(GROUP["files"]):
+        server.files[name] = pth({"model": weights(seed)})
+    code, out, error = fetch("d2net")
+    assert (code, error) == (0, "")
+    record = json.loads((folder / CHECKSUMS).read_text())
+    for line, name in zip(out.splitlines(), GROUP["files"], strict=True):
+        size = f"{len(server.files[name]):,}"
+        assert line == f"{name}: {size} bytes, sha256 {record[name]}, recorded"
+
+    code, out, _ = fetch("d2net")
+    assert code == 0
+    assert [line.endswith("already there, verified") for line in out.splitlines()] == [True] * 3
+    assert len(server.ranges) == 3
+
+    code, out, _ = fetch("d2net", "d2_tf.pth", "--force")
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert out.startswith("d2_tf.pth: ")
+    assert out.endswith(" verified\n")
+
+
+def test_safetensors(fetch, server, folder, monkeypatch):
+    group = {"description": "", "base_url": "", "files": ["a.safetensors"]}
+    monkeypatch.setattr("d2eval.cli.fetch._groups", lambda: {"d2net": group})
+    server.files["a.safetensors"] = save(weights(0))
+    assert fetch("d2net")[0] == 0
+    assert verified_path(folder, "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!DOCTYPE html>\n<html>\n<h1>Not found</h1>\n</html>\n",
+        b"",
+        pth(weights(0))[:-1000],
+        pth({"model": Runs()}),
+        pth({"model": {}}),
+    ],
+    ids=["html", "empty", "truncated", "code", "no tensors"],
+)
+def test_what_is_no_weights_file_is_not_recorded(
+    fetch, server, folder, tmp_path, monkeypatch, content
+):
+    monkeypatch.chdir(tmp_path)
+    server.files["d2_ots.pth"] = content
+    assert_one_error_line(fetch("d2net"), server.url("d2_ots.pth"), "nothing is recorded")
+    assert {path.name for path in folder.iterdir()} == {".lock"}
+    assert not (tmp_path / "made-by-a-pickle").exists()
+
+    server.files["d2_ots.pth"] = pth(weights(0))
+    assert fetch("d2net", "d2_ots.pth")[0] == 0
+
+
+def test_changed_file_is_refused(fetch, server, folder):
+    server.files["d2_ots.pth"] = pth(weights(0))
+    fetch("d2net", "d2_ots.pth")
+    server.files["d2_ots.pth"] = pth(weights(1))
+    assert_one_error_line(fetch("d2net", "d2_ots.pth", "--force"), "d2_ots.pth", "record")
+    assert verified_path(folder, "d2_ots.pth").read_bytes() == pth(weights(0))
+
+
+def test_missing_on_the_server(fetch, server):
+    assert_one_error_line(fetch("d2net"), server.url("d2_ots.pth"), "404", "same command")
+
+
+def test_refused_connection(fetch, server):
+    server.stop()
+    assert_one_error_line(fetch("d2net"), server.url("d2_ots.pth"), "refused", "same command")
+
+
+def test_damaged_checksums(fetch, folder):
+    folder.mkdir(parents=True)
+    (folder / CHECKSUMS).write_text("{")
+    assert_one_error_line(fetch("d2net"), str(folder / CHECKSUMS), "damaged")
+
+
+def test_unknown_group_and_file(fetch, server):
+    assert_one_error_line(fetch("d2nte"), "d2nte", "known: d2net")
+    assert_one_error_line(fetch("d2net", "../d2_ots.pth"), "../d2_ots.pth", *GROUP["files"])
+    assert server.ranges == []
+
+
+def test_help_names_the_groups(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["fetch", "--help"])
+    assert ended.value.code == 0
+    assert "d2net" in capsys.readouterr().out
+
+
+def test_server_that_hangs_up_does_not_end_the_command(fetch, server, monkeypatch):
+    server.files["d2_ots.pth"] = pth(weights(0))
+    handlers = []
+    real = urllib.request.OpenerDirector.open
+
+    def watched(*args, **options):
+        handlers.append(signal.getsignal(signal.SIGPIPE))
+        return real(*args, **options)
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", watched)
+    fetch("d2net", "d2_ots.pth")
+    assert handlers == [signal.SIG_IGN]
+
+
+def test_killed_process_is_resumed(server, tmp_path, folder):
+    server.files["d2_ots.pth"] = content = pth(weights(0))
+    server.delay = 0.1
+    command = [sys.executable, "-m", "d2eval", "fetch", "d2net", "d2_ots.pth"]
+    command += ["--cache", str(tmp_path), "--base-url", server.url()]
+    environment = {**os.environ, "PYTHONPATH": str(Path(d2eval.__file__).parents[1])}
+    part = folder / "d2_ots.pth.part"
+    with subprocess.Popen(command, env=environment) as process:
+        deadline = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size > 100_000):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+    kept = part.stat().st_size
+    assert part.read_bytes() == content[:kept]
+    assert verified_path(folder, "d2_ots.pth") is None
+
+    server.delay = 0.0
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(" recorded\n")
+    assert server.ranges == [None, f"bytes={kept}-"]
+    assert verified_path(folder, "d2_ots.pth").read_bytes() == content

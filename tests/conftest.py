@@ -1,0 +1,116 @@
+"""Fixtures that tests of several folders share."""
+
+import hashlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+@dataclass
+class Fault:
+    """What goes wrong in one response: after so many bytes of the body, it is cut or stalls."""
+
+    after: int
+    stall: bool = False
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """Serves ``files`` by name over a real socket, with ``Range``, and fails as it is told."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.statuses: dict[str, int] = {}  # name -> answered instead of the file
+        self.redirects: dict[str, str] = {}
+        self.extra_headers: dict[str, str] = {}
+        self.faults: list[Fault] = []  # one a request, as long as there are some; see `fail`
+        self.knows_ranges = True
+        self.checks_if_range = True
+        self.sends_etag = True
+        self.sends_length = True
+        self.block, self.delay = 1 << 16, 0.0
+        self.ranges: list[str | None] = []  # the Range header of each request
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+
+    def url(self, name: str = "") -> str:
+        return f"http://127.0.0.1:{self.server_port}/{name}"
+
+    def fail(self, *after: int, stall: bool = False) -> None:
+        """Lets one response each break off after so many bytes of its body."""
+        self.faults += [Fault(count, stall) for count in after]
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing: a client that hangs up is part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: LoopbackServer
+
+    def do_GET(self) -> None:
+        server, name = self.server, self.path.lstrip("/")
+        server.ranges.append(self.headers["Range"])
+        if name in server.redirects:
+            self.send_response(302)
+            self.send_header("Location", server.redirects[name])
+            self.end_headers()
+        elif name in server.statuses or name not in server.files:
+            self.send_error(server.statuses.get(name, 404))
+        else:
+            self._send(server.files[name])
+
+    def _send(self, content: bytes) -> None:
+        server = self.server
+        etag = f'"{hashlib.sha256(content).hexdigest()[:8]}"'
+        start = 0
+        same = not server.checks_if_range or self.headers["If-Range"] in (None, etag)
+        if server.knows_ranges and self.headers["Range"] and same:
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        if start and start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if server.sends_etag:
+            self.send_header("ETag", etag)
+        if server.sends_length:
+            self.send_header("Content-Length", str(len(content) - start))
+        for header, value in server.extra_headers.items():
+            self.send_header(header, value)
+        self.end_headers()
+        fault = server.faults.pop(0) if server.faults else None
+        end = len(content) if fault is None else start + fault.after
+        for at in range(start, end, server.block):
+            self.wfile.write(content[at : min(at + server.block, end)])
+            time.sleep(server.delay)
+        if fault is not None and fault.stall:
+            server.stopped.wait()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
+    """A server on a free port of this machine, for one test."""
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(variable, "*")
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # it writes to clients that hang up
+    loopback = LoopbackServer()
+    yield loopback
+    loopback.stop()
+    signal.signal(signal.SIGPIPE, before)
