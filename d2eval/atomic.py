@@ -66,7 +66,7 @@ def exclusive(folder: Path) -> Iterator[None]:
                 holder = file.read().strip() or "another process"
                 raise D2EvalError(
                     f"{folder}: another run ({holder}) is writing here; wait for it or choose "
-                    "another --output"
+                    "another folder"
                 ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()}")

@@ -33,7 +33,8 @@ def project(homography: FloatArray, points: npt.NDArray[np.floating]) -> FloatAr
 def inside(points: FloatArray, image_size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Which points (N, 2) lie in an image of (width, height), origin at a pixel's centre."""
     with np.errstate(invalid="ignore"):
-        return ((points >= -0.5) & (points <= np.array(image_size) - 0.5)).all(axis=1)
+        fits = (points >= -0.5) & (points <= np.array(image_size) - 0.5)
+    return np.asarray(fits.all(axis=1))
 
 
 def corners(image_size: tuple[int, int]) -> FloatArray:

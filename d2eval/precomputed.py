@@ -44,7 +44,7 @@ def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features
         else:
             from scipy.io import loadmat
 
-            arrays = loadmat(io.BytesIO(data))
+            arrays = loadmat(io.BytesIO(data))  # type: ignore[arg-type]  # file objects work
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, TypeError) as error:
         raise D2EvalError(
             f"{path}: no npz or mat file of plain arrays ({error}); write it again"

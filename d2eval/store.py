@@ -74,9 +74,10 @@ class Store:
         try:
             with h5py.File(path, "r") as file:
                 arrays = {name: data[()] for name, data in file.items()}
+                size = file.attrs["image_size"]
                 features = Features(
                     arrays["keypoints"], arrays["scores"], arrays["descriptors"],
-                    tuple(int(v) for v in file.attrs["image_size"]), arrays.get("scales"),
+                    (int(size[0]), int(size[1])), arrays.get("scales"),
                 )  # fmt: skip
                 cost = Cost(float(file.attrs["seconds"]), float(file.attrs["peak_memory_mb"]))
         except FileNotFoundError:

@@ -36,9 +36,6 @@ def sha256_of(path: Path) -> str:
         D2EvalError: the file can't be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except AttributeError:  # Python 3.10 has no file_digest
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise D2EvalError(f"{path}: weights can't be read ({error.strerror})") from error

@@ -38,7 +38,8 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help
-        if text and "default" not in text and action.default not in (None, argparse.SUPPRESS, ""):
+        silent = (None, argparse.SUPPRESS, "", False)
+        if text and "default" not in text and action.default not in silent:
             text += " (default: %(default)s)"
         return text
 

@@ -59,6 +59,10 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.hpatches.benchmark import load_benchmark
     from d2eval.hpatches.dataset import load_dataset
     from d2eval.hpatches.run import Settings, run
+    from d2eval.report.curves import plot_runs
+    from d2eval.report.hpatches_table import table_of_runs
+    from d2eval.report.runs import load_run
+    from d2eval.report.tables import write_table
     from d2eval.store import Store
 
     benchmark = load_benchmark()
@@ -88,7 +92,10 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"note: an earlier run of other work was moved to {result.put_aside}", file=sys.stderr
         )
-    print(f"rows, summary and manifest: {result.folder}")
+    sole = [load_run(result.folder, benchmark.thresholds_px)]
+    write_table(table_of_runs(sole), result.folder)
+    drawn = plot_runs(sole, result.folder, published=not dataset.sample, sample_only=dataset.sample)
+    print(f"rows, summary, manifest and table: {result.folder}; curves: {drawn[0]}")
     return 0
 
 

@@ -41,8 +41,8 @@ def repeatability(points_1: FloatArray, points_k: FloatArray, threshold: float) 
     """
     if not len(points_1) or not len(points_k):
         return 0.0
-    near_k = cKDTree(points_k).query(points_1)[0] <= threshold
-    near_1 = cKDTree(points_1).query(points_k)[0] <= threshold
+    near_k = np.asarray(cKDTree(points_k).query(points_1)[0]) <= threshold
+    near_1 = np.asarray(cKDTree(points_1).query(points_k)[0]) <= threshold
     return float((near_k.sum() + near_1.sum()) / (len(points_1) + len(points_k)))
 
 
@@ -71,7 +71,7 @@ def evaluate_pair(
     correct = int((errors <= benchmark.correct_px).sum())
     in_k = project(homography, features_1.keypoints)
     in_k = in_k[inside(in_k, features_k.image_size)]
-    back = project(np.linalg.inv(homography), features_k.keypoints)
+    back = project(np.asarray(np.linalg.inv(homography)), features_k.keypoints)
     shared_k = features_k.keypoints[inside(back, features_1.image_size)].astype(np.float64)
     shares = [correct / n if n else 0.0 for n in (len(in_k), len(shared_k))]
     row["correct_matches"] = correct

@@ -15,7 +15,7 @@ from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.hpatches.dataset import Dataset, Sequence, fingerprint, pairs
 from d2eval.hpatches.evaluation import Row, evaluate_pair, summarize
 from d2eval.images import load_image_file
-from d2eval.manifest import FILE, environment, read_manifest, same_work, write_manifest
+from d2eval.manifest import environment, read_manifest, same_work, write_manifest
 from d2eval.matching import VERSION as MATCHING_VERSION
 from d2eval.matching import Matches, mutual_nearest_neighbors
 from d2eval.progress import progress
@@ -23,7 +23,6 @@ from d2eval.resources import measure
 from d2eval.store import Store, StoredFeatures
 
 NAME = "hpatches"
-FILES = ("pairs.csv", "summary.csv", FILE)
 # What makes two runs the same work; a run of other work in the same folder is put aside first.
 WORK_KEYS = ("benchmark", "protocol_sha256", "features", "top_k", "seed", "dataset")
 
@@ -170,9 +169,9 @@ def _put_aside(folder: Path, manifest: dict[str, Any]) -> Path | None:
     aside = folder.parent / ".replaced" / f"{folder.name}-{stamp}"
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            if (folder / name).exists():
-                (folder / name).replace(aside / name)
+        for path in folder.iterdir():
+            if not path.name.startswith("."):  # the lock stays
+                path.replace(aside / path.name)
     except OSError as error:
         raise D2EvalError(
             f"{folder}: holds an earlier run that can't be moved to {aside} ({error.strerror}); "

@@ -82,9 +82,22 @@ def plot_mma(
     Raises:
         D2EvalError: a file is missing or broken, or there is nothing to draw.
     """
+    runs, notes = load_runs(runs_folder, load_protocol("hpatches").content["thresholds_px"])
+    paths = plot_runs(runs, output, published=published, sample_only=sample_only)
+    if not paths:
+        raise D2EvalError(
+            "nothing to draw: no measured run is there; run `d2eval hpatches` first, or leave "
+            f"out {'--sample' if sample_only else '--no-published'}"
+        )
+    return paths, notes
+
+
+def plot_runs(
+    runs: Sequence[MeasuredRun], output: Path, *, published: bool = True, sample_only: bool = False
+) -> list[Path]:
+    """Draws ``runs`` as `plot_mma` does; no file where there is nothing to draw."""
     benchmark = load_protocol("hpatches").content
     paper = load_paper(benchmark)
-    runs, notes = load_runs(runs_folder, benchmark["thresholds_px"])
     curves = published_curves(paper, benchmark["plot"]["line_width"]) if published else []
     curves += measured_curves([run for run in runs if not run.is_sample], paper)
     sample = measured_curves([run for run in runs if run.is_sample], paper)
@@ -94,12 +107,7 @@ def plot_mma(
     if sample:
         figure = draw(sample, benchmark["plot"], title=SAMPLE_TITLE)
         paths += write_figure(figure, output, "mma_sample")
-    if not paths:
-        raise D2EvalError(
-            "nothing to draw: no measured run is there; run `d2eval hpatches` first, or leave "
-            f"out {'--sample' if sample_only else '--no-published'}"
-        )
-    return paths, notes
+    return paths
 
 
 def published_curves(paper: Iterable[PaperRow], width: float) -> list[Curve]:

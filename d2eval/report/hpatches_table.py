@@ -46,10 +46,14 @@ def hpatches_table(runs_folder: Path | None) -> Table:
     Raises:
         D2EvalError: a file it is made from is missing or broken.
     """
+    runs, notes = load_runs(runs_folder, load_protocol("hpatches").content["thresholds_px"])
+    return table_of_runs(runs, notes)
+
+
+def table_of_runs(runs: Sequence[MeasuredRun], notes: Sequence[str] = ()) -> Table:
+    """The table with ``runs``; ``notes`` are passed on for the user."""
     benchmark = load_protocol("hpatches").content
-    paper = load_paper(benchmark)
-    runs, notes = load_runs(runs_folder, benchmark["thresholds_px"])
-    lines = arrange(paper, runs)
+    lines = arrange(load_paper(benchmark), runs)
     markdown = _markdown(lines, benchmark["plot"]["source"])
     table = csv_text(_columns(), [_record(line) for line in lines])
     return Table("hpatches", table, markdown, notes)

@@ -80,11 +80,16 @@ def load_runs(
                     f"{path}: skipped, {' and '.join(missing)} missing: the run is unfinished"
                 )
             else:
-                runs.append(_load_run(path, thresholds_px))
+                runs.append(load_run(path, thresholds_px))
     return runs, notes
 
 
-def _load_run(folder: Path, thresholds_px: Sequence[int]) -> MeasuredRun:
+def load_run(folder: Path, thresholds_px: Sequence[int]) -> MeasuredRun:
+    """Reads the run in ``folder``.
+
+    Raises:
+        D2EvalError: a file of it is broken.
+    """
     path = folder / "manifest.json"
     with reading(path, _REMEDY):
         manifest = json.loads(path.read_text(encoding="utf-8"))

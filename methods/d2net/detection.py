@@ -79,16 +79,16 @@ def detect(strip: Strip) -> Detections:
 
     neighbours: dict[tuple[int, int], torch.Tensor] = {(0, 0): centre}
     is_maximum = torch.ones_like(centre, dtype=torch.bool)
-    for di in (-1, 0, 1):
-        for dj in (-1, 0, 1):
-            if di == dj == 0:
+    for oi in (-1, 0, 1):
+        for oj in (-1, 0, 1):
+            if oi == oj == 0:
                 continue
-            i, j = row + di, column + dj
+            i, j = row + oi, column + oj
             inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
             index = (i.clamp(0, height - 1) * width + j.clamp(0, width - 1)) * CHANNELS + channel
             value = flat[index]
             is_maximum &= ~inside | (value <= centre)
-            neighbours[di, dj] = value * inside
+            neighbours[oi, oj] = value * inside
     n = {offset: value[is_maximum] for offset, value in neighbours.items()}
     row, column, channel = row[is_maximum], column[is_maximum], channel[is_maximum]
 

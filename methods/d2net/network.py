@@ -77,7 +77,7 @@ class D2Network(nn.Module):
         """
         super().__init__()
         self.relu = relu
-        expected = {}
+        expected: dict[str, tuple[int, ...]] = {}
         for _, index, inputs, outputs in CONVOLUTIONS:
             expected[f"{PREFIX}{index}.weight"] = (outputs, inputs, 3, 3)
             expected[f"{PREFIX}{index}.bias"] = (outputs,)
@@ -97,10 +97,10 @@ class D2Network(nn.Module):
         for name, index, inputs, outputs in CONVOLUTIONS:
             dilation = 2 if name.startswith("conv4") else 1
             layer = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
-            layer.weight = nn.Parameter(state[f"{PREFIX}{index}.weight"].float(), False)
+            weight = state[f"{PREFIX}{index}.weight"].float()
+            layer.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), False)
             layer.bias = nn.Parameter(state[f"{PREFIX}{index}.bias"].float(), False)
             self.add_module(name, layer)
-        self.to(memory_format=torch.channels_last)
 
     def _convolve(self, x: torch.Tensor, *names: str) -> torch.Tensor:
         for name in names:

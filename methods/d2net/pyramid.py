@@ -64,9 +64,8 @@ def preprocess(image: RgbImage, how: str) -> npt.NDArray[np.float32]:
         pixels = image[:, :, ::-1].astype(np.float32) - np.array(CAFFE_MEAN_BGR, np.float32)
     else:
         pixels = image.astype(np.float32) / np.float32(255)
-        pixels = (pixels - np.array(TORCH_MEAN_RGB, np.float32)) / np.array(
-            TORCH_STD_RGB, np.float32
-        )
+        pixels -= np.array(TORCH_MEAN_RGB, np.float32)
+        pixels /= np.array(TORCH_STD_RGB, np.float32)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
