@@ -68,7 +68,10 @@ def exclusive(folder: Path) -> Iterator[None]:
                     f"{folder}: another run ({holder}) is writing here; wait for it or choose "
                     "another folder"
                 ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()}")
+            file.flush()
+        except OSError as error:
+            raise D2EvalError(f"{folder}: can't be written ({error.strerror or error})") from error
         yield

@@ -56,11 +56,14 @@ class Runtime:
     Attributes:
         device: a torch device name, "cpu" or "cuda".
         seed: for methods that draw random numbers.
+        memory_limit: bytes that the process may come to hold, for methods that can do with less;
+            None is 80 % of what is free beside what it holds.
         cache: the cache folder, under which fetched weights lie in ``weights/<group>``.
     """
 
     device: str = "cpu"
     seed: int = 0
+    memory_limit: int | None = None
     cache: Path = Path(".d2eval")
 
 
@@ -115,6 +118,15 @@ class Method(ABC):
         The same image gives the same features, whatever was extracted before.
         """
 
+    def run_network(self, image: RgbImage) -> float | None:
+        """Runs the network alone on ``image``, for ``d2eval speed``.
+
+        Returns:
+            Its floating-point operations, a product and a sum counted as two, as the plain
+            algorithm needs them; None for a method without a network.
+        """
+        return None
+
     @classmethod
     def weights_state(cls, runtime: Runtime) -> str:
         """Which weights would be used now, for ``d2eval methods``."""
@@ -166,8 +178,9 @@ def method_class(name: str) -> type[Method]:
     module, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise D2EvalError(f"method {name!r}: {target} can't be imported ({error})") from error
+    except Exception as error:  # the module may be anyone's and raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise D2EvalError(f"method {name!r}: {target} can't be imported ({reason})") from error
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise D2EvalError(f"method {name!r}: {target} is not a d2eval.method.Method")
     return found

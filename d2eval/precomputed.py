@@ -4,9 +4,9 @@ Any extractor whose output follows it can be scored with ``--method precomputed:
 ``keypoints`` (N, 2 or more: x, y, scale), ``scores`` (N,) and ``descriptors`` (N, D).
 """
 
+import glob
 import hashlib
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,10 @@ def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features
             from scipy.io import loadmat
 
             arrays = loadmat(io.BytesIO(data))  # type: ignore[arg-type]  # file objects work
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, TypeError) as error:
+    except Exception as error:  # damaged bytes make these readers raise almost anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise D2EvalError(
-            f"{path}: no npz or mat file of plain arrays ({error}); write it again"
+            f"{path}: no npz or mat file of plain arrays ({reason}); write it again"
         ) from error
     missing = [name for name in ("keypoints", "descriptors") if name not in arrays]
     if missing:
@@ -108,7 +109,7 @@ class PrecomputedFeatures:
         # "1.ppm.png" beside "1.ppm" is another image, not features.
         found = [
             path
-            for path in sorted(base.parent.glob(base.name + ".*"))
+            for path in sorted(base.parent.glob(glob.escape(base.name) + ".*"))
             if path.suffix.lower() not in SUFFIXES
         ]
         if len(found) > 1:

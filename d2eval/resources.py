@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import psutil
+
+FREE_SHARE = 0.8
 MIB = 1024.0 * 1024.0
 REPORTED_PACKAGES = ("torch", "numpy", "opencv-python", "pycolmap", "poselib", "h5py", "pillow")
 
@@ -54,6 +57,24 @@ def measure() -> Iterator[Cost]:
     yield cost
     cost.seconds = time.perf_counter() - start
     cost.peak_memory_mb = peak_memory_mb()
+
+
+def memory_to_use(limit: int | None, device: str) -> int:
+    """Bytes that may be taken in addition to what is held now.
+
+    Args:
+        limit: what this process may come to hold; None takes 80 % of what is free.
+        device: a torch device; on a GPU it is the GPU's memory.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_reserved(device)
+    else:
+        free = psutil.virtual_memory().available
+        held = psutil.Process().memory_info().rss
+    return int(FREE_SHARE * free) if limit is None else limit - held
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ runs at once can't leave half of one. Units are keyed by content: the method's i
 image's SHA-256 for features; the two feature keys and the matcher's settings for matches.
 """
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -24,6 +25,8 @@ from d2eval.method import Identity
 from d2eval.resources import Cost
 
 STALE_SECONDS = 24 * 3600
+# What h5py raises for a file whose bytes have changed, beside the checksums' OSError.
+DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,10 @@ class StoredFeatures:
 
 
 def _to_hdf5(arrays: dict[str, npt.NDArray[Any]], attributes: dict[str, Any]) -> bytes:
-    with h5py.File("unit.h5", "w", driver="core", backing_store=False) as file:
+    # Everything is verified on reading: the data by a checksum of every chunk, and with the latest
+    # file format what describes them too.
+    with h5py.File("unit.h5", "w", libver="latest", driver="core", backing_store=False) as file:
         for name, array in arrays.items():
-            # The checksum of every chunk is verified on reading.
             file.create_dataset(name, data=array, fletcher32=array.size > 0)
         for name, value in attributes.items():
             file.attrs[name] = value
@@ -57,8 +61,9 @@ class Store:
         # What a killed run left behind under a temporary name. Young ones may belong to a run.
         for part in ("features", "matches"):
             for leftover in (self.root / part).glob("*/.*.tmp"):
-                if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
-                    leftover.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # its run has just moved it into place
+                    if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                        leftover.unlink()
 
     def features_key(self, identity: Identity, image_sha256: str) -> str:
         """The key of one image's features."""
@@ -82,7 +87,7 @@ class Store:
                 cost = Cost(float(file.attrs["seconds"]), float(file.attrs["peak_memory_mb"]))
         except FileNotFoundError:
             return None
-        except (OSError, KeyError, InvalidFeaturesError) as error:
+        except (*DAMAGE, InvalidFeaturesError) as error:
             print(f"note: {path}: damaged ({error}); extracted again", file=sys.stderr)
             return None
         return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
@@ -124,7 +129,7 @@ class Store:
                 return np.asarray(file["matches"][()], np.int32)
         except FileNotFoundError:
             return None
-        except (OSError, KeyError) as error:
+        except DAMAGE as error:
             print(f"note: {path}: damaged ({error}); matched again", file=sys.stderr)
             return None
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,9 @@ def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.T
         if (suffix or path.suffix) == ".safetensors":
             content: object = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on pickles that it refuses in the next moment
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise D2EvalError(
             f"{path}: refused: this file is no plain weights file (it is corrupted, or unpickling "

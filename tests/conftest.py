@@ -7,8 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
+
+TINY_SIZE = (96, 80)
 
 
 @dataclass
@@ -114,3 +121,36 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
     yield loopback
     loopback.stop()
     signal.signal(signal.SIGPIPE, before)
+
+
+def _tiny_photo(name: str) -> np.ndarray:
+    with Image.open(str(files("benchmarks") / "sample" / "photos" / f"{name}.jpg")) as image:
+        return np.asarray(image.convert("RGB").resize((256, 256), Image.Resampling.BOX))
+
+
+@pytest.fixture(scope="session")
+def tiny_hpatches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sequences of six images of 96x80 pixels with exact homographies; copy it to change it.
+
+    ``i_tiny`` (PNG) darkens under the identity; ``v_tiny`` (PPM) moves, turns and tilts.
+    """
+    root = tmp_path_factory.mktemp("tiny_hpatches")
+    for name in ("i_tiny", "v_tiny"):
+        (root / name).mkdir()
+    lit, seen = _tiny_photo("coffee")[90:170, 70:166], _tiny_photo("astronaut").astype(np.float32)
+    first = np.array([[1.0, 0, -80], [0, 1, -30], [0, 0, 1]])
+    for k in range(1, 7):
+        darker = (lit * (1 - 0.09 * (k - 1))).astype(np.uint8)
+        Image.fromarray(darker).save(root / "i_tiny" / f"{k}.png")
+        t = k - 1
+        moved = np.array(
+            [[1, 0.02 * t, 1.5 * t], [-0.015 * t, 1, -0.7 * t], [3e-4 * t, 1e-4 * t, 1]]
+        )
+        view = cv2.warpPerspective(seen, moved @ first, TINY_SIZE, flags=cv2.INTER_CUBIC)
+        Image.fromarray(view.round().clip(0, 255).astype(np.uint8)).save(
+            root / "v_tiny" / f"{k}.ppm"
+        )
+        if k > 1:
+            np.savetxt(root / "i_tiny" / f"H_1_{k}", np.eye(3))
+            np.savetxt(root / "v_tiny" / f"H_1_{k}", moved, fmt="%.17g")
+    return root

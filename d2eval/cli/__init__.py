@@ -19,6 +19,7 @@ COMMANDS = {
     "extract": ("d2eval.cli.extract", "write a method's features for outside tools"),
     "tables": ("d2eval.cli.tables", "regenerate the paper's tables, measured beside published"),
     "plot": ("d2eval.cli.plot", "draw the paper's curves, measured over published"),
+    "speed": ("d2eval.cli.speed", "measure seconds, memory and operations per second"),
     "methods": ("d2eval.cli.methods", "list the methods"),
     "fetch": ("d2eval.cli.fetch", "download weights"),
     "check-data": ("d2eval.cli.check_data", "say what a dataset folder holds and lacks"),

@@ -44,6 +44,15 @@ def positive(text: str) -> int:
     return value
 
 
+def memory_size(text: str) -> int:
+    """Bytes of a size such as 512MB or 4GB (powers of 1024)."""
+    units = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
+    try:
+        return int(float(text[:-2]) * units[text[-2:].upper()])
+    except (KeyError, ValueError):
+        raise argparse.ArgumentTypeError("must be a size such as 512MB or 4GB") from None
+
+
 def add_output_argument(parser: argparse.ArgumentParser) -> None:
     """Adds ``--output`` and ``--name``."""
     parser.add_argument(
@@ -75,7 +84,7 @@ def runtime_of(args: argparse.Namespace) -> "Runtime":
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise D2EvalError(f"--device {args.device}: not available here ({reason})") from error
-    return Runtime(args.device, args.seed, args.cache)
+    return Runtime(args.device, args.seed, args.memory_limit, args.cache)
 
 
 def add_method_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +96,13 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
         help="a name that 'd2eval methods' lists, module:Class, or precomputed:DIR",
     )
     parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu, cuda, cuda:1")
+    parser.add_argument(
+        "--memory-limit",
+        type=memory_size,
+        metavar="SIZE",
+        help="what the process may come to hold, e.g. 4GB, for methods that can do with less "
+        "(default: 80 %% of what is free)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of whatever draws random numbers")
     add_cache_argument(parser)
 
@@ -101,15 +117,18 @@ def add_config_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     for field in dataclasses.fields(config):
         flag = f"--{field.name.replace('_', '-')}"
         help_text = field.metadata.get("help", "")
+        kind: dict[str, Any] = {
+            "type": types[field.name],
+            "choices": field.metadata.get("choices"),
+        }
         if types[field.name] is bool:
-            group.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=field.default, help=help_text
-            )
-        else:
-            group.add_argument(
-                flag, type=types[field.name], default=field.default, help=help_text,
-                choices=field.metadata.get("choices"),
-            )  # fmt: skip
+            kind = {"action": argparse.BooleanOptionalAction}
+        try:
+            group.add_argument(flag, default=field.default, help=help_text, **kind)
+        except argparse.ArgumentError as error:
+            raise D2EvalError(
+                f"method {name!r}: its option {flag} is one of this command's own; rename the field"
+            ) from error
 
 
 def method_options(args: argparse.Namespace) -> dict[str, Any]:

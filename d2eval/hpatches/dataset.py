@@ -7,7 +7,7 @@ image 1 to image k in pixels.
 import fnmatch
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,17 +75,29 @@ class Dataset:
 
 @dataclass
 class Inspection:
-    """What `inspect` found; problems are one line each, as a run would report the first."""
+    """What `inspect` found.
+
+    Attributes:
+        sequences: those that are whole.
+        excluded: excluded sequences that were there.
+        ignored: other things beside the sequences.
+        extra: other things in sequences.
+        problems: a line for each, as a run would report the first.
+        remains: images of sequences that are not whole.
+    """
 
     sequences: list[Sequence] = field(default_factory=list)
     excluded: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    remains: list[Path] = field(default_factory=list)
 
 
 def _find_image(folder: Path, number: int) -> Path:
-    found = {p.suffix.lower(): p for p in folder.glob(f"{number}.*") if p.stem == str(number)}
+    found = {
+        p.suffix.lower(): p for p in sorted(folder.glob(f"{number}.*")) if p.stem == str(number)
+    }
     for suffix in SUFFIX_ORDER:
         if suffix in found:
             return found[suffix]
@@ -127,9 +139,26 @@ def read_sequence(folder: Path, images_per_sequence: int) -> Sequence:
     return Sequence(folder.name, images, homographies)
 
 
-def _extras(folder: Path, sequence: Sequence) -> list[str]:
-    known = {path.name for path in sequence.images}
-    known |= {f"H_1_{k}" for k in range(2, len(sequence.images) + 1)}
+def _list_problems(folder: Path, images_per_sequence: int, found: Inspection) -> list[Path]:
+    """Notes everything that is wrong in a sequence, and returns the images that it has."""
+    images = []
+    for number in range(1, images_per_sequence + 1):
+        try:
+            images.append(_find_image(folder, number))
+        except D2EvalError as error:
+            found.problems.append(str(error))
+    for k in range(2, images_per_sequence + 1):
+        try:
+            read_homography(folder / f"H_1_{k}")
+        except D2EvalError as error:
+            found.problems.append(str(error))
+    found.remains += images
+    return images
+
+
+def _extras(folder: Path, images: Iterable[Path], images_per_sequence: int) -> list[str]:
+    known = {path.name for path in images}
+    known |= {f"H_1_{k}" for k in range(2, images_per_sequence + 1)}
     return [f"{folder.name}/{p.name}" for p in sorted(folder.iterdir()) if p.name not in known]
 
 
@@ -142,16 +171,20 @@ def inspect(
         root: the dataset's folder.
         benchmark: the protocol.
         pattern: of sequence names, as a shell's, e.g. "v_*"; several are separated by commas.
-        strict: raise the first problem instead of listing it.
+        strict: raise the first problem instead of listing all.
 
     Raises:
         D2EvalError: no such folder; with ``strict``, the first problem.
     """
     if not root.is_dir():
         raise D2EvalError(f"{root}: no such folder; --data takes the folder that holds i_* and v_*")
+    try:
+        folders = sorted(root.iterdir())
+    except OSError as error:
+        raise D2EvalError(f"{root}: can't be read ({error.strerror})") from error
     found = Inspection()
     patterns = [p.strip() for p in pattern.split(",")]
-    for folder in sorted(root.iterdir()):
+    for folder in folders:
         if folder.name.startswith("."):
             continue
         if not folder.is_dir() or folder.name[:2] not in ("i_", "v_"):
@@ -162,15 +195,17 @@ def inspect(
         if folder.name in benchmark.excluded:
             found.excluded.append(folder.name)
             continue
+        images: Iterable[Path]
         try:
             sequence = read_sequence(folder, benchmark.images_per_sequence)
-        except D2EvalError as error:
+        except D2EvalError:
             if strict:
                 raise
-            found.problems.append(str(error))
-            continue
-        found.sequences.append(sequence)
-        found.extra += _extras(folder, sequence)
+            images = _list_problems(folder, benchmark.images_per_sequence, found)
+        else:
+            images = sequence.images
+            found.sequences.append(sequence)
+        found.extra += _extras(folder, images, benchmark.images_per_sequence)
     return found
 
 

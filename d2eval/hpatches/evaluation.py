@@ -46,6 +46,10 @@ def repeatability(points_1: FloatArray, points_k: FloatArray, threshold: float) 
     return float((near_k.sum() + near_1.sum()) / (len(points_1) + len(points_k)))
 
 
+def _share(part: int, whole: int) -> float:
+    return float(part / whole) if whole else 0.0
+
+
 def evaluate_pair(
     features_1: Features,
     features_k: Features,
@@ -56,8 +60,9 @@ def evaluate_pair(
 ) -> Row:
     """The numbers of one pair.
 
-    ``matching_score`` is the mean, over the two images, of correct matches over features in the
-    part that both show (Ono et al., LF-Net, NeurIPS 2018; Revaud et al., R2D2, NeurIPS 2019).
+    ``matching_score`` is the mean, over the two images, of the share of features with a correct
+    match among those in the part that both show (Ono et al., LF-Net, NeurIPS 2018; Revaud et al.,
+    R2D2, NeurIPS 2019).
     """
     errors = match_errors(features_1, features_k, matches, homography)
     row: Row = {
@@ -68,15 +73,19 @@ def evaluate_pair(
     for threshold in benchmark.thresholds_px:
         row[f"mma_{threshold}px"] = mean_matching_accuracy(errors, threshold)
 
-    correct = int((errors <= benchmark.correct_px).sum())
     in_k = project(homography, features_1.keypoints)
-    in_k = in_k[inside(in_k, features_k.image_size)]
     back = project(np.asarray(np.linalg.inv(homography)), features_k.keypoints)
-    shared_k = features_k.keypoints[inside(back, features_1.image_size)].astype(np.float64)
-    shares = [correct / n if n else 0.0 for n in (len(in_k), len(shared_k))]
-    row["correct_matches"] = correct
-    row["matching_score"] = sum(shares) / 2
-    row["repeatability"] = repeatability(in_k, shared_k, benchmark.correct_px)
+    shared_1 = inside(in_k, features_k.image_size)  # which features show in the other image too
+    shared_k = inside(back, features_1.image_size)
+    correct = matches[errors <= benchmark.correct_px]
+    row["correct_matches"] = len(correct)
+    row["matching_score"] = (
+        _share(shared_1[correct[:, 0]].sum(), shared_1.sum())
+        + _share(shared_k[correct[:, 1]].sum(), shared_k.sum())
+    ) / 2
+    row["repeatability"] = repeatability(
+        in_k[shared_1], features_k.keypoints[shared_k].astype(np.float64), benchmark.correct_px
+    )
 
     estimated = benchmark.estimator.estimate(
         features_1.keypoints[matches[:, 0]], features_k.keypoints[matches[:, 1]], seed

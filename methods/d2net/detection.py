@@ -5,16 +5,56 @@ section 3.1), so the spatial tests need only be made there. Sources of the const
 0a3356c, ``lib/model_test.py`` (hard detection and localization modules) and ``lib/utils.py``.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
-from methods.d2net.network import CHANNELS, Strip
+from methods.d2net.network import CHANNELS
 
 EDGE_THRESHOLD = 5
 MAX_EDGE_RATIO = (EDGE_THRESHOLD + 1) ** 2 / EDGE_THRESHOLD  # of tr^2 / det: 7.2
 MAX_STEP = 0.5  # cells; a detection that moves further is dropped, not moved
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows of a feature map, of which ``[start, stop)`` are to be searched.
+
+    The others lie beside them so that 3x3 neighbourhoods are whole.
+
+    Attributes:
+        features: (rows, w, 512) float32, contiguous.
+        first: the map row of ``features[0]``.
+        start, stop: map rows to be searched.
+        height: rows of the whole map.
+    """
+
+    features: torch.Tensor
+    first: int
+    start: int
+    stop: int
+    height: int
+
+
+def strips(feature_rows: Iterable[torch.Tensor], height: int) -> Iterator[Strip]:
+    """Adds to each strip of a feature map the neighbouring rows that its search needs.
+
+    Args:
+        feature_rows: (rows, w, 512) from top to bottom.
+        height: rows of the whole map.
+    """
+    first = start = 0
+    held: torch.Tensor | None = None
+    for new in feature_rows:
+        held = new if held is None else torch.cat([held, new])
+        end = first + len(held)
+        stop = height if end == height else end - 1
+        if stop > start:
+            yield Strip(held, first, start, stop, height)
+            held = held[max(stop - 1, 0) - first :].clone()
+            first, start = max(stop - 1, 0), stop
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,20 @@ from d2eval.features import Features, make_features
 from d2eval.images import RgbImage
 from d2eval.method import Method, Runtime, option
 from d2eval.weights import load_state_dict
-from methods.d2net.network import CHANNELS, D2Network
-from methods.d2net.pyramid import extract_pyramid, preprocess, resize_to_limits
+from methods.d2net.memory import (
+    MIN_STRIP_BYTES,
+    choose_strips,
+    is_out_of_memory,
+    out_of_memory,
+)
+from methods.d2net.network import CHANNELS, PRECISIONS, D2Network
+from methods.d2net.pyramid import (
+    LevelImage,
+    RawFeatures,
+    extract_pyramid,
+    preprocess,
+    resize_to_limits,
+)
 from methods.d2net.weights import OFF_THE_SHELF, TRAINED, choose_weights, state_of_weights
 
 
@@ -26,6 +38,11 @@ class D2Config:
         keyed=False,
     )
     preprocessing: str = option("caffe", "as the weights were trained", choices=("caffe", "torch"))
+    precision: str = option(
+        "fp32",
+        "of the convolutions; fp32 is the reference, the others change some features",
+        choices=tuple(PRECISIONS),
+    )
     relu: bool = option(True, "ReLU after conv4_3, before detection and description")
     max_edge: int = option(1600, "shrink images whose longer side passes this, in pixels")
     max_sum_edges: int = option(2800, "then shrink images whose width + height pass this")
@@ -57,19 +74,19 @@ class D2SingleScale(Method):
         )
         state = load_state_dict(path)
         try:
-            network = D2Network(state, relu=config.relu)
+            self.network = D2Network(
+                state, config.relu, runtime.device, PRECISIONS[config.precision]
+            )
         except D2EvalError as error:
             raise D2EvalError(f"{path}: {error}; give D2-Net weights") from error
         self.config = config
-        self.device = torch.device(runtime.device)
-        self.network = network.to(self.device)
+        self.memory_limit = runtime.memory_limit
 
     def extract(self, image: RgbImage) -> Features:
         """Features in pixels of ``image``; an image too small for a single cell has none."""
         height, width = image.shape[:2]
         resized = resize_to_limits(image, self.config.max_edge, self.config.max_sum_edges)
-        pixels = torch.from_numpy(preprocess(resized, self.config.preprocessing))
-        raw = extract_pyramid(self.network, pixels.to(self.device), self.scales)
+        raw = self._extract_resized(resized)
         keypoints = raw.keypoints.cpu().numpy()
         keypoints[:, 0] *= width / resized.shape[1]
         keypoints[:, 1] *= height / resized.shape[0]
@@ -80,6 +97,38 @@ class D2SingleScale(Method):
             (width, height),
             raw.scales.cpu().numpy(),
         )
+
+    def _extract_resized(self, image: RgbImage) -> RawFeatures:
+        """Runs in strips as large as memory allows; in smaller ones after all when it runs out."""
+        pixels = torch.from_numpy(preprocess(image, self.config.preprocessing))
+        pixels = pixels.to(self.network.device)
+        strip_bytes = choose_strips(
+            image.shape[:2], self.scales, self.network.device, self.memory_limit
+        )
+        while True:
+            try:
+                return extract_pyramid(self.network, pixels, self.scales, strip_bytes)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                strip_bytes //= 4
+                if strip_bytes < MIN_STRIP_BYTES:
+                    raise out_of_memory(image.shape[:2]) from error
+
+    def run_network(self, image: RgbImage) -> float:
+        """The convolutions of every level, and how many operations they are worth."""
+        pixels = torch.from_numpy(preprocess(image, self.config.preprocessing))
+        pixels = pixels.to(self.network.device)
+        strip_bytes = choose_strips(
+            image.shape[:2], self.scales, self.network.device, self.memory_limit
+        )
+        operations = 0.0
+        for scale in self.scales:
+            level = LevelImage(pixels, scale)
+            for _ in self.network.feature_rows(level, strip_bytes):
+                pass
+            operations += self.network.operations(*level.size)
+        return operations
 
     @classmethod
     def weights_state(cls, runtime: Runtime) -> str:

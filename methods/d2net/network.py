@@ -1,23 +1,22 @@
-"""The test-time network, computed in strips of rows so that memory stays bounded.
+"""The test-time network, streamed over rows of the image so that memory stays small.
 
 VGG16 through conv4_3; pool3 is an average pool of stride 1 and conv4_1..4_3 have dilation 2, which
-gives a stride of 4 (d2-net 0a3356c, ``model_test.py``; D2-Net paper, section 4.2).
+gives a stride of 4 (d2-net 0a3356c, ``model_test.py``; D2-Net paper, section 4.2). The map of an
+H x W image has (H // 4 - 1) x (W // 4 - 1) cells of 512 channels.
 
-The map of an H x W image has (H // 4 - 1) x (W // 4 - 1) cells of 512 channels. The layers before
-pool2 hold 64 channels at full size, which is where the memory goes, so they always run in strips;
-conv3 and conv4 run in strips when their activations would pass the budget. A strip reads as many
-rows beyond its own as the receptive field reaches and throws the spoilt ones away, so that its
-rows are those of the whole image.
+Whole activations of a large image take gigabytes. Here the image's rows are pushed through all
+layers a strip at a time: every layer keeps the last rows of its input, which its next output rows
+need, so each row of each layer is computed once and the result is that of the whole image.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from d2eval.errors import D2EvalError
+from methods.d2net.winograd import WinogradConvolution, Workspace
 
 CHANNELS = 512
 STRIDE = 4
@@ -29,32 +28,15 @@ CONVOLUTIONS = (
     ("conv4_1", 17, 256, 512), ("conv4_2", 19, 512, 512), ("conv4_3", 21, 512, 512),
 )  # fmt: skip
 PREFIX = "dense_feature_extraction.model."
+WINOGRAD_MIN_CHANNELS = 128  # of the output; narrower layers gain nothing (SPEED.md)
+STRIP_ROWS = 32  # strips are multiples: 8 map rows, one tile row of a dilated Winograd tile
 
-# Rows of a strip's output that the artificial edges spoil, rounded up to whole cells of 4 pixels.
-FRONT_HALO_CELLS = 2  # conv1 (2 px) and conv2 (2 rows of 2 px): 6 px
-BACK_HALO_CELLS = 10  # conv3 (3), the average pool (1 below), dilated conv4 (3 x 2)
-FRONT_BUDGET = 192 * 2**20  # bytes of activations in a front strip; larger ones leave the caches
-BACK_BUDGET = 384 * 2**20
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Rows ``[first, first + rows)`` of a feature map, of which ``[start, stop)`` are to be used.
-
-    The others lie beside them so that 3x3 neighbourhoods are whole.
-
-    Attributes:
-        features: (rows, w, 512) float32, contiguous.
-        first: the map row of ``features[0]``.
-        start, stop: map rows that this strip is responsible for.
-        height: rows of the whole map.
-    """
-
-    features: torch.Tensor
-    first: int
-    start: int
-    stop: int
-    height: int
+Precision = torch.dtype
+PRECISIONS: dict[str, Precision] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
 
 
 def map_size(height: int, width: int) -> tuple[int, int]:
@@ -62,99 +44,210 @@ def map_size(height: int, width: int) -> tuple[int, int]:
     return max(height // STRIDE - 1, 0), max(width // STRIDE - 1, 0)
 
 
-class D2Network(nn.Module):
-    """Dense features of one image: convolutions of VGG16 with the authors' parameter names."""
+# Rows of an image or map: (rows, width, channels), contiguous, so that rows are joined by copying
+# memory. PyTorch's layers see them as (1, channels, rows, width), channels last.
+Layer = Callable[[torch.Tensor], torch.Tensor]
 
-    def __init__(self, state: Mapping[str, torch.Tensor], relu: bool = True) -> None:
+
+def _as_nchw(rows: torch.Tensor) -> torch.Tensor:
+    return rows.permute(2, 0, 1)[None]
+
+
+def _as_rows(x: torch.Tensor) -> torch.Tensor:
+    return x[0].permute(1, 2, 0).contiguous()
+
+
+class Stage(Protocol):
+    """A layer that is fed rows and gives the rows that they complete."""
+
+    def push(self, x: torch.Tensor, last: bool) -> torch.Tensor:
+        """Further input rows, perhaps none, to the output rows that they complete."""
+
+
+class Convolution:
+    """A 3x3 convolution with "same" zero padding, fed by rows."""
+
+    def __init__(self, convolve: Layer, outputs: int, dilation: int) -> None:
+        """Takes the convolution, which pads the sides only, its output channels and dilation."""
+        self._convolve = convolve
+        self._outputs = outputs
+        self._dilation = dilation
+        self._tail: torch.Tensor | None = None
+
+    def push(self, x: torch.Tensor, last: bool) -> torch.Tensor:
+        """Rows become complete ``dilation`` rows late; zeros lie above and below the image."""
+        zeros = x.new_zeros(self._dilation, *x.shape[1:])
+        above = zeros if self._tail is None else self._tail
+        x = torch.cat([above, x, zeros] if last else [above, x])
+        self._tail = x[-2 * self._dilation :].clone()
+        if len(x) <= 2 * self._dilation:
+            return x.new_empty(0, x.shape[1], self._outputs)
+        return self._convolve(x)
+
+
+class MaxPool:
+    """Max pool 2x2 of stride 2; a last odd row or column is dropped."""
+
+    def __init__(self) -> None:
+        """Starts with no row."""
+        self._odd: torch.Tensor | None = None
+
+    def push(self, x: torch.Tensor, last: bool) -> torch.Tensor:
+        """Rows are pooled two by two."""
+        if self._odd is not None:
+            x = torch.cat([self._odd, x])
+        pairs, width = len(x) // 2, x.shape[1] // 2
+        self._odd = x[2 * pairs :].clone() if len(x) % 2 else None
+        # Maxima of two halves: three times as fast as max_pool2d, which also finds where they are.
+        rows = torch.maximum(x[0 : 2 * pairs : 2], x[1 : 2 * pairs : 2])
+        return torch.maximum(rows[:, 0 : 2 * width : 2], rows[:, 1 : 2 * width : 2])
+
+
+class AveragePool:
+    """Average pool 2x2 of stride 1, without padding."""
+
+    def __init__(self) -> None:
+        """Starts with no row."""
+        self._tail: torch.Tensor | None = None
+
+    def push(self, x: torch.Tensor, last: bool) -> torch.Tensor:
+        """A row is complete when the next one is there."""
+        if self._tail is not None:
+            x = torch.cat([self._tail, x])
+        self._tail = x[-1:].clone()
+        if len(x) < 2:
+            return x.new_empty(0, x.shape[1] - 1, x.shape[2])
+        return _as_rows(functional.avg_pool2d(_as_nchw(x), 2, stride=1))
+
+
+class ImageRows(Protocol):
+    """An image of one pyramid level, given by rows."""
+
+    size: tuple[int, int]  # (height, width)
+
+    def rows(self, first: int, last: int) -> torch.Tensor:
+        """(last - first, width, 3) float32, preprocessed."""
+
+
+def check_state(state: Mapping[str, torch.Tensor]) -> None:
+    """Makes sure that weights are D2-Net's.
+
+    Raises:
+        D2EvalError: a name is missing or extra, a shape differs, or a value is not finite.
+    """
+    expected: dict[str, tuple[int, ...]] = {}
+    for _, index, inputs, outputs in CONVOLUTIONS:
+        expected[f"{PREFIX}{index}.weight"] = (outputs, inputs, 3, 3)
+        expected[f"{PREFIX}{index}.bias"] = (outputs,)
+    for name, shape in expected.items():
+        if name not in state:
+            raise D2EvalError(f"weights of another architecture: {name} is missing")
+        if tuple(state[name].shape) != shape:
+            raise D2EvalError(
+                f"weights of another architecture: {name} is {tuple(state[name].shape)}, "
+                f"not {shape}"
+            )
+        if not torch.isfinite(state[name]).all():
+            raise D2EvalError(f"weights hold NaN or infinite values ({name})")
+    extra = sorted(set(state) - set(expected))
+    if extra:
+        raise D2EvalError(f"weights of another architecture: {extra[0]} is not part of D2-Net")
+
+
+def direct_convolution(
+    weight: torch.Tensor, bias: torch.Tensor, dilation: int, relu: bool
+) -> Layer:
+    """PyTorch's convolution of rows, with bias, optional ReLU and padding at the sides only."""
+    weight = weight.contiguous(memory_format=torch.channels_last)
+
+    def convolve(x: torch.Tensor) -> torch.Tensor:
+        # TensorFloat-32 would drop 13 bits of "float32" products on recent GPUs.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+            y = functional.conv2d(
+                _as_nchw(x), weight, bias, padding=(0, dilation), dilation=dilation
+            )
+        return _as_rows(functional.relu_(y) if relu else y)
+
+    return convolve
+
+
+class D2Network:
+    """Dense features of an image, from the authors' weights."""
+
+    def __init__(
+        self,
+        state: Mapping[str, torch.Tensor],
+        relu: bool = True,
+        device: torch.device | str = "cpu",
+        precision: Precision = torch.float32,
+    ) -> None:
         """Takes the weights.
 
         Args:
             state: tensors by the authors' names; other entries are not allowed.
             relu: whether a ReLU follows conv4_3 (the authors' default at test time).
+            device: where it runs. In float32 on the CPU, wide layers run as `WinogradConvolution`.
+            precision: of weights and activations; features come out in float32.
 
         Raises:
-            D2EvalError: a name is missing or extra, or a shape differs.
+            D2EvalError: as `check_state`.
         """
-        super().__init__()
-        self.relu = relu
-        expected: dict[str, tuple[int, ...]] = {}
-        for _, index, inputs, outputs in CONVOLUTIONS:
-            expected[f"{PREFIX}{index}.weight"] = (outputs, inputs, 3, 3)
-            expected[f"{PREFIX}{index}.bias"] = (outputs,)
-        for name, shape in expected.items():
-            if name not in state:
-                raise D2EvalError(f"weights of another architecture: {name} is missing")
-            if tuple(state[name].shape) != shape:
-                raise D2EvalError(
-                    f"weights of another architecture: {name} is {tuple(state[name].shape)}, "
-                    f"not {shape}"
-                )
-        extra = sorted(set(state) - set(expected))
-        if extra:
-            raise D2EvalError(f"weights of another architecture: {extra[0]} is not part of D2-Net")
-        if not all(torch.isfinite(state[name]).all() for name in expected):
-            raise D2EvalError("weights hold NaN or infinite values")
-        for name, index, inputs, outputs in CONVOLUTIONS:
+        check_state(state)
+        self.device = torch.device(device)
+        self.precision = precision
+        self._layers: dict[str, tuple[Layer, int, int]] = {}
+        winograd = self.device.type == "cpu" and precision == torch.float32
+        workspace = Workspace(CHANNELS) if winograd else None
+        for name, index, _, outputs in CONVOLUTIONS:
+            weight = state[f"{PREFIX}{index}.weight"].to(self.device, precision)
+            bias = state[f"{PREFIX}{index}.bias"].to(self.device, precision)
             dilation = 2 if name.startswith("conv4") else 1
-            layer = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
-            weight = state[f"{PREFIX}{index}.weight"].float()
-            layer.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), False)
-            layer.bias = nn.Parameter(state[f"{PREFIX}{index}.bias"].float(), False)
-            self.add_module(name, layer)
+            with_relu = relu or name != "conv4_3"
+            if workspace and outputs >= WINOGRAD_MIN_CHANNELS:
+                layer: Layer = WinogradConvolution(weight, bias, dilation, with_relu, workspace)
+            else:
+                layer = direct_convolution(weight, bias, dilation, with_relu)
+            self._layers[name] = (layer, outputs, dilation)
 
-    def _convolve(self, x: torch.Tensor, *names: str) -> torch.Tensor:
-        for name in names:
-            x = self.get_submodule(name)(x)
-            if name != "conv4_3" or self.relu:
-                x = functional.relu_(x)
-        return x
+    def operations(self, height: int, width: int) -> float:
+        """Floating-point operations of the direct convolutions on an image of this size."""
+        cells = {"conv1": height * width, "conv2": (height // 2) * (width // 2)}
+        cells["conv3"] = (height // STRIDE) * (width // STRIDE)
+        rows, columns = map_size(height, width)
+        cells["conv4"] = rows * columns
+        return float(
+            sum(
+                2 * 9 * inputs * outputs * cells[name[:5]]
+                for name, _, inputs, outputs in CONVOLUTIONS
+            )
+        )
 
-    def _front(self, image: torch.Tensor) -> torch.Tensor:
-        """conv1, conv2 and their pools: (1, 3, H, W) -> (1, 128, H // 4, W // 4)."""
-        height, width = image.shape[2:]
-        cells = height // STRIDE
-        out = image.new_empty(1, 128, cells, width // STRIDE).to(memory_format=torch.channels_last)
-        per_cell = STRIDE * width * (64 + 64) * image.element_size()
-        step = max(FRONT_BUDGET // per_cell - 2 * FRONT_HALO_CELLS, 8)
-        for start in range(0, cells, step):
-            stop = min(start + step, cells)
-            first = max(start - FRONT_HALO_CELLS, 0)
-            last = stop + FRONT_HALO_CELLS
-            # The last strip takes the rows that don't fill a cell too, as the padding lies below.
-            end = height if last >= cells else last * STRIDE
-            x = image[:, :, first * STRIDE : end]
-            x = functional.max_pool2d(self._convolve(x, "conv1_1", "conv1_2"), 2)
-            x = functional.max_pool2d(self._convolve(x, "conv2_1", "conv2_2"), 2)
-            out[:, :, start:stop] = x[:, :, start - first : stop - first]
-        return out
-
-    def _back(self, x: torch.Tensor) -> torch.Tensor:
-        """conv3, the average pool and conv4: (1, 128, h, w) -> (1, 512, h - 1, w - 1)."""
-        x = self._convolve(x, "conv3_1", "conv3_2", "conv3_3")
-        x = functional.avg_pool2d(x, 2, stride=1)
-        return self._convolve(x, "conv4_1", "conv4_2", "conv4_3")
+    def _stages(self) -> list[Stage]:
+        stages: list[Stage] = []
+        for name, (layer, outputs, dilation) in self._layers.items():
+            stages.append(Convolution(layer, outputs, dilation))
+            if name in ("conv1_2", "conv2_2"):
+                stages.append(MaxPool())
+            elif name == "conv3_3":
+                stages.append(AveragePool())
+        return stages
 
     @torch.inference_mode()
-    def strips(self, image: torch.Tensor, budget: int = BACK_BUDGET) -> Iterator[Strip]:
-        """Yields the feature map strip by strip, each with a neighbouring row on either side.
+    def feature_rows(self, image: ImageRows, strip_bytes: int) -> Iterator[torch.Tensor]:
+        """Yields the feature map from top to bottom, (rows, w, 512) float32 at a time.
 
         Args:
-            image: (1, 3, H, W) preprocessed float32.
-            budget: bytes of conv4 activations in a strip.
+            image: at least 8 pixels in either direction, so that there is a map.
+            strip_bytes: the most bytes of one activation at the image's full size.
         """
-        height, width = map_size(image.shape[2], image.shape[3])
-        if not height or not width:
-            return
-        front = self._front(image.contiguous(memory_format=torch.channels_last))
-        cells = height + 1
-        per_row = (width + 1) * 2 * CHANNELS * image.element_size()
-        step = max(budget // per_row - 2 * (BACK_HALO_CELLS + 1), 8)
-        for start in range(0, height, step):
-            stop = min(start + step, height)
-            wanted_first, wanted_last = max(start - 1, 0), min(stop + 1, height)
-            first = max(wanted_first - BACK_HALO_CELLS, 0)
-            last = min(wanted_last + BACK_HALO_CELLS + 1, cells)
-            x = self._back(front[:, :, first:last])
-            x = x[:, :, wanted_first - first : wanted_last - first]
-            rows = x[0].permute(1, 2, 0).contiguous()
-            yield Strip(rows, wanted_first, start, stop, height)
+        height, width = image.size
+        item = torch.finfo(self.precision).bits // 8
+        rows = max(strip_bytes // (width * 64 * item) // STRIP_ROWS, 1) * STRIP_ROWS
+        stages = self._stages()
+        for first in range(0, height, rows):
+            last = min(first + rows, height)
+            x = image.rows(first, last).to(self.precision)
+            for stage in stages:
+                x = stage.push(x, last == height)
+            if len(x):
+                yield x.float()

@@ -1,6 +1,6 @@
 """Extraction over one or several scales, and the authors' resizing and preprocessing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,8 @@ from PIL import Image
 from torch.nn import functional
 
 from d2eval.images import RgbImage
-from methods.d2net.detection import Detections, detect, localize
-from methods.d2net.network import CHANNELS, D2Network, Strip, map_size
+from methods.d2net.detection import Detections, detect, localize, strips
+from methods.d2net.network import CHANNELS, D2Network, map_size
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 TORCH_MEAN_RGB = (0.485, 0.456, 0.406)
@@ -56,17 +56,21 @@ def resize_to_limits(image: RgbImage, max_edge: int, max_sum_edges: int) -> RgbI
 
 
 def preprocess(image: RgbImage, how: str) -> npt.NDArray[np.float32]:
-    """(H, W, 3) RGB bytes to (1, 3, H, W) float32 as VGG16 was trained.
+    """(H, W, 3) RGB bytes to (H, W, 3) float32 as VGG16 was trained.
 
     "caffe": BGR in 0..255 minus the mean; "torch": RGB in 0..1, minus mean, over deviation.
     """
+    values = np.arange(256, dtype=np.float64)[:, None]
     if how == "caffe":
-        pixels = image[:, :, ::-1].astype(np.float32) - np.array(CAFFE_MEAN_BGR, np.float32)
+        image, table = image[:, :, ::-1], values - np.array(CAFFE_MEAN_BGR)
     else:
-        pixels = image.astype(np.float32) / np.float32(255)
-        pixels -= np.array(TORCH_MEAN_RGB, np.float32)
-        pixels /= np.array(TORCH_STD_RGB, np.float32)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+        table = (values / 255 - np.array(TORCH_MEAN_RGB)) / np.array(TORCH_STD_RGB)
+    # The authors compute in float64 and round once; a table does it for each of 256 values.
+    single = table.astype(np.float32)
+    pixels = np.empty(image.shape, np.float32)
+    for channel in range(3):
+        np.take(single[:, channel], image[:, :, channel], out=pixels[:, :, channel])
+    return pixels
 
 
 def cells_to_pixels(position: torch.Tensor) -> torch.Tensor:
@@ -80,26 +84,24 @@ def cells_to_pixels(position: torch.Tensor) -> torch.Tensor:
     return position
 
 
-def upsampled_rows(
-    previous: torch.Tensor, size: tuple[int, int], first: int, last: int
-) -> torch.Tensor:
-    """Rows [first, last) of a map resized bilinearly (align_corners) to ``size``.
+def resized_rows(whole: torch.Tensor, size: tuple[int, int], first: int, last: int) -> torch.Tensor:
+    """Rows [first, last) of an image or map resized bilinearly (align_corners) to ``size``.
 
     Args:
-        previous: (h, w, C).
-        size: (rows, columns) of the whole resized map.
+        whole: (h, w, C).
+        size: (rows, columns) after resizing.
         first: first row wanted.
         last: the row after the last wanted.
 
     Returns:
         (last - first, columns, C).
     """
-    height = len(previous)
+    height = len(whole)
     scale = (height - 1) / (size[0] - 1) if size[0] > 1 else 0.0
-    y = torch.arange(first, last, dtype=torch.float32, device=previous.device) * scale
+    y = torch.arange(first, last, dtype=torch.float32, device=whole.device) * scale
     low = y.floor().long().clamp(max=height - 1)
     high = (low + 1).clamp(max=height - 1)
-    rows = torch.lerp(previous[low], previous[high], (y - low)[:, None, None])
+    rows = torch.lerp(whole[low], whole[high], (y - low)[:, None, None])
     # The rows are right; only the columns remain to be resized.
     wide = functional.interpolate(
         rows.permute(2, 0, 1)[None], size=(last - first, size[1]), mode="bilinear",
@@ -108,9 +110,27 @@ def upsampled_rows(
     return wide[0].permute(1, 2, 0)
 
 
+class LevelImage:
+    """The image at one level of the pyramid, resized row by row as it is asked for."""
+
+    def __init__(self, image: torch.Tensor, scale: float) -> None:
+        """Takes the preprocessed image, (H, W, 3) float32, and the level's scale."""
+        self._image = image
+        self.size = (int(image.shape[0] * scale), int(image.shape[1] * scale))
+
+    def rows(self, first: int, last: int) -> torch.Tensor:
+        """(last - first, width, 3) float32, preprocessed."""
+        if self.size == tuple(self._image.shape[:2]):
+            return self._image[first:last]
+        return resized_rows(self._image, self.size, first, last)
+
+
 @torch.inference_mode()
 def extract_pyramid(
-    network: D2Network, image: torch.Tensor, scales: Sequence[float]
+    network: D2Network,
+    image: torch.Tensor,
+    scales: Sequence[float],
+    strip_bytes: int,
 ) -> RawFeatures:
     """Detects and describes at every scale, coarse to fine.
 
@@ -123,42 +143,34 @@ def extract_pyramid(
 
     Args:
         network: on the device of ``image``.
-        image: (1, 3, H, W) preprocessed.
+        image: (H, W, 3) preprocessed.
         scales: e.g. (0.5, 1, 2), or (1,) for single scale.
+        strip_bytes: see `D2Network.feature_rows`.
     """
-    height, width = image.shape[2:]
     found: list[RawFeatures] = []
     previous: torch.Tensor | None = None
     banned: torch.Tensor | None = None
     for level, scale in enumerate(scales):
-        size = (int(height * scale), int(width * scale))
-        map_height, map_width = map_size(*size)
-        if not map_height or not map_width:
+        resized = LevelImage(image, scale)
+        size = map_size(*resized.size)
+        if not all(size):
             continue
-        resized = image
-        if scale != 1:
-            resized = functional.interpolate(image, size=size, mode="bilinear", align_corners=True)
         if banned is None:
-            banned = torch.zeros(map_height, map_width, dtype=torch.bool, device=image.device)
+            banned = torch.zeros(size, dtype=torch.bool, device=image.device)
         else:
-            banned = functional.interpolate(
-                banned[None, None].float(), size=(map_height, map_width)
-            )[0, 0].bool()
+            banned = functional.interpolate(banned[None, None].float(), size=size)[0, 0].bool()
         newly_banned = banned.clone()
-        accumulated = None
-        if level + 1 < len(scales):
-            accumulated = image.new_empty(map_height, map_width, CHANNELS)
+        keep = level + 1 < len(scales)
+        accumulated = image.new_empty(*size, CHANNELS) if keep else None
+        rows = _accumulate(network.feature_rows(resized, strip_bytes), previous, size, accumulated)
         parts: list[tuple[Detections, torch.Tensor, torch.Tensor]] = []
-        for strip in network.strips(resized):
-            _add_previous(strip, previous, (map_height, map_width))
-            if accumulated is not None:
-                own = slice(strip.start - strip.first, strip.stop - strip.first)
-                accumulated[strip.start : strip.stop] = strip.features[own]
+        for strip in strips(rows, size[0]):
             detections = detect(strip)
             detections = detections.select(~banned[detections.row, detections.column])
             newly_banned[detections.row, detections.column] = True
             parts.append(localize(detections, strip))
-        found.append(_level_features(parts, level, scale, (height / size[0], width / size[1])))
+        to_input = (image.shape[0] / resized.size[0], image.shape[1] / resized.size[1])
+        found.append(_level_features(parts, level, scale, to_input))
         previous, banned = accumulated, newly_banned
     if not found:
         none = image.new_zeros(0)
@@ -169,6 +181,24 @@ def extract_pyramid(
         torch.cat([f.scores for f in found]),
         torch.cat([f.descriptors for f in found]),
     )
+
+
+def _accumulate(
+    feature_rows: Iterator[torch.Tensor],
+    previous: torch.Tensor | None,
+    size: tuple[int, int],
+    accumulated: torch.Tensor | None,
+) -> Iterator[torch.Tensor]:
+    """Adds the map of the level before to each strip and keeps a copy for the level after."""
+    first = 0
+    for rows in feature_rows:
+        last = first + len(rows)
+        if previous is not None:
+            rows += resized_rows(previous, size, first, last)
+        if accumulated is not None:
+            accumulated[first:last] = rows
+        yield rows
+        first = last
 
 
 def _level_features(
@@ -194,9 +224,3 @@ def _level_features(
         (score / (level + 1))[order],
         torch.cat([descriptors for _, _, descriptors in parts])[order],
     )
-
-
-def _add_previous(strip: Strip, previous: torch.Tensor | None, size: tuple[int, int]) -> None:
-    if previous is not None:
-        last = strip.first + len(strip.features)
-        strip.features.add_(upsampled_rows(previous, size, strip.first, last))

@@ -1,0 +1,68 @@
+"""Says what a dataset folder holds and lacks, and decodes every image.
+
+Exit code 0: what is there is sound, also when it is a part of the dataset. 2: something is missing
+or broken, and each such thing has its line.
+"""
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """examples:
+  python -m d2eval check-data hpatches hpatches-sequences-release
+  python -m d2eval check-data hpatches hpatches-sequences-release --sequences 'v_*'
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("dataset", choices=list(CHECKS), help="which benchmark's layout")
+    parser.add_argument("path", type=Path, metavar="PATH", help="the dataset's folder")
+    parser.add_argument(
+        "--sequences",
+        default="*",
+        metavar="PATTERN",
+        help="hpatches: only these, e.g. 'v_*' or 'i_leuven,v_bird'",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the report of the dataset's own check."""
+    lines, problems = CHECKS[args.dataset](args)
+    for line in lines:
+        print(line)
+    for problem in problems:
+        print(f"problem: {problem}")
+    if not problems:
+        print("sound: every file was read")
+    return 2 if problems else 0
+
+
+def _hpatches(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
+    from d2eval.hpatches.benchmark import load_benchmark
+    from d2eval.hpatches.check import check
+
+    benchmark = load_benchmark()
+    found = check(args.path, benchmark, args.sequences)
+    splits = ", ".join(f"{count} {split}" for split, count in found.sequences.items())
+    lines = [
+        f"HPatches in {args.path}: {found.completeness}",
+        f"sequences: {sum(found.sequences.values())} ({splits}), {found.images} images, "
+        f"{found.pairs} pairs",
+    ]
+    lacking = [
+        f"{count} of {benchmark.complete[split]} {split}"
+        for split, count in found.lacking.items()
+        if count
+    ]
+    shown = {
+        "lacking": lacking,
+        "excluded by the protocol": found.excluded,
+        "not sequences, ignored": found.ignored,
+        "extra in sequences, ignored": found.extra,
+    }
+    lines += [f"{what}: {', '.join(names)}" for what, names in shown.items() if names]
+    return lines, found.problems
+
+
+CHECKS = {"hpatches": _hpatches}

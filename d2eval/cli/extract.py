@@ -1,0 +1,95 @@
+"""Writes a method's features as files that outside tools read.
+
+npz, mat: DIR/<path of the image below the root><extension>, as the D2-Net authors' extractor;
+          --method precomputed:DIR scores them.
+h5:       DIR/<label>.h5, as hloc reads it.
+Extractions are kept in the cache: the same command goes on where it stopped, and another format or
+an evaluation does not repeat them.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from d2eval.cli.common import add_method_arguments, method_options, runtime_of
+
+if TYPE_CHECKING:
+    from d2eval.extraction import FeatureSource
+    from d2eval.features import Features
+
+TAKES_METHOD = True
+EXAMPLES = """examples:
+  python -m d2eval extract --method d2_ss hpatches-sequences-release --output features/d2
+  python -m d2eval hpatches --method precomputed:features/d2 --data hpatches-sequences-release
+  python -m d2eval extract --method d2_ms a.jpg b.jpg --extension .d2-net --output features/mine
+  python -m d2eval extract --method d2_ss @images.txt --root images --format h5 --output hloc
+  python -m d2eval extract --method precomputed:features/d2 images --format mat --output mats
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGES",
+        help="image files, folders to search for images, or @FILE with one of these on each line",
+    )
+    add_method_arguments(parser)
+    parser.add_argument("--format", choices=("npz", "mat", "h5"), default="npz", help="the layout")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="written here")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="images are named by their path below it (default: the folder that IMAGES have in "
+        "common)",
+    )
+    # precomputed:DIR has an option --extension too, for what it reads. It takes that name over, and
+    # the longer one remains for what is written.
+    parser.conflict_handler = "resolve"
+    parser.add_argument(
+        "--output-extension",
+        "--extension",
+        metavar=".EXT",
+        help="of npz and mat files, after the image's file name (default: .<label>)",
+    )
+    parser.add_argument(
+        "--name", metavar="LABEL", help="label of the features (default: the method's name)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Extracts and writes, then says how many and where."""
+    from d2eval.errors import D2EvalError
+    from d2eval.export import check_extension, find_images, write_feature_files, write_hdf5
+    from d2eval.extraction import open_source
+
+    if args.format == "h5" and args.output_extension:
+        raise D2EvalError("--extension names npz and mat files; --name names the h5 file")
+    images = find_images(args.images, args.root)
+    source = open_source(args.method, method_options(args), runtime_of(args), args.name)
+    extension = check_extension(args.output_extension or source.label)
+    print(source.headline(), flush=True)
+    items = _features(source, images)
+    if args.format == "h5":
+        where = args.output / f"{source.label}.h5"
+        total = write_hdf5(items, where)
+    else:
+        where = args.output / f"*{extension}"
+        total = write_feature_files(items, args.output, extension, args.format)
+    print(
+        f"{total} features of {len(images)} images ({source.extracted} extracted now): {where} "
+        f"({args.format})"
+    )
+    return 0
+
+
+def _features(source: "FeatureSource", images: dict[str, Path]) -> "Iterator[tuple[str, Features]]":
+    from d2eval.images import load_image_file
+    from d2eval.progress import progress
+
+    for name, path in progress(images.items(), source.label, len(images)):
+        yield name, source.features(load_image_file(path), name).features

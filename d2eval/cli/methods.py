@@ -1,0 +1,51 @@
+"""Lists the methods: name, dimensions of the descriptors, description, weights as they are here.
+
+The list is what methods/registry.toml names, and what installed packages declare as entry points
+of the group d2eval.methods.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from d2eval.cli.common import add_cache_argument
+
+if TYPE_CHECKING:
+    from d2eval.method import Runtime
+
+HEADER = ("method", "dim", "description", "weights")
+FOOTER = """
+--method also takes precomputed:DIR (features from files that another program wrote) and
+module:Class (a d2eval.method.Method by its import path)."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    add_cache_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the list."""
+    from d2eval.method import Runtime, registered
+
+    runtime = Runtime(cache=args.cache.expanduser())
+    lines = [HEADER, *(_line(name, runtime) for name in registered())]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
+    for name, dim, description, weights in lines:
+        start = f"{name.ljust(widths[0])}  {dim.rjust(widths[1])}"
+        print(f"{start}  {description.ljust(widths[2])}  {weights}")
+    print(FOOTER)
+    return 0
+
+
+def _line(name: str, runtime: "Runtime") -> tuple[str, str, str, str]:
+    from d2eval.errors import D2EvalError
+    from d2eval.method import method_class
+
+    try:
+        cls = method_class(name)
+        return name, str(cls.descriptor_dim), cls.description, cls.weights_state(runtime)
+    except D2EvalError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001 - a method of others must not end the list
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return name, "-", "-", f"broken: {reason}"

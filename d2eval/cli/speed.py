@@ -1,0 +1,90 @@
+"""Measures a method's extraction, or the matcher, on this machine.
+
+Writes speed.csv and speed.md: seconds, features per second, operations per second beside the
+machine's measured matrix-product peak, the share of the time outside the network, peak memory.
+"""
+
+import argparse
+from pathlib import Path
+
+from d2eval.cli.common import (
+    add_method_arguments,
+    method_options,
+    positive,
+    runtime_of,
+)
+
+TAKES_METHOD = True
+EXAMPLES = """examples:
+  python -m d2eval speed --method d2_ss
+  python -m d2eval speed --method d2_ms --size 800x640 --size 1600x1200 --repeats 3
+  python -m d2eval speed --method d2_ss --matching 20000x20000x512
+"""
+
+
+def _numbers(text: str, count: int) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"must be {count} numbers joined by x, not {text!r}")
+    return numbers
+
+
+def _size(text: str) -> tuple[int, ...]:
+    return _numbers(text, 2)
+
+
+def _descriptors(text: str) -> tuple[int, ...]:
+    return _numbers(text, 3)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.epilog = EXAMPLES
+    add_method_arguments(parser)
+    parser.add_argument(
+        "--size", type=_size, action="append", metavar="WxH",
+        help="an image size; may be repeated (default: 800x640)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--matching", type=_descriptors, action="append", metavar="N1xN2xD",
+        help="measure the matcher on random descriptors too; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--image", type=Path, help="photo to resize (default: one of the sample)")
+    parser.add_argument("--repeats", type=positive, default=3, help="the median of these counts")
+    parser.add_argument(
+        "--output", type=Path, default=Path("results/speed"), metavar="DIR",
+        help="folder for speed.csv and speed.md",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, prints and writes."""
+    import cv2
+    import numpy as np
+
+    from d2eval.errors import D2EvalError
+    from d2eval.extraction import PRECOMPUTED
+    from d2eval.images import read_image
+    from d2eval.report.speed import speed_table
+    from d2eval.report.tables import write_table
+    from d2eval.sample.photos import load_photo
+    from d2eval.speed import as_row, matching_speed, method_speed
+
+    if args.method.startswith(PRECOMPUTED):
+        raise D2EvalError("speed: features from files are not extracted; name a method")
+    photo = read_image(args.image) if args.image else load_photo("astronaut").decode()
+    runtime = runtime_of(args)
+    rows = []
+    for size in args.size or [(800, 640)]:
+        image = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+        rows.append(method_speed(args.method, method_options(args), runtime, image, args.repeats))
+    for numbers in args.matching or []:
+        rows.append(matching_speed(numbers, runtime, args.repeats))
+    table = speed_table([as_row(row) for row in rows])
+    print(table.markdown)
+    for path in write_table(table, args.output):
+        print(f"wrote {path}")
+    return 0

@@ -1,0 +1,71 @@
+"""What a folder of HPatches sequences holds and lacks, with every image decoded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2eval.errors import D2EvalError
+from d2eval.hpatches.benchmark import HPatchesBenchmark
+from d2eval.hpatches.dataset import SPLITS, inspect, is_complete
+from d2eval.images import read_image
+from d2eval.progress import progress
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found; counts are of sequences without any problem.
+
+    Attributes:
+        completeness: "complete" or "partial (S of 108 sequences)".
+        sequences: by split.
+        lacking: sequences that a complete set has beyond these, by split.
+        images: in these sequences.
+        pairs: in these sequences.
+        excluded: names of excluded sequences that are there.
+        ignored: things beside the sequences.
+        extra: things in sequences that are not used.
+        problems: a line for each thing that is missing, broken or unreadable.
+    """
+
+    completeness: str
+    sequences: dict[str, int]
+    lacking: dict[str, int]
+    images: int
+    pairs: int
+    excluded: tuple[str, ...]
+    ignored: tuple[str, ...]
+    extra: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def check(root: Path, benchmark: HPatchesBenchmark, pattern: str = "*") -> Check:
+    """Looks at every sequence whose name matches ``pattern`` and decodes its images.
+
+    Raises:
+        D2EvalError: no such folder.
+    """
+    found = inspect(root, benchmark, pattern)
+    problems = list(found.problems)
+    if not found.sequences and not problems:
+        problems.append(f"{root}: no sequence (folders i_* and v_*) matches {pattern!r}")
+    unreadable = set()
+    images = [path for sequence in found.sequences for path in sequence.images]
+    for path in progress([*images, *found.remains], "images"):
+        try:
+            read_image(path)
+        except D2EvalError as error:
+            problems.append(str(error))
+            unreadable.add(path)
+    sound = [s for s in found.sequences if not unreadable.intersection(s.images)]
+    counts = {split: sum(s.split == split for s in sound) for split in SPLITS}
+    partial = f"partial ({len(sound)} of {benchmark.complete_total} sequences)"
+    return Check(
+        completeness="complete" if is_complete(sound, benchmark) else partial,
+        sequences=counts,
+        lacking={s: max(0, benchmark.complete[s] - counts[s]) for s in SPLITS},
+        images=sum(len(s.images) for s in sound),
+        pairs=sum(len(s.homographies) for s in sound),
+        excluded=tuple(found.excluded),
+        ignored=tuple(found.ignored),
+        extra=tuple(found.extra),
+        problems=tuple(problems),
+    )

@@ -1,0 +1,37 @@
+"""The report of ``d2eval speed`` as a table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from d2eval.report.tables import Column, Table, csv_text, markdown_grid
+
+
+def _columns() -> list[Column]:
+    return [
+        Column("what", "What"),
+        Column("size", "Size"),
+        Column("features", "Features"),
+        Column("seconds", "Seconds", "{:.3f}".format),
+        Column("features_per_second", "Features/s", "{:.0f}".format),
+        Column("network_seconds", "Network s", "{:.3f}".format),
+        Column("outside_share", "Outside network", "{:.1%}".format),
+        Column("gflop", "GFLOP", "{:.0f}".format),
+        Column("gflop_per_s", "GFLOP/s", "{:.0f}".format),
+        Column("gemm_gflop_per_s", "GEMM peak", "{:.0f}".format),
+        Column("ratio_to_gemm", "Ratio", "{:.2f}".format),
+        Column("peak_memory_mb", "Peak MiB", "{:.0f}".format),
+        Column("stored_mb", "Stored MB", "{:.1f}".format),
+        Column("device", "Device"),
+        Column("threads", "Threads"),
+    ]
+
+
+def speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Lines of `d2eval.speed.Speed` as CSV and Markdown."""
+    known = [{name: v for name, v in row.items() if v is not None} for row in rows]
+    notes = (
+        "GFLOP are those of the direct algorithm; GFLOP/s over the network alone (or the matcher), "
+        "GEMM peak the best float32 matrix product measured in the same process."
+    )
+    markdown = f"# Speed\n\n{markdown_grid(_columns(), known)}\n\n{notes}\n"
+    return Table("speed", csv_text(_columns(), known), markdown, [])

@@ -1,0 +1,189 @@
+"""How fast a method and the matcher are on this machine, beside its matrix-product peak."""
+
+import functools
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from d2eval.extraction import config_class
+from d2eval.features import Features
+from d2eval.images import RgbImage
+from d2eval.matching import mutual_nearest_neighbors
+from d2eval.method import Runtime, method_class
+from d2eval.resources import measure
+
+PEAK_SIZES = (1024, 2048, 3072)  # of square float32 matrices; the best of them counts
+MEGA = 1e6
+GIGA = 1e9
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One line of the report.
+
+    Attributes:
+        what: the method, or "matching".
+        size: of the image, "WxH", or of the descriptors, "N1xN2xD".
+        features: found, or matches.
+        seconds: median of the repeats.
+        features_per_second: features over seconds; descriptors of both sides for matching.
+        network_seconds: median of the network alone; None without one.
+        outside_share: share of ``seconds`` that is not the network.
+        gflop: operations of the direct algorithm, in 1e9.
+        gflop_per_s: those over the network's (or the matcher's) seconds. Winograd's algorithm
+            needs fewer, so this may pass the peak.
+        gemm_gflop_per_s: peak of float32 matrix products, measured right before.
+        ratio_to_gemm: gflop_per_s over that peak.
+        peak_memory_mb: of a process that does nothing else, in MiB.
+        stored_mb: keypoints, scores, scales and descriptors in float32, in 1e6 bytes.
+        device: what it ran on.
+        threads: of PyTorch on the CPU.
+    """
+
+    what: str
+    size: str
+    features: int
+    seconds: float
+    features_per_second: float
+    network_seconds: float | None
+    outside_share: float | None
+    gflop: float | None
+    gflop_per_s: float | None
+    gemm_gflop_per_s: float
+    ratio_to_gemm: float | None
+    peak_memory_mb: float
+    stored_mb: float | None
+    device: str
+    threads: int
+
+
+def _seconds(work: Callable[[], Any], repeats: int, device: str) -> float:
+    """Median wall time of ``work``, which has run before."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def gemm_peak(device: str) -> float:
+    """Floating-point operations a second of float32 matrix products, at their best size."""
+    best = 0.0
+    for size in PEAK_SIZES:
+        a, b = torch.ones(size, size, device=device), torch.ones(size, size, device=device)
+        out = torch.empty(size, size, device=device)
+        torch.mm(a, b, out=out)
+        for _ in range(5):
+            seconds = _seconds(functools.partial(torch.mm, a, b, out=out), 1, device)
+            best = max(best, 2 * size**3 / seconds)
+    return best
+
+
+def stored_bytes(features: Features) -> int:
+    """Bytes of an image's features as they are stored."""
+    arrays = (features.keypoints, features.scores, features.descriptors, features.scales)
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+def _method_speed(
+    name: str, options: dict[str, Any], runtime: Runtime, image: RgbImage, repeats: int
+) -> Speed:
+    cls = method_class(name)
+    method = cls(cls.Config(**options), runtime)
+    method.extract(image[:64, :64])  # what is compiled or loaded at first use
+    with measure() as cost:
+        features = method.extract(image)
+    device = runtime.device
+    peak = gemm_peak(device)
+    seconds = _seconds(lambda: method.extract(image), repeats, device)
+    operations = method.run_network(image)
+    network = None
+    if operations is not None:
+        network = _seconds(lambda: method.run_network(image), repeats, device)
+    return Speed(
+        what=name,
+        size=f"{image.shape[1]}x{image.shape[0]}",
+        features=len(features),
+        seconds=seconds,
+        features_per_second=len(features) / seconds,
+        network_seconds=network,
+        outside_share=None if network is None else max(0.0, 1 - network / seconds),
+        gflop=None if operations is None else operations / GIGA,
+        gflop_per_s=None if not (operations and network) else operations / network / GIGA,
+        gemm_gflop_per_s=peak / GIGA,
+        ratio_to_gemm=None if not (operations and network) else operations / network / peak,
+        peak_memory_mb=cost.peak_memory_mb,
+        stored_mb=stored_bytes(features) / MEGA,
+        device=device,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _matching_speed(size: tuple[int, int, int], runtime: Runtime, repeats: int) -> Speed:
+    n1, n2, dimension = size
+    random = np.random.default_rng(runtime.seed)
+    first, second = (random.standard_normal((n, dimension), dtype=np.float32) for n in (n1, n2))
+    for descriptors in (first, second):
+        descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    mutual_nearest_neighbors(first[:64], second[:64], runtime.device)
+    with measure() as cost:
+        matches = mutual_nearest_neighbors(first, second, runtime.device)
+    peak = gemm_peak(runtime.device)
+    seconds = _seconds(
+        lambda: mutual_nearest_neighbors(first, second, runtime.device), repeats, runtime.device
+    )
+    operations = 2.0 * n1 * n2 * dimension
+    return Speed(
+        what="matching",
+        size="x".join(map(str, size)),
+        features=len(matches),
+        seconds=seconds,
+        features_per_second=(n1 + n2) / seconds,
+        network_seconds=None,
+        outside_share=None,
+        gflop=operations / GIGA,
+        gflop_per_s=operations / seconds / GIGA,
+        gemm_gflop_per_s=peak / GIGA,
+        ratio_to_gemm=operations / seconds / peak,
+        peak_memory_mb=cost.peak_memory_mb,
+        stored_mb=None,
+        device=runtime.device,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _alone(work: Callable[..., Speed], *arguments: Any) -> Speed:
+    """Runs in a new process, so that nothing from before counts in its peak memory."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def method_speed(
+    name: str, options: dict[str, Any], runtime: Runtime, image: RgbImage, repeats: int
+) -> Speed:
+    """Measures a method on one image.
+
+    Raises:
+        D2EvalError: an unknown method or option, or weights that are missing.
+    """
+    config_class(name)(**options)  # a mistake is told here, not from another process
+    return _alone(_method_speed, name, options, runtime, image, repeats)
+
+
+def matching_speed(size: tuple[int, int, int], runtime: Runtime, repeats: int) -> Speed:
+    """Measures mutual nearest neighbours of random descriptors (N1, N2, D)."""
+    return _alone(_matching_speed, size, runtime, repeats)
+
+
+def as_row(speed: Speed) -> dict[str, Any]:
+    """The line as columns."""
+    return asdict(speed)

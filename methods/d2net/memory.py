@@ -1,0 +1,60 @@
+"""How many bytes an extraction takes, and strips that keep it within a limit."""
+
+from collections.abc import Sequence
+
+import torch
+
+from d2eval.errors import D2EvalError
+from d2eval.resources import memory_to_use
+from methods.d2net.network import CHANNELS, map_size
+
+# Bytes of one conv1 activation in a strip. On the CPU a strip's activations then stay in the
+# caches, and memory is reused instead of being mapped anew; a GPU wants larger launches.
+STRIP_BYTES = {"cpu": 16 * 2**20, "cuda": 512 * 2**20}
+MIN_STRIP_BYTES = 2**20
+ACTIVATIONS = 5  # held at once, in units of that one
+
+
+def fixed_bytes(size: tuple[int, int], scales: Sequence[float]) -> int:
+    """Bytes that don't depend on the strips: the image and the maps that are accumulated.
+
+    Args:
+        size: (height, width) of the network's input at scale 1.
+        scales: of the pyramid.
+    """
+    maps = [map_size(int(size[0] * scale), int(size[1] * scale)) for scale in scales]
+    held = [4 * CHANNELS * rows * columns for rows, columns in maps[:-1]] + [0]
+    # While one level's map fills, the one before is still read.
+    accumulated = max(a + b for a, b in zip(held, [0, *held], strict=False))
+    return 2 * 12 * size[0] * size[1] + accumulated
+
+
+def out_of_memory(size: tuple[int, int]) -> D2EvalError:
+    """The error for an image that doesn't fit in any way."""
+    return D2EvalError(
+        f"an image of {size[1]}x{size[0]} doesn't fit into memory even in the smallest strips; "
+        "raise --memory-limit or lower --max-edge"
+    )
+
+
+def choose_strips(
+    size: tuple[int, int], scales: Sequence[float], device: torch.device, limit: int | None
+) -> int:
+    """Bytes of one conv1 activation in a strip, for `D2Network.feature_rows`.
+
+    Raises:
+        D2EvalError: not even the smallest strips stay within ``limit``.
+    """
+    available = memory_to_use(limit, str(device)) - fixed_bytes(size, scales)
+    wanted = STRIP_BYTES.get(device.type, STRIP_BYTES["cpu"])
+    strip_bytes = min(available // ACTIVATIONS, wanted)
+    if strip_bytes < MIN_STRIP_BYTES:
+        raise out_of_memory(size)
+    return strip_bytes
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether NumPy or PyTorch could not get memory, on the CPU or on a GPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -1,0 +1,173 @@
+"""The contract that every method keeps: those of this repository, the template, and whatever
+installed packages add. A new method needs no test of its own to be held to it."""
+
+import argparse
+import dataclasses
+import importlib
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from d2eval.cli import COMMANDS
+from d2eval.cli.common import add_config_arguments, default_cache
+from d2eval.features import NORM_TOLERANCE, Features
+from d2eval.images import read_image
+from d2eval.method import Method, Runtime, method_class, registered
+
+TEMPLATE = "methods.TEMPLATE:MyFeature"
+METHODS = [*registered(), TEMPLATE]
+WIDTH, HEIGHT = 140, 76
+COMMAND_MODULES = [importlib.import_module(module) for module, _ in COMMANDS.values()]
+TAKING_A_METHOD = [m for m in COMMAND_MODULES if getattr(m, "TAKES_METHOD", False)]
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Runtime:
+    return Runtime(cache=default_cache())  # where fetched weights are
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def method(name: str, runtime: Runtime) -> Method:
+    cls = method_class(name)
+    state = cls.weights_state(runtime)
+    if state.startswith("missing"):
+        pytest.skip(f"weights {state.partition(';')[0]}")
+    return cls(cls.Config(), runtime)
+
+
+@pytest.fixture(scope="module")
+def wide() -> np.ndarray:
+    path = Path(str(files("benchmarks") / "sample" / "photos" / "coffee.jpg"))
+    photo = read_image(path)
+    return np.ascontiguousarray(photo[80 : 80 + HEIGHT, 200 : 200 + WIDTH])
+
+
+@pytest.fixture(scope="module")
+def features(method: Method, wide: np.ndarray) -> Features:
+    return method.extract(wide)
+
+
+def assert_valid(features: Features, image: np.ndarray, method: Method) -> None:
+    """What `Features` promises, checked here once more on what a method really gave."""
+    n = len(features)
+    height, width = image.shape[:2]
+    assert features.image_size == (width, height)
+    assert features.keypoints.shape == (n, 2)
+    assert features.scores.shape == (n,)
+    assert features.descriptors.shape == (n, method.descriptor_dim)
+    arrays = [features.keypoints, features.scores, features.descriptors]
+    if features.scales is not None:
+        assert features.scales.shape == (n,)
+        assert (features.scales > 0).all()
+        arrays.append(features.scales)
+    for array in arrays:
+        assert array.dtype == np.float32
+        assert np.isfinite(array).all()
+    if n:
+        assert (features.keypoints >= -0.5).all()
+        assert (features.keypoints <= (width - 0.5, height - 0.5)).all()
+        norms = np.linalg.norm(features.descriptors, axis=1)
+        assert np.abs(norms - 1).max() <= NORM_TOLERANCE
+
+
+def assert_same(a: Features, b: Features) -> None:
+    assert a.image_size == b.image_size
+    for field in ("keypoints", "scores", "descriptors", "scales"):
+        assert np.array_equal(getattr(a, field), getattr(b, field))
+
+
+def test_what_it_says_of_itself(name, runtime):
+    cls = method_class(name)
+    assert cls.description.strip()
+    assert "\n" not in cls.description
+    assert isinstance(cls.descriptor_dim, int)
+    assert cls.descriptor_dim > 0
+    assert isinstance(cls.version, int)
+    assert cls.weights_state(runtime).strip()
+
+
+def test_its_options(name):
+    config = method_class(name).Config
+    assert config.__dataclass_params__.frozen
+    for field in dataclasses.fields(config):
+        assert field.default is not dataclasses.MISSING
+        assert field.metadata["help"].strip()
+
+
+@pytest.mark.parametrize("command", TAKING_A_METHOD, ids=lambda m: m.__name__)
+def test_its_options_do_not_hide_those_of_a_command(name, command):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    parser.conflict_handler = "error"
+    add_config_arguments(parser, name)
+
+
+def test_a_photo(method, features, wide):
+    assert_valid(features, wide, method)
+    assert len(features) > 0
+    assert len(np.unique(features.scores)) > 1 or len(features) == 1
+
+
+def test_the_image_is_not_changed(method, wide):
+    image = wide.copy()
+    method.extract(image)
+    assert np.array_equal(image, wide)
+
+
+def test_keypoints_are_x_and_y(method, features, wide):
+    tall = np.ascontiguousarray(wide.transpose(1, 0, 2))
+    turned = method.extract(tall)
+    assert_valid(turned, tall, method)
+    assert features.keypoints[:, 0].max() > HEIGHT
+    assert turned.keypoints[:, 1].max() > HEIGHT
+
+
+def test_the_same_image_gives_the_same_features(method, features, wide):
+    assert_same(method.extract(wide.copy()), features)
+    method.extract(255 - wide[::2, 1::3])
+    assert_same(method.extract(wide), features)
+
+
+def test_another_instance_gives_the_same_features(name, method, runtime, features, wide):
+    cls = method_class(name)
+    other = cls(cls.Config(), runtime)
+    assert_same(other.extract(wide), features)
+    assert other.identity(name, cls.Config()) == method.identity(name, cls.Config())
+
+
+def test_a_grey_image(method, wide):
+    grey = np.repeat(wide[..., 1:2], 3, axis=2)
+    found = method.extract(grey)
+    assert_valid(found, grey, method)
+    assert len(found) > 0
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_flat_image(method, value):
+    image = np.full((40, 60, 3), value, np.uint8)
+    assert_valid(method.extract(image), image, method)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 60), (60, 1), (7, 9), (16, 16)])
+def test_tiny_images(method, wide, size):
+    image = np.ascontiguousarray(wide[: size[0], : size[1]])
+    assert_valid(method.extract(image), image, method)
+
+
+def test_its_identity_can_be_stored(name, method):
+    identity = method.identity(name, method.Config())
+    text = json.dumps(dataclasses.asdict(identity), sort_keys=True)
+    assert json.loads(text)["method"] == name
+    assert identity.key == method.identity(name, method.Config()).key
+    assert len(identity.key) == 16
+    if identity.weights is not None:
+        assert len(identity.weights.sha256) == 64
+        assert identity.weights.name.strip()

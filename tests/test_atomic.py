@@ -1,0 +1,137 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from d2eval import atomic
+from d2eval.atomic import exclusive, write_bytes, write_text
+from d2eval.errors import D2EvalError
+
+HOLDER = """
+import sys
+from pathlib import Path
+from d2eval.atomic import exclusive
+with exclusive(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hold():
+    """Starts processes that hold a folder until their standard input is closed."""
+    started = []
+
+    def start(folder: Path) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_bytes_are_written_and_folders_made(tmp_path):
+    path = tmp_path / "a" / "b" / "file.bin"
+    write_bytes(path, b"\x00\xff\n")
+    assert path.read_bytes() == b"\x00\xff\n"
+    write_bytes(path, memoryview(b"other"))
+    assert path.read_bytes() == b"other"
+    assert [p.name for p in path.parent.iterdir()] == ["file.bin"]
+
+
+def test_text_is_utf_8_without_changed_line_ends(tmp_path):
+    write_text(tmp_path / "t", "M\N{LATIN SMALL LETTER A WITH DIAERESIS}sse\n")
+    assert (tmp_path / "t").read_bytes() == b"M\xc3\xa4sse\n"
+
+
+@pytest.mark.parametrize("owner", [os, Path])
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, owner):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def fail(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(owner, "fsync" if owner is os else "replace", fail)
+    with pytest.raises(D2EvalError) as caught:
+        write_bytes(path, b"new")
+    assert str(caught.value).startswith(f"{path}: can't be written (No space left on device); ")
+    assert "\n" not in str(caught.value)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(path, b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_a_file_where_a_folder_should_be(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(D2EvalError, match="can't be written"):
+        write_bytes(tmp_path / "taken" / "file", b"")
+    with pytest.raises(D2EvalError, match="can't be written"), exclusive(tmp_path / "taken"):
+        pass
+
+
+def test_a_folder_is_held_by_one_process(tmp_path, hold):
+    folder = tmp_path / "run"
+    holder = hold(folder)
+    entered = False
+    with pytest.raises(D2EvalError) as caught, exclusive(folder):
+        entered = True
+    assert not entered
+    message = str(caught.value)
+    assert message.startswith(f"{folder}: another run (process {holder.pid}) is writing here")
+    assert "\n" not in message
+    with exclusive(tmp_path / "other"):  # only that folder
+        pass
+    holder.communicate()
+    assert holder.returncode == 0
+    with exclusive(folder):
+        assert (folder / ".lock").read_text() == f"process {os.getpid()}"
+
+
+def test_a_lock_goes_with_its_killed_process(tmp_path, hold):
+    holder = hold(tmp_path)
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_lock_is_given_back_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), exclusive(tmp_path):
+        raise ZeroDivisionError
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_disk_too_full_for_the_lock(tmp_path, monkeypatch):
+    class Full:
+        def getpid(self) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic, "os", Full())
+    with pytest.raises(D2EvalError, match=r"can't be written \(No space"), exclusive(tmp_path):
+        pass

@@ -1,0 +1,112 @@
+import json
+import subprocess
+import sys
+from datetime import datetime, timezone
+
+import pytest
+
+from d2eval import __version__
+from d2eval.errors import D2EvalError
+from d2eval.manifest import environment, read_manifest, same_work, write_manifest
+from d2eval.resources import git_commit, measure
+
+CONTENT = {"benchmark": "hpatches", "top_k": None, "seed": 3, "nested": {"a": [1, 2.5]}}
+
+
+def test_a_manifest_comes_back(tmp_path):
+    write_manifest(tmp_path / "run", CONTENT)
+    assert read_manifest(tmp_path / "run") == CONTENT
+    text = (tmp_path / "run" / "manifest.json").read_text()
+    assert json.loads(text) == CONTENT
+    assert text.endswith("}\n")
+
+
+def test_paths_become_text(tmp_path):
+    write_manifest(tmp_path, {"root": tmp_path})
+    assert read_manifest(tmp_path) == {"root": str(tmp_path)}
+
+
+def test_no_manifest(tmp_path):
+    assert read_manifest(tmp_path) is None
+    assert read_manifest(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"[1, 2]", b"null", b"\xff\xfe"])
+def test_a_broken_manifest_is_named(tmp_path, content):
+    path = tmp_path / "manifest.json"
+    path.write_bytes(content)
+    with pytest.raises(D2EvalError) as caught:
+        read_manifest(tmp_path)
+    assert str(caught.value).startswith(f"{path}: broken manifest (")
+    assert "\n" not in str(caught.value)
+
+
+def test_same_work_looks_at_the_keys_alone():
+    keys = ("seed", "nested")
+    reordered = {"nested": {"b": 1, "a": 2}, "seed": 0, "finished": "now"}
+    assert same_work({"seed": 0, "nested": {"a": 2, "b": 1}}, reordered, keys)
+    assert not same_work({"seed": 1, "nested": {"a": 2, "b": 1}}, reordered, keys)
+    assert not same_work({"seed": 0, "nested": {"a": 2}}, reordered, keys)
+    assert same_work({}, {"seed": None}, keys)  # what is not there is not known
+
+
+def test_a_manifest_read_back_is_the_same_work(tmp_path):
+    work = {"features": {"config": {"relu": True, "scales": (0.5, 1, 2)}}, "top_k": None}
+    write_manifest(tmp_path, work)
+    assert same_work(read_manifest(tmp_path), work, ("features", "top_k"))
+
+
+def test_the_environment_says_what_ran(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/__main__.py", "hpatches", "--top-k", "5"])
+    found = environment("cuda:1")
+    assert found["command"] == ["d2eval", "hpatches", "--top-k", "5"]
+    assert found["device"] == "cuda:1"
+    assert found["d2eval"] == __version__
+    assert found["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    import numpy
+
+    assert found["versions"]["numpy"] == numpy.__version__
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(found["finished"])
+    assert -2 < age.total_seconds() < 60
+
+
+def git(folder, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_the_commit_and_whether_it_was_changed(tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / "file").write_text("one")
+    git(tmp_path, "add", "file")
+    git(tmp_path, "commit", "-q", "--no-verify", "-m", "one")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    assert git_commit(tmp_path) == commit
+    (tmp_path / "untracked").write_text("")
+    assert git_commit(tmp_path) == commit
+    (tmp_path / "file").write_text("two")
+    assert git_commit(tmp_path) == f"{commit}+changes"
+
+
+def test_no_checkout_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_commit(tmp_path) is None
+    monkeypatch.setenv("PATH", str(tmp_path))  # and no git either
+    assert git_commit(tmp_path) is None
+
+
+def test_the_cost_counts_memory_that_was_given_back():
+    with measure() as small:
+        pass
+    with measure() as large:
+        block = bytearray(200 << 20)
+        block[:: 1 << 12] = b"x" * len(block[:: 1 << 12])
+        del block
+    assert large.peak_memory_mb > small.peak_memory_mb + 150
+    assert 0 <= small.seconds < 5

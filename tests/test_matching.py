@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from d2eval.matching import mutual_nearest_neighbors
+
+
+def brute_force(first: np.ndarray, second: np.ndarray) -> list[list[int]]:
+    """Both ways by loops, in double precision; of equal neighbours the first one seen stays."""
+
+    def nearest(one: np.ndarray, others: np.ndarray) -> int:
+        best, found = -np.inf, -1
+        for index, other in enumerate(others):
+            similarity = sum(float(a) * float(b) for a, b in zip(one, other, strict=True))
+            if similarity > best:
+                best, found = similarity, index
+        return found
+
+    there = [nearest(one, second) for one in first] if len(second) else []
+    back = [nearest(other, first) for other in second] if len(first) else []
+    return [[i, j] for i, j in enumerate(there) if back[j] == i]
+
+
+# Products of whole numbers this small are exact in any order of summation, so ties are true ties.
+def whole_numbers(dim: int):
+    return st.integers(0, 9).flatmap(
+        lambda n: arrays(np.float32, (n, dim), elements=st.integers(-2, 2).map(float))
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 3).flatmap(lambda d: st.tuples(whole_numbers(d), whole_numbers(d))))
+def test_equals_a_double_loop_ties_included(pair):
+    first, second = pair
+    assert mutual_nearest_neighbors(first, second).tolist() == brute_force(first, second)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(1, 3).flatmap(lambda d: st.tuples(whole_numbers(d), whole_numbers(d))),
+    st.integers(1, 200),
+)
+def test_the_size_of_a_block_does_not_matter(pair, block_bytes):
+    first, second = pair
+    found = mutual_nearest_neighbors(first, second, block_bytes=block_bytes)
+    assert found.tolist() == brute_force(first, second)
+
+
+def normalised(n: int, dim: int, seed: int) -> np.ndarray:
+    descriptors = np.random.default_rng(seed).normal(size=(n, dim))
+    return (descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("block_rows", [1, 7, 100, 1000])
+def test_random_descriptors_in_blocks(block_rows):
+    first, second = normalised(101, 16, 1), normalised(83, 16, 2)
+    found = mutual_nearest_neighbors(first, second, block_bytes=block_rows * 4 * len(second))
+    assert (found.dtype, found.ndim) == (np.int32, 2)
+    assert 10 < len(found) < 83
+    assert found.tolist() == brute_force(first, second)
+
+
+def test_a_shuffled_copy_is_matched_to_itself():
+    first = normalised(60, 32, 3)
+    order = np.random.default_rng(4).permutation(60)
+    found = mutual_nearest_neighbors(first, first[order])
+    assert found[:, 0].tolist() == list(range(60))
+    assert order[found[:, 1]].tolist() == list(range(60))
+
+
+def test_by_hand():
+    first = np.array([[1, 0], [0, 1], [0.8, 0.6]], np.float32)
+    second = np.array([[0, 1], [1, 0]], np.float32)
+    # 2 is nearest to 1 of the other side, which prefers 0.
+    assert mutual_nearest_neighbors(first, second).tolist() == [[0, 1], [1, 0]]
+
+
+def test_no_distance_test():
+    opposite = mutual_nearest_neighbors(
+        np.array([[1, 0]], np.float32), np.array([[-1, 0]], np.float32)
+    )
+    assert opposite.tolist() == [[0, 0]]
+
+
+def test_duplicates_match_once_and_by_the_lowest_index():
+    first = np.array([[0, 1], [1, 0], [1, 0], [1, 0]], np.float32)
+    second = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
+    for block_bytes in (1, 32, 1 << 20):
+        found = mutual_nearest_neighbors(first, second, block_bytes=block_bytes)
+        assert found.tolist() == [[0, 2], [1, 0]]
+
+
+@pytest.mark.parametrize(("n1", "n2"), [(0, 5), (5, 0), (0, 0)])
+def test_nothing_matches_nothing(n1, n2):
+    found = mutual_nearest_neighbors(normalised(n1, 8, 0), normalised(n2, 8, 1))
+    assert (found.shape, found.dtype) == ((0, 2), np.int32)

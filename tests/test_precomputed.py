@@ -1,0 +1,228 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from d2eval.errors import D2EvalError
+from d2eval.images import load_image_file
+from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures, read_feature_file
+
+SIZE = (40, 30)
+
+
+def arrays(n: int = 6) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(n)
+    descriptors = rng.normal(size=(n, 8))
+    return {
+        "keypoints": rng.uniform(0, 29, (n, 3)).astype(np.float32),
+        "scores": rng.random(n).astype(np.float32),
+        "descriptors": descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True),
+    }
+
+
+def npz(content: dict[str, np.ndarray], save=np.savez) -> bytes:
+    data = io.BytesIO()
+    save(data, **content)
+    return data.getvalue()
+
+
+def mat(content: dict[str, np.ndarray]) -> bytes:
+    data = io.BytesIO()
+    savemat(data, content)
+    return data.getvalue()
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """An image ``seq/1.png`` and a folder for its features."""
+    (tmp_path / "data" / "seq").mkdir(parents=True)
+    Image.new("RGB", SIZE).save(tmp_path / "data" / "seq" / "1.png")
+    (tmp_path / "feats" / "seq").mkdir(parents=True)
+    return tmp_path
+
+
+def source(dataset: Path, extension: str = "") -> PrecomputedFeatures:
+    return PrecomputedFeatures(dataset / "feats", PrecomputedConfig(extension))
+
+
+def read(dataset: Path, extension: str = "", name: str = "seq/1.png"):
+    image = load_image_file(dataset / "data" / name)
+    return source(dataset, extension).features(image, name)
+
+
+def refused(tmp_path: Path, data: bytes) -> str:
+    path = tmp_path / "1.png.x"
+    path.write_bytes(data)
+    with pytest.raises(D2EvalError) as caught:
+        read_feature_file(path, SIZE)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("write", [npz, mat, lambda a: npz(a, np.savez_compressed)])
+def test_what_a_file_is_shows_in_its_bytes(dataset, write):
+    content = arrays()
+    (dataset / "feats" / "seq" / "1.png.any").write_bytes(write(content))
+    found = read(dataset).features
+    assert np.array_equal(found.keypoints, content["keypoints"][:, :2])
+    assert np.array_equal(found.scales, content["keypoints"][:, 2])
+    assert np.allclose(found.descriptors, content["descriptors"])
+    assert found.image_size == SIZE
+
+
+def test_keypoints_may_have_no_scale_or_more_columns(tmp_path):
+    content = arrays()
+    for columns, has_scales in ((2, False), (5, True)):
+        keypoints = np.resize(content["keypoints"], (6, columns))
+        (tmp_path / "x").write_bytes(npz({**content, "keypoints": keypoints}))
+        assert (read_feature_file(tmp_path / "x", SIZE)[0].scales is not None) == has_scales
+
+
+@pytest.mark.parametrize("write", [npz, mat])
+def test_no_keypoints_are_features_too(tmp_path, write):
+    (tmp_path / "x").write_bytes(write(arrays(0)))
+    found, _ = read_feature_file(tmp_path / "x", SIZE)
+    assert (len(found), found.descriptors.shape) == (0, (0, 8))
+
+
+def test_the_key_is_that_of_the_content(dataset):
+    path = dataset / "feats" / "seq" / "1.png.x"
+    path.write_bytes(npz(arrays(6)))
+    first = read(dataset).key
+    path.write_bytes(npz(arrays(7)))
+    assert read(dataset).key != first
+    path.write_bytes(npz(arrays(6)))
+    assert read(dataset).key == first
+
+
+def test_several_kinds_of_features_need_a_choice(dataset):
+    for extension, n in ((".d2-net", 6), (".sift", 7)):
+        (dataset / "feats" / "seq" / f"1.png{extension}").write_bytes(npz(arrays(n)))
+    with pytest.raises(D2EvalError, match=r"1\.png\.\*: several .*\.d2-net, \.sift.*--extension"):
+        read(dataset)
+    assert len(read(dataset, ".sift").features) == len(read(dataset, "sift").features) == 7
+
+
+def test_images_beside_the_features_are_no_features(dataset):
+    (dataset / "feats" / "seq" / "1.png.sift").write_bytes(npz(arrays()))
+    for other in ("1.png.png", "1.png.JPG", "11.png.sift", ".1.png.sift.tmp"):
+        (dataset / "feats" / "seq" / other).write_bytes(b"")
+    assert len(read(dataset).features) == 6
+
+
+def test_names_are_no_patterns(dataset):
+    for name in ("[1].png", "1.png"):
+        Image.new("RGB", SIZE).save(dataset / "data" / "seq" / name)
+    (dataset / "feats" / "seq" / "[1].png.x").write_bytes(npz(arrays(7)))
+    assert len(read(dataset, name="seq/[1].png").features) == 7
+
+
+def test_missing_features(dataset):
+    with pytest.raises(D2EvalError, match=r"1\.png\.\*: no features for this image"):
+        read(dataset)
+    with pytest.raises(D2EvalError, match=r"1\.png\.x: features can't be read \(No such file"):
+        read(dataset, ".x")
+    with pytest.raises(D2EvalError, match="nothing: no such folder"):
+        PrecomputedFeatures(dataset / "nothing", PrecomputedConfig())
+
+
+@pytest.mark.parametrize("name", ["keypoints", "scores", "descriptors"])
+def test_missing_arrays(tmp_path, name):
+    content = arrays()
+    del content[name]
+    assert f"holds no {name}" in refused(tmp_path, npz(content))
+    assert f"holds no {name}" in refused(tmp_path, mat(content))
+
+
+@pytest.mark.parametrize("name", ["keypoints", "scores", "descriptors"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite(tmp_path, name, value):
+    content = arrays()
+    content[name].flat[3] = value
+    assert f"{name} holds NaN or infinite values" in refused(tmp_path, npz(content))
+
+
+def test_descriptors_that_are_not_normalised(tmp_path):
+    content = arrays()
+    message = refused(tmp_path, npz({**content, "descriptors": content["descriptors"] * 2}))
+    assert "not L2-normalised (norms 2 to 2)" in message
+
+
+@pytest.mark.parametrize("point", [(-0.6, 3), (3, -0.6), (39.6, 3), (3, 29.6)])
+def test_keypoints_outside_the_image(tmp_path, point):
+    content = arrays()
+    content["keypoints"][2, :2] = point
+    assert "outside the image of 40x30" in refused(tmp_path, npz(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keypoints": np.zeros((3, 6))}, "scores are (6,), not (3,)"),
+        ({"keypoints": np.zeros(6)}, "keypoints are (6,), not (N, 2) or (N, 3)"),
+        ({"keypoints": np.zeros((6, 1))}, "keypoints are (6, 1), not (N, 2) or (N, 3)"),
+        ({"scores": np.zeros(5)}, "scores are (5,), not (6,)"),
+        ({"descriptors": arrays()["descriptors"].T}, "descriptors are (8, 6), not (6, D)"),
+        ({"descriptors": np.array(["a"] * 6)}, "could not convert"),
+    ],
+)
+def test_arrays_of_other_shapes(tmp_path, change, message):
+    assert message in refused(tmp_path, npz({**arrays(), **change}))
+
+
+class Runs:
+    """Pickled, this would run code when it is loaded."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("made-by-a-pickle"),))
+
+
+def test_pickled_objects_are_refused_and_do_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    objects = np.array([Runs()] * 6, dtype=object)
+    message = refused(tmp_path, npz({**arrays(), "scores": objects}))
+    assert "allow_pickle=False" in message
+    assert not (tmp_path / "made-by-a-pickle").exists()
+
+
+@pytest.mark.parametrize("write", [npz, mat, lambda a: npz(a, np.savez_compressed)])
+def test_files_that_are_cut_short(tmp_path, write):
+    data = write(arrays())
+    for length in sorted({0, 1, 2, 100, 130, 140, len(data) // 2, len(data) - 1}):
+        assert refused(tmp_path, data[:length])
+
+
+def test_files_whose_bytes_have_changed(tmp_path):
+    for save in (np.savez, np.savez_compressed):
+        data = bytearray(npz(arrays(), save))
+        at = data.index(b"descriptors.npy") + 40
+        for i in range(at, at + 60):
+            data[i] ^= 0xFF
+        assert "no npz or mat file of plain arrays" in refused(tmp_path, bytes(data))
+
+
+def test_files_of_another_kind(tmp_path):
+    data = io.BytesIO()
+    np.save(data, arrays()["keypoints"])
+    for other in (b"", b"PK", b"keypoints: 1 2 3\n" * 50, data.getvalue()):
+        assert "no npz or mat file of plain arrays" in refused(tmp_path, other)
+
+
+def test_an_image_that_is_broken_is_named(dataset):
+    (dataset / "feats" / "seq" / "1.png.x").write_bytes(npz(arrays()))
+    (dataset / "data" / "seq" / "1.png").write_bytes(b"")
+    with pytest.raises(D2EvalError, match=r"data/seq/1\.png: not an image"):
+        read(dataset)
+
+
+def test_what_a_manifest_and_the_headline_say(dataset):
+    named = PrecomputedFeatures(dataset / "feats", PrecomputedConfig("x"), "mine")
+    assert (named.label, source(dataset).label) == ("mine", "feats")
+    assert named.describe()["config"] == {"extension": ".x"}
+    assert named.describe()["weights"] is None
+    assert str(dataset / "feats") in named.headline()

@@ -1,0 +1,351 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from d2eval.errors import D2EvalError
+from d2eval.features import Features, no_features
+from d2eval.method import Identity
+from d2eval.resources import Cost
+from d2eval.store import Store
+from d2eval.weights import WeightsInfo
+
+IMAGE = "ab" * 32
+WEIGHTS = WeightsInfo("bundled", "made for this test", "12" * 32)
+IDENTITY = Identity("a_method", 1, {"threshold": 0.5}, WEIGHTS)
+MATCHER = {"name": "mutual-nn", "version": 1, "top_k": None}
+
+
+def some_features(seed: int = 0, n: int = 12, dim: int = 8) -> Features:
+    rng = np.random.default_rng(seed)
+    descriptors = rng.normal(size=(n, dim))
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    return Features(
+        rng.uniform(0, 60, (n, 2)), rng.random(n), descriptors, (64, 61), rng.uniform(1, 4, n)
+    )
+
+
+def assert_same(found: Features, expected: Features) -> None:
+    for name in ("keypoints", "scores", "descriptors", "scales"):
+        array = getattr(found, name)
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, getattr(expected, name))
+    assert found.image_size == expected.image_size
+
+
+def files_under(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "cache")
+
+
+def test_features_come_back_bit_by_bit(store):
+    features = some_features()
+    features.keypoints[0] = np.nextafter(np.float32(1), np.float32(2)), np.float32(1e-40)
+    written = store.write_features(IDENTITY, IMAGE, features, Cost(0.1 + 0.2, 321.0625))
+    stored = Store(store.root).read_features(IDENTITY, IMAGE)
+    assert_same(stored.features, features)
+    assert stored.features.keypoints[0].tobytes() == features.keypoints[0].tobytes()
+    assert stored.cost == Cost(0.1 + 0.2, 321.0625)
+    assert stored.key == written.key
+
+
+def test_features_without_scales(store):
+    store.write_features(IDENTITY, IMAGE, replace(some_features(), scales=None), Cost())
+    assert store.read_features(IDENTITY, IMAGE).features.scales is None
+
+
+def test_no_features_come_back_as_none(store):
+    store.write_features(IDENTITY, IMAGE, no_features(128, (7, 5)), Cost())
+    features = store.read_features(IDENTITY, IMAGE).features
+    assert features.descriptors.shape == (0, 128)
+    assert (len(features), features.image_size) == (0, (7, 5))
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_matches_come_back(store, count):
+    matches = np.random.default_rng(1).integers(0, 2**31 - 1, (count, 2), dtype=np.int32)
+    path = store.matches_path("one", "other", MATCHER)
+    assert store.read_matches(path) is None
+    store.write_matches(path, matches)
+    found = store.read_matches(path)
+    assert (found.dtype, found.shape) == (np.int32, (count, 2))
+    np.testing.assert_array_equal(found, matches)
+
+
+def test_what_was_not_written_is_not_there(store, capsys):
+    assert store.read_features(IDENTITY, IMAGE) is None
+    assert capsys.readouterr() == ("", "")
+    assert not store.root.exists()  # looking makes nothing
+
+
+OTHERS = {
+    "method": (replace(IDENTITY, method="another"), IMAGE),
+    "version": (replace(IDENTITY, version=2), IMAGE),
+    "option": (replace(IDENTITY, config={"threshold": 0.25}), IMAGE),
+    "added option": (replace(IDENTITY, config={"threshold": 0.5, "more": 1}), IMAGE),
+    "weights": (replace(IDENTITY, weights=replace(WEIGHTS, sha256="13" * 32)), IMAGE),
+    "no weights": (replace(IDENTITY, weights=None), IMAGE),
+    "image": (IDENTITY, "ac" * 32),
+}
+
+
+@pytest.mark.parametrize("changed", OTHERS)
+def test_features_of_other_work_are_not_read(store, changed):
+    identity, image = OTHERS[changed]
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    assert store.read_features(identity, image) is None
+    assert store.features_key(identity, image) != store.features_key(IDENTITY, IMAGE)
+
+
+def test_other_words_for_the_same_weights_change_nothing(store):
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    renamed = replace(IDENTITY, weights=WeightsInfo("a path", "the same bytes", WEIGHTS.sha256))
+    assert_same(store.read_features(renamed, IMAGE).features, some_features())
+
+
+def test_the_order_of_options_changes_nothing():
+    one, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    assert replace(IDENTITY, config=one).key == replace(IDENTITY, config=other).key
+
+
+def test_matches_of_other_work_lie_elsewhere(store):
+    paths = [
+        store.matches_path("one", "other", MATCHER),
+        store.matches_path("other", "one", MATCHER),
+        store.matches_path("one", "another", MATCHER),
+        store.matches_path("one", "other", {**MATCHER, "top_k": 2000}),
+        store.matches_path("one", "other", {**MATCHER, "version": 2}),
+        store.matches_path("one", "other", {**MATCHER, "name": "ratio"}),
+    ]
+    assert len(set(paths)) == len(paths)
+
+
+def damaged_copies(data: bytes, seed: int) -> list[bytes]:
+    """Single changed bytes, cuts, and a page of zeros; few enough to be quick."""
+    rng = np.random.default_rng(seed)
+    copies = [data[: rng.integers(len(data))] for _ in range(20)] + [b"", b"no HDF5 file"]
+    for _ in range(400):
+        at = int(rng.integers(len(data)))
+        copies.append(data[:at] + bytes([data[at] ^ int(rng.integers(1, 256))]) + data[at + 1 :])
+    copies.append(data[:64] + bytes(512) + data[576:])
+    return copies
+
+
+def check_note(text: str, path: Path) -> None:
+    assert text.startswith(f"note: {path}: damaged (")
+    assert text.count("\n") == 1
+    assert text.endswith("again\n")
+
+
+def test_damaged_features_are_noticed(store, capsys):
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost(1.5, 2.5))
+    (path,) = files_under(store.root)
+    refused = 0
+    for copy in damaged_copies(path.read_bytes(), 1):
+        path.write_bytes(copy)
+        found = store.read_features(IDENTITY, IMAGE)
+        if found is None:
+            check_note(capsys.readouterr().err, path)
+            refused += 1
+        else:  # the byte was one that says nothing
+            assert_same(found.features, some_features())
+            assert found.cost == Cost(1.5, 2.5)
+    assert refused > 50
+
+
+def test_damaged_matches_are_noticed(store, capsys):
+    matches = np.arange(1, 201, dtype=np.int32).reshape(-1, 2)
+    path = store.matches_path("one", "other", MATCHER)
+    store.write_matches(path, matches)
+    refused = 0
+    for copy in damaged_copies(path.read_bytes(), 2):
+        path.write_bytes(copy)
+        found = store.read_matches(path)
+        if found is None:
+            check_note(capsys.readouterr().err, path)
+            refused += 1
+        else:
+            np.testing.assert_array_equal(found, matches)
+    assert refused > 50
+
+
+def test_features_that_break_the_contract_are_damage(store, capsys):
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    (path,) = files_under(store.root)
+    with h5py.File(path, "r+") as file:
+        file["keypoints"][0] = 1000
+    assert store.read_features(IDENTITY, IMAGE) is None
+    assert "outside the image" in capsys.readouterr().err
+
+
+def test_damage_is_mended_by_writing_again(store):
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    (path,) = files_under(store.root)
+    path.write_bytes(path.read_bytes()[:200])
+    assert store.read_features(IDENTITY, IMAGE) is None
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    assert_same(store.read_features(IDENTITY, IMAGE).features, some_features())
+
+
+def no_space(*args: object, **kwargs: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("fails", ["open", "fsync", "replace", "mkdir"])
+def test_a_full_disk_is_one_line_and_harms_nothing(store, monkeypatch, fails):
+    store.write_features(IDENTITY, IMAGE, some_features(1), Cost())
+    before = files_under(store.root)
+    other = "cd" * 32
+    with monkeypatch.context() as patch:
+        patch.setattr(os if fails == "fsync" else Path, fails, no_space)
+        with pytest.raises(D2EvalError) as caught:
+            store.write_features(IDENTITY, other, some_features(2), Cost())
+    message = str(caught.value)
+    assert f"{other}.h5: can't be written (No space left on device)" in message
+    assert "\n" not in message
+    assert files_under(store.root) == before  # no temporary file either
+    assert_same(store.read_features(IDENTITY, IMAGE).features, some_features(1))
+    store.write_features(IDENTITY, other, some_features(2), Cost())  # there is space again
+    assert_same(store.read_features(IDENTITY, other).features, some_features(2))
+
+
+def test_a_write_that_the_system_cuts_short(store):
+    """The kernel itself stops the write in the middle, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    store.write_features(IDENTITY, IMAGE, some_features(1), Cost())
+    before = files_under(store.root)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+    try:
+        with pytest.raises(D2EvalError, match="can't be written") as caught:
+            store.write_features(IDENTITY, "cd" * 32, some_features(2, n=2000), Cost())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "\n" not in str(caught.value)
+    assert files_under(store.root) == before
+    assert_same(store.read_features(IDENTITY, IMAGE).features, some_features(1))
+
+
+def test_a_file_in_the_place_of_the_cache(tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+    store = Store(tmp_path / "cache")
+    with pytest.raises(D2EvalError, match="can't be written"):
+        store.write_matches(store.matches_path("a", "b", MATCHER), np.zeros((1, 2), np.int32))
+
+
+def test_old_leftovers_of_killed_runs_are_removed(store):
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    (unit,) = files_under(store.root)
+    old, young = unit.with_name(".old.h5.1-a.tmp"), unit.with_name(".young.h5.2-b.tmp")
+    for path in (old, young):
+        path.write_bytes(b"half")
+    two_days_ago = time.time() - 2 * 24 * 3600
+    for path in (old, unit):
+        os.utime(path, (two_days_ago, two_days_ago))
+    Store(store.root)
+    assert files_under(store.root) == sorted([unit, young])  # the young may belong to a run
+
+
+def test_leftovers_that_vanish_while_they_are_looked_at(store, monkeypatch):
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    (unit,) = files_under(store.root)
+    seen = []
+
+    def another_runs_temporary_file(folder: Path, pattern: str):
+        seen.append(folder)
+        yield unit.with_name(".gone.h5.1-a.tmp")  # renamed by its run since it was listed
+
+    monkeypatch.setattr(Path, "glob", another_runs_temporary_file)
+    Store(store.root)
+    assert seen
+
+
+# Imports once, then forks a writer whenever it is asked; the writer never ends by itself.
+WRITERS = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+from d2eval.features import Features
+from d2eval.method import Identity
+from d2eval.resources import Cost
+from d2eval.store import Store
+
+def write(first):
+    store, number = Store(Path(sys.argv[1])), first
+    while True:
+        n = 3000
+        points = np.full((n, 2), number % 60, np.float32)
+        features = Features(
+            points, points[:, 0], np.ones((n, 1), np.float32), (64, 64), points[:, 0]
+        )
+        store.write_features(Identity("m", 1, {}, None), f"{number:064d}", features, Cost())
+        matches = np.full((5000, 2), number, np.int32)
+        store.write_matches(store.matches_path(str(number), "", {}), matches)
+        number += 1
+
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        write(int(line))
+    print(pid, flush=True)
+    os.waitpid(pid, 0)
+    print("ended", flush=True)
+"""
+
+
+def test_units_are_whole_or_absent_after_kill_9(tmp_path, capsys):
+    cache = tmp_path / "cache"
+    rng = np.random.default_rng(7)
+    rounds, span = 10, 1000
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITERS, str(cache)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writers:
+        for number in range(rounds):
+            writers.stdin.write(f"{number * span}\n")
+            writers.stdin.flush()
+            pid = int(writers.stdout.readline())
+            while not any(cache.glob(f"features/*/{number * span:064d}.h5")):
+                assert writers.poll() is None
+            time.sleep(rng.uniform(0, 0.05))
+            os.kill(pid, signal.SIGKILL)
+            assert writers.stdout.readline() == "ended\n"
+        writers.stdin.close()
+    assert writers.returncode == 0
+
+    store, identity = Store(cache), Identity("m", 1, {}, None)
+    written = matched = 0
+    for first in range(0, rounds * span, span):
+        for number in range(first, first + span):
+            stored = store.read_features(identity, f"{number:064d}")
+            if stored is None:  # here it was killed
+                break
+            written += 1
+            assert (stored.features.keypoints == number % 60).all()
+            assert len(stored.features) == 3000
+            matches = store.read_matches(store.matches_path(str(number), "", {}))
+            if matches is not None:
+                matched += 1
+                np.testing.assert_array_equal(matches, np.full((5000, 2), number, np.int32))
+    assert written >= rounds
+    assert capsys.readouterr().err == ""  # no unit was found damaged
+    units = [path for path in files_under(cache) if path.suffix == ".h5"]
+    others = [path for path in files_under(cache) if path.suffix != ".h5"]
+    assert len(units) == written + matched
+    assert all(path.name.startswith(".") and path.suffix == ".tmp" for path in others)
