@@ -1,12 +1,16 @@
 """Features of image files, from a method through the store, or from files made elsewhere."""
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from d2eval.errors import D2EvalError
 from d2eval.features import InvalidFeaturesError
-from d2eval.images import ImageFile
+from d2eval.images import ImageFile, RgbImage, load_image_file
 from d2eval.method import Identity, Method, Runtime, method_class
 from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures
 from d2eval.resources import measure
@@ -21,8 +25,11 @@ class FeatureSource(Protocol):
     label: str
     extracted: int  # images that this process extracted, rather than read
 
-    def features(self, image: ImageFile, name: str) -> StoredFeatures:
-        """The features of ``image``, called ``name`` within its dataset."""
+    def read(self, image: ImageFile, name: str) -> "StoredFeatures | Extraction":
+        """Features of ``image``, called ``name`` in its dataset, or what it takes to get them.
+
+        May run in several threads at once.
+        """
 
     def describe(self) -> dict[str, Any]:
         """What decides the features, for the manifest."""
@@ -41,35 +48,14 @@ class MethodSource:
     store: Store
     extracted: int = 0
 
-    def features(self, image: ImageFile, name: str) -> StoredFeatures:
-        """Reads or extracts the features of ``image``.
+    def read(self, image: ImageFile, name: str) -> "StoredFeatures | Extraction":
+        """Stored features, or else the decoded image, to be extracted from.
 
         Raises:
-            D2EvalError: the image is broken, the method broke its contract, or the disk is full.
+            D2EvalError: the image is broken.
         """
         stored = self.store.read_features(self.identity, image.sha256)
-        if stored is not None:
-            return stored
-        pixels = image.decode()
-        with measure() as cost:
-            try:
-                features = self.method.extract(pixels)
-            except InvalidFeaturesError as error:
-                raise D2EvalError(
-                    f"{image.path}: {self.label} gave bad features: {error}"
-                ) from error
-        size = (pixels.shape[1], pixels.shape[0])
-        if (
-            features.image_size != size
-            or features.descriptors.shape[1] != self.method.descriptor_dim
-        ):
-            raise D2EvalError(
-                f"{image.path}: {self.label} broke its contract: image_size "
-                f"{features.image_size} (image {size}), descriptors of "
-                f"{features.descriptors.shape[1]} (declared {self.method.descriptor_dim})"
-            )
-        self.extracted += 1
-        return self.store.write_features(self.identity, image.sha256, features, cost)
+        return Extraction(self, image, image.decode()) if stored is None else stored
 
     def describe(self) -> dict[str, Any]:
         """The method's identity and its key."""
@@ -84,6 +70,103 @@ class MethodSource:
             f"{self.label}: weights {weights.name} ({weights.description}), "
             f"sha256 {weights.sha256[:12]}"
         )
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """An image that waits for its method."""
+
+    source: MethodSource
+    image: ImageFile
+    pixels: RgbImage
+
+    def run(self) -> StoredFeatures:
+        """Runs the method and checks that it keeps its contract; one image at a time.
+
+        Raises:
+            D2EvalError: it doesn't.
+        """
+        label, method = self.source.label, self.source.method
+        with measure() as cost:
+            try:
+                features = method.extract(self.pixels)
+            except InvalidFeaturesError as error:
+                raise D2EvalError(
+                    f"{self.image.path}: {label} gave bad features: {error}"
+                ) from error
+        size = (self.pixels.shape[1], self.pixels.shape[0])
+        if features.image_size != size or features.descriptors.shape[1] != method.descriptor_dim:
+            raise D2EvalError(
+                f"{self.image.path}: {label} broke its contract: image_size "
+                f"{features.image_size} (image {size}), descriptors of "
+                f"{features.descriptors.shape[1]} (declared {method.descriptor_dim})"
+            )
+        self.source.extracted += 1
+        key = self.source.store.features_key(self.source.identity, self.image.sha256)
+        return StoredFeatures(features, key, cost)
+
+    def save(self, unit: StoredFeatures) -> None:
+        """Puts what was extracted into the store. May run in several threads at once.
+
+        Raises:
+            D2EvalError: the disk is full or the cache can't be written.
+        """
+        source = self.source
+        source.store.write_features(source.identity, self.image.sha256, unit.features, unit.cost)
+
+
+def features_of_images(
+    source: FeatureSource, items: Iterable[tuple[Path, str]], workers: int
+) -> Iterator[tuple[ImageFile, StoredFeatures]]:
+    """Features of image files, in their order.
+
+    Reading, hashing and decoding of the next images and writing of the last ones go on in threads
+    while one image is extracted. When something fails, what was extracted before it is written.
+
+    Args:
+        source: gives them.
+        items: (path, name in the dataset) of each image.
+        workers: threads; 0 does one thing after the other.
+
+    Raises:
+        D2EvalError: as `FeatureSource.read`, `Extraction` and `load_image_file`.
+    """
+
+    def read(item: tuple[Path, str]) -> tuple[ImageFile, StoredFeatures | Extraction]:
+        image = load_image_file(item[0])
+        return image, source.read(image, item[1])
+
+    if not workers:
+        for image, found in map(read, items):
+            if isinstance(found, StoredFeatures):
+                yield image, found
+            else:
+                unit = found.run()
+                found.save(unit)
+                yield image, unit
+        return
+
+    waiting = iter(items)
+    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
+        reading = deque(readers.submit(read, item) for item in islice(waiting, workers + 1))
+        writing: deque[Future[None]] = deque()
+        try:
+            while reading:
+                image, found = reading.popleft().result()
+                reading.extend(readers.submit(read, item) for item in islice(waiting, 1))
+                if isinstance(found, StoredFeatures):
+                    yield image, found
+                    continue
+                unit = found.run()
+                writing.append(writers.submit(found.save, unit))
+                while len(writing) > workers:  # as many images at most wait in memory
+                    writing.popleft().result()
+                yield image, unit
+        finally:
+            for future in reading:
+                future.cancel()
+            for write in writing:
+                write.result()
 
 
 def config_class(name: str) -> type:

@@ -119,7 +119,7 @@ class PrecomputedFeatures:
             raise D2EvalError(f"{base}.*: no features for this image; extract them first")
         return found[0]
 
-    def features(self, image: ImageFile, name: str) -> StoredFeatures:
+    def read(self, image: ImageFile, name: str) -> StoredFeatures:
         """Reads the features of the image called ``name`` in its dataset.
 
         Raises:

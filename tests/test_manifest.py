@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -102,6 +103,8 @@ def test_no_checkout_no_commit(tmp_path, monkeypatch):
 
 
 def test_the_cost_counts_memory_that_was_given_back():
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        pytest.skip("this system can't reset the peak of a process's memory")
     with measure() as small:
         pass
     with measure() as large:

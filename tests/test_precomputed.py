@@ -50,7 +50,7 @@ def source(dataset: Path, extension: str = "") -> PrecomputedFeatures:
 
 def read(dataset: Path, extension: str = "", name: str = "seq/1.png"):
     image = load_image_file(dataset / "data" / name)
-    return source(dataset, extension).features(image, name)
+    return source(dataset, extension).read(image, name)
 
 
 def refused(tmp_path: Path, data: bytes) -> str:

@@ -44,6 +44,14 @@ def positive(text: str) -> int:
     return value
 
 
+def not_negative(text: str) -> int:
+    """An argument that must be 0 or more."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
 def memory_size(text: str) -> int:
     """Bytes of a size such as 512MB or 4GB (powers of 1024)."""
     units = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
@@ -102,6 +110,13 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="what the process may come to hold, e.g. 4GB, for methods that can do with less "
         "(default: 80 %% of what is free)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=not_negative,
+        default=1,
+        metavar="N",
+        help="threads that read images and write features meanwhile; 0: none",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of whatever draws random numbers")
     add_cache_argument(parser)

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(args.method, method_options(args), runtime_of(args), args.name)
     extension = check_extension(args.output_extension or source.label)
     print(source.headline(), flush=True)
-    items = _features(source, images)
+    items = _features(source, images, args.workers)
     if args.format == "h5":
         where = args.output / f"{source.label}.h5"
         total = write_hdf5(items, where)
@@ -87,9 +87,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _features(source: "FeatureSource", images: dict[str, Path]) -> "Iterator[tuple[str, Features]]":
-    from d2eval.images import load_image_file
+def _features(
+    source: "FeatureSource", images: dict[str, Path], workers: int
+) -> "Iterator[tuple[str, Features]]":
+    from d2eval.extraction import features_of_images
     from d2eval.progress import progress
 
-    for name, path in progress(images.items(), source.label, len(images)):
-        yield name, source.features(load_image_file(path), name).features
+    items = [(path, name) for name, path in images.items()]
+    found = features_of_images(source, items, workers)
+    for name, (_, unit) in progress(zip(images, found, strict=True), source.label, len(images)):
+        yield name, unit.features

@@ -84,10 +84,10 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     result = run(
         source, dataset, benchmark, Store(args.cache), args.output,
-        Settings(args.top_k, args.seed, args.device),
+        Settings(args.top_k, args.seed, args.device, args.workers),
     )  # fmt: skip
     print(summary_text(result.summary))
-    print(f"extracted {result.extracted} of {images} images, the others were in {args.cache}")
+    print(f"extracted {result.extracted} of {images} images; features are kept in {args.cache}")
     if result.put_aside:
         print(
             f"note: an earlier run of other work was moved to {result.put_aside}", file=sys.stderr

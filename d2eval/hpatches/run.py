@@ -10,11 +10,10 @@ from typing import Any
 
 from d2eval.atomic import exclusive, write_text
 from d2eval.errors import D2EvalError
-from d2eval.extraction import FeatureSource
+from d2eval.extraction import FeatureSource, features_of_images
 from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.hpatches.dataset import Dataset, Sequence, fingerprint, pairs
 from d2eval.hpatches.evaluation import Row, evaluate_pair, summarize
-from d2eval.images import load_image_file
 from d2eval.manifest import environment, read_manifest, same_work, write_manifest
 from d2eval.matching import VERSION as MATCHING_VERSION
 from d2eval.matching import Matches, mutual_nearest_neighbors
@@ -35,11 +34,13 @@ class Settings:
         top_k: keep the features of highest score only; None keeps all.
         seed: of the homography estimation.
         device: where descriptors are matched.
+        workers: threads that read and write while features are extracted.
     """
 
     top_k: int | None = None
     seed: int = 0
     device: str = "cpu"
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,12 @@ def _collect(
     matcher = {**benchmark.matcher, "version": MATCHING_VERSION, "top_k": settings.top_k}
     collected = Collected([], [], {})
     stored: list[StoredFeatures] = []
-    paths = [(sequence, path) for sequence in dataset.sequences for path in sequence.images]
-    for sequence, path in progress(paths, source.label):
-        image = load_image_file(path)
-        collected.hashes[path] = image.sha256
-        unit = source.features(image, f"{sequence.name}/{path.name}")
+    sequences = [sequence for sequence in dataset.sequences for _ in sequence.images]
+    items = [(p, f"{s.name}/{p.name}") for s in dataset.sequences for p in s.images]
+    found = features_of_images(source, items, settings.workers)
+    done = progress(zip(sequences, found, strict=True), source.label, len(items))
+    for sequence, (image, unit) in done:
+        collected.hashes[image.path] = image.sha256
         stored.append(unit)
         collected.images.append(
             {

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from d2eval.errors import D2EvalError
-from methods.d2net.winograd import WinogradConvolution, Workspace
+from methods.d2net.winograd import TILE, WinogradConvolution, Workspace
 
 CHANNELS = 512
 STRIDE = 4
@@ -67,22 +67,35 @@ class Stage(Protocol):
 class Convolution:
     """A 3x3 convolution with "same" zero padding, fed by rows."""
 
-    def __init__(self, convolve: Layer, outputs: int, dilation: int) -> None:
-        """Takes the convolution, which pads the sides only, its output channels and dilation."""
+    def __init__(self, convolve: Layer, outputs: int, dilation: int, multiple: int) -> None:
+        """Takes a convolution that pads the sides only.
+
+        Args:
+            convolve: gives 2 ``dilation`` rows less than it is given.
+            outputs: its output channels.
+            dilation: its dilation.
+            multiple: rows are passed on by so many, except the last ones. A Winograd tile then
+                lies at the same place, and rounds alike, whatever the strips are.
+        """
         self._convolve = convolve
         self._outputs = outputs
         self._dilation = dilation
+        self._multiple = multiple
         self._tail: torch.Tensor | None = None
 
     def push(self, x: torch.Tensor, last: bool) -> torch.Tensor:
         """Rows become complete ``dilation`` rows late; zeros lie above and below the image."""
+        margin = 2 * self._dilation
         zeros = x.new_zeros(self._dilation, *x.shape[1:])
         above = zeros if self._tail is None else self._tail
         x = torch.cat([above, x, zeros] if last else [above, x])
-        self._tail = x[-2 * self._dilation :].clone()
-        if len(x) <= 2 * self._dilation:
+        complete = max(len(x) - margin, 0)
+        if not last:
+            complete -= complete % self._multiple
+        self._tail = x[complete:].clone()
+        if not complete:
             return x.new_empty(0, x.shape[1], self._outputs)
-        return self._convolve(x)
+        return self._convolve(x[: complete + margin])
 
 
 class MaxPool:
@@ -195,7 +208,7 @@ class D2Network:
         check_state(state)
         self.device = torch.device(device)
         self.precision = precision
-        self._layers: dict[str, tuple[Layer, int, int]] = {}
+        self._layers: dict[str, tuple[Layer, int, int, int]] = {}
         winograd = self.device.type == "cpu" and precision == torch.float32
         workspace = Workspace(CHANNELS) if winograd else None
         for name, index, _, outputs in CONVOLUTIONS:
@@ -205,9 +218,10 @@ class D2Network:
             with_relu = relu or name != "conv4_3"
             if workspace and outputs >= WINOGRAD_MIN_CHANNELS:
                 layer: Layer = WinogradConvolution(weight, bias, dilation, with_relu, workspace)
+                self._layers[name] = (layer, outputs, dilation, TILE * dilation)
             else:
                 layer = direct_convolution(weight, bias, dilation, with_relu)
-            self._layers[name] = (layer, outputs, dilation)
+                self._layers[name] = (layer, outputs, dilation, 1)
 
     def operations(self, height: int, width: int) -> float:
         """Floating-point operations of the direct convolutions on an image of this size."""
@@ -224,8 +238,8 @@ class D2Network:
 
     def _stages(self) -> list[Stage]:
         stages: list[Stage] = []
-        for name, (layer, outputs, dilation) in self._layers.items():
-            stages.append(Convolution(layer, outputs, dilation))
+        for name, layer in self._layers.items():
+            stages.append(Convolution(*layer))
             if name in ("conv1_2", "conv2_2"):
                 stages.append(MaxPool())
             elif name == "conv3_3":

@@ -9,6 +9,7 @@ dilation of 2 is four plain convolutions on interleaved grids, so a tile takes e
 What was measured, and what was tried and dropped, is in ``SPEED.md`` beside this file.
 """
 
+import itertools
 import math
 
 import numba
@@ -206,8 +207,12 @@ class WinogradConvolution:
         tiles = rows * columns * dilation * dilation
         transformed = self._workspace.inputs(inputs)
         products = self._workspace.products(outputs)
-        for first in range(0, tiles, BLOCK_TILES):
-            count = min(BLOCK_TILES, tiles - first)
+        # Blocks of like size: a small last one would take another path through the BLAS, which
+        # sums in another order.
+        blocks = math.ceil(tiles / BLOCK_TILES)
+        bounds = [tiles * i // blocks for i in range(blocks + 1)]
+        for first, end in itertools.pairwise(bounds):
+            count = end - first
             where = (first, count, rows, columns, dilation)
             _transform_input(pixels, self._zero, transformed.numpy(), *where)
             torch.bmm(transformed[:, :count], self._filters, out=products[:, :count])

@@ -40,10 +40,10 @@ def identity_matches(count: int) -> np.ndarray:
 # All numbers are sums of powers of two, so that errors are exact in floating point.
 # (x, y) -> ((2x + 10) / w, 2y / w) with w = x / 128 + 1
 PERSPECTIVE = np.array([[2.0, 0, 10], [0, 2, 0], [1 / 128, 0, 1]])
-POINTS_1 = [(0, 0), (128, 50), (384, 20), (128, 0), (399, 99)]
-#       -> (10, 0) (133, 50) (194.5, 10) (133, 0) (about 196.3, 48.1)
-POINTS_K = [(13, 4), (133, 51), (194.5, 10), (142, 12), (2, 40)]
-#   errors: 5        1          0            15         not matched
+POINTS_1 = [(0, 0), (128, 50), (384, 20), (128, 0), (128, 80), (399, 99)]
+#       -> (10, 0) (133, 50) (194.5, 10) (133, 0) (133, 80) (about 196.3, 48.1)
+POINTS_K = [(13, 4), (133, 51), (194.5, 10), (142, 12), (133, 83), (2, 40)]
+#   errors: 5        1          0            15         3          not matched
 SIZE_1, SIZE_K = (400, 100), (200, 100)
 
 
@@ -51,7 +51,7 @@ def hand_made_row() -> dict:
     return evaluate_pair(
         features_at(POINTS_1, SIZE_1),
         features_at(POINTS_K, SIZE_K),
-        identity_matches(4),
+        identity_matches(5),
         PERSPECTIVE,
         BENCHMARK,
     )
@@ -61,10 +61,10 @@ def test_errors_by_hand():
     errors = match_errors(
         features_at(POINTS_1, SIZE_1),
         features_at(POINTS_K, SIZE_K),
-        identity_matches(4),
+        identity_matches(5),
         PERSPECTIVE,
     )
-    assert errors.tolist() == [5, 1, 0, 15]
+    assert errors.tolist() == [5, 1, 0, 15, 3]
 
 
 def test_errors_are_in_image_k_and_follow_the_matches():
@@ -79,19 +79,20 @@ def test_errors_are_in_image_k_and_follow_the_matches():
 
 def test_accuracy_by_hand_includes_the_threshold():
     row = hand_made_row()
-    assert (row["features_1"], row["features_k"], row["matches"]) == (5, 5, 4)
-    expected = [2 / 4] * 4 + [3 / 4] * 10 + [1.0]  # 1 px counts at 1, 5 px at 5, 15 px at 15
+    assert (row["features_1"], row["features_k"], row["matches"]) == (6, 6, 5)
+    # 1 px counts at 1, 3 px at 3, 5 px at 5, 15 px at 15.
+    expected = [2 / 5] * 2 + [3 / 5] * 2 + [4 / 5] * 10 + [1.0]
     assert [row[f"mma_{t}px"] for t in THRESHOLDS] == expected
 
 
 def test_correct_matches_matching_score_and_repeatability_by_hand():
     row = hand_made_row()
-    assert row["correct_matches"] == 2  # 1 px and 0 px are within 3 px
-    # All five points of image 1 fall into image k. (2, 40) comes from x = -4, left of image 1:
-    # four of image k are in the part that both show.
-    assert row["matching_score"] == pytest.approx((2 / 5 + 2 / 4) / 2, abs=1e-15)
-    # (133, 50) and (194.5, 10) have a neighbour, both ways, among 5 + 4 points.
-    assert row["repeatability"] == pytest.approx((2 + 2) / (5 + 4), abs=1e-15)
+    assert row["correct_matches"] == 3  # 1, 0 and just 3 px
+    # All six points of image 1 fall into image k. (2, 40) comes from x = -4, left of image 1:
+    # five of image k are in the part that both show.
+    assert row["matching_score"] == pytest.approx((3 / 6 + 3 / 5) / 2, abs=1e-15)
+    # The three have a neighbour, both ways, among 6 + 5 points.
+    assert row["repeatability"] == pytest.approx((3 + 3) / (6 + 5), abs=1e-15)
 
 
 def test_the_columns_of_a_pair():

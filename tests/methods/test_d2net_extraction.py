@@ -50,7 +50,7 @@ def flat(value: int) -> np.ndarray:
 
 
 IMAGES = {
-    "noise, odd": lambda: noise(79, 111),
+    "noise, odd": lambda: noise(67, 91),
     "noise, even": lambda: noise(64, 80, seed=1),
     "noise, narrow": lambda: noise(19, 150, seed=2),
     "photo": photo,
@@ -145,7 +145,7 @@ def test_same_as_reference(method, image, bundled):
 def test_same_as_reference_under_every_option(
     weights, preprocessing, relu, bundled, random_weights
 ):
-    image = photo(61, 78)
+    image = photo(53, 66)
     options = {"preprocessing": preprocessing, "relu": relu}
     path = "bundled" if weights == "bundled" else str(random_weights)
     state = bundled if weights == "bundled" else load_file(random_weights)
@@ -229,10 +229,10 @@ def test_features_are_ordered_and_scaled_as_the_authors_do(bundled):
 
 @BOTH
 def test_strips_give_the_features_of_the_whole_image(method, bundled):
-    image = photo(140, 47)
+    image = photo(105, 43)
     pixels = torch.from_numpy(preprocess(image, "caffe"))
     whole, cut = (
-        Features(raw.keypoints, raw.scores, raw.descriptors, (47, 140), raw.scales)
+        Features(raw.keypoints, raw.scores, raw.descriptors, (43, 105), raw.scales)
         for raw in (
             extract_pyramid(network_of(), pixels, SCALES[method], strip_bytes)
             for strip_bytes in (2**40, 1)
