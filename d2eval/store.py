@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 import time
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,13 @@ class StoredFeatures:
 def _to_hdf5(arrays: dict[str, npt.NDArray[Any]], attributes: dict[str, Any]) -> bytes:
     # Everything is verified on reading: the data by a checksum of every chunk, and with the latest
     # file format what describes them too.
-    with h5py.File("unit.h5", "w", libver="latest", driver="core", backing_store=False) as file:
-        for name, array in arrays.items():
-            file.create_dataset(name, data=array, fletcher32=array.size > 0)
-        for name, value in attributes.items():
-            file.attrs[name] = value
+    # HDF5 takes files in memory of one name for one file, hence another for each of the threads.
+    name = uuid.uuid4().hex
+    with h5py.File(name, "w", libver="latest", driver="core", backing_store=False) as file:
+        for key, array in arrays.items():
+            file.create_dataset(key, data=array, fletcher32=array.size > 0)
+        for key, value in attributes.items():
+            file.attrs[key] = value
         file.flush()
         return bytes(file.id.get_file_image())
 

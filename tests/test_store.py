@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,6 +240,35 @@ def test_a_write_that_the_system_cuts_short(store):
     assert "\n" not in str(caught.value)
     assert files_under(store.root) == before
     assert_same(store.read_features(IDENTITY, IMAGE).features, some_features(1))
+
+
+def test_threads_write_side_by_side(store, monkeypatch):
+    """Each file is begun while another one is open."""
+    together = threading.Barrier(3)
+    flush = h5py.File.flush
+
+    def flush_together(file: h5py.File) -> None:
+        together.wait(timeout=20)
+        flush(file)
+
+    def write(number: int) -> None:
+        if number % 2:
+            store.write_matches(path(number), np.full((9, 2), number, np.int32))
+        else:
+            store.write_features(IDENTITY, f"{number:064d}", some_features(number), Cost())
+
+    def path(number: int) -> Path:
+        return store.matches_path(str(number), "", MATCHER)
+
+    monkeypatch.setattr(h5py.File, "flush", flush_together)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(12)))
+    for number in range(0, 12, 2):
+        stored = store.read_features(IDENTITY, f"{number:064d}")
+        assert_same(stored.features, some_features(number))
+        np.testing.assert_array_equal(
+            store.read_matches(path(number + 1)), np.full((9, 2), number + 1)
+        )
 
 
 def test_a_file_in_the_place_of_the_cache(tmp_path):

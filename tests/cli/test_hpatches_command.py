@@ -318,8 +318,11 @@ def test_the_same_command_again_extracts_nothing_and_gives_the_same_bytes(
     assert not (run_folder.parent / ".replaced").exists()
 
 
-def test_a_fresh_cache_gives_the_same_numbers(command, data, finished, run_folder):
-    assert command("--data", data, "--seed", 4)[0] == 0
+@pytest.mark.parametrize("workers", [0, 1, 5])
+def test_a_fresh_cache_gives_the_same_numbers(command, data, finished, run_folder, workers):
+    code, out, err = command("--data", data, "--seed", 4, "--workers", workers)
+    assert (code, err) == (0, "")
+    assert "extracted 12 of 12 images" in out
     for name in ("pairs.csv", "summary.csv"):
         assert numbers(run_folder / name) == numbers(finished.folder / name)
 
@@ -493,11 +496,12 @@ def test_a_k_that_is_none_is_a_wrong_use(command, data, capfd, k):
     assert "argument --top-k" in capfd.readouterr().err
 
 
-def test_a_broken_image_costs_nothing_that_was_done(command, data, run_folder, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1, 5])
+def test_a_broken_image_costs_nothing_that_was_done(command, data, run_folder, tmp_path, workers):
     path = data / "v_tiny" / "3.ppm"
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    code, _, err = command("--data", data)
+    code, _, err = command("--data", data, "--workers", workers)
     assert code == 2
     one_line(err, f"{path}: broken image", "replace the file")
     features, matches = (units(tmp_path / "cache", kind) for kind in ("features", "matches"))
