@@ -8,9 +8,10 @@ from d2eval.errors import D2EvalError
 from d2eval.resources import memory_to_use
 from methods.d2net.network import CHANNELS, map_size
 
-# Bytes of one conv1 activation in a strip. On the CPU a strip's activations then stay in the
-# caches, and memory is reused instead of being mapped anew; a GPU wants larger launches.
-STRIP_BYTES = {"cpu": 16 * 2**20, "cuda": 512 * 2**20}
+# Bytes of one conv1 activation in a strip. On the CPU each thread has some blocks of tiles to do in
+# every layer of such a strip; a GPU wants large launches (not measured).
+STRIP_BYTES_PER_THREAD = 24 * 2**20
+GPU_STRIP_BYTES = 512 * 2**20
 MIN_STRIP_BYTES = 2**20
 ACTIVATIONS = 5  # held at once, in units of that one
 
@@ -46,7 +47,9 @@ def choose_strips(
         D2EvalError: not even the smallest strips stay within ``limit``.
     """
     available = memory_to_use(limit, str(device)) - fixed_bytes(size, scales)
-    wanted = STRIP_BYTES.get(device.type, STRIP_BYTES["cpu"])
+    wanted = STRIP_BYTES_PER_THREAD * torch.get_num_threads()
+    if device.type != "cpu":
+        wanted = GPU_STRIP_BYTES
     strip_bytes = min(available // ACTIVATIONS, wanted)
     if strip_bytes < MIN_STRIP_BYTES:
         raise out_of_memory(size)

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from d2eval.errors import D2EvalError
-from methods.d2net.winograd import TILE, WinogradConvolution, Workspace
+from methods.d2net.winograd import TILE, WinogradConvolution, Workers
 
 CHANNELS = 512
 STRIDE = 4
@@ -210,14 +210,14 @@ class D2Network:
         self.precision = precision
         self._layers: dict[str, tuple[Layer, int, int, int]] = {}
         winograd = self.device.type == "cpu" and precision == torch.float32
-        workspace = Workspace(CHANNELS) if winograd else None
+        workers = Workers(CHANNELS) if winograd else None
         for name, index, _, outputs in CONVOLUTIONS:
             weight = state[f"{PREFIX}{index}.weight"].to(self.device, precision)
             bias = state[f"{PREFIX}{index}.bias"].to(self.device, precision)
             dilation = 2 if name.startswith("conv4") else 1
             with_relu = relu or name != "conv4_3"
-            if workspace and outputs >= WINOGRAD_MIN_CHANNELS:
-                layer: Layer = WinogradConvolution(weight, bias, dilation, with_relu, workspace)
+            if workers and outputs >= WINOGRAD_MIN_CHANNELS:
+                layer: Layer = WinogradConvolution(weight, bias, dilation, with_relu, workers)
                 self._layers[name] = (layer, outputs, dilation, TILE * dilation)
             else:
                 layer = direct_convolution(weight, bias, dilation, with_relu)

@@ -3,7 +3,7 @@
 A tile of 4x4 outputs needs 36 products for each pair of channels instead of 144 (Lavin and Gray,
 "Fast algorithms for convolutional neural networks", CVPR 2016). The products are 36 matrix
 products, which the BLAS of PyTorch does; the transforms before and after them are additions along
-contiguous channels, compiled by Numba and blocked so that a block of tiles stays in the caches. A
+contiguous channels, compiled by Numba, for a block of tiles at a time that stays in the caches. A
 dilation of 2 is four plain convolutions on interleaved grids, so a tile takes every second pixel.
 
 What was measured, and what was tried and dropped, is in ``SPEED.md`` beside this file.
@@ -11,6 +11,9 @@ What was measured, and what was tried and dropped, is in ``SPEED.md`` beside thi
 
 import itertools
 import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -21,7 +24,7 @@ FloatArray = npt.NDArray[np.float32]
 
 TILE = 4  # outputs along a side of a tile; its input is two wider
 POINTS = 36
-BLOCK_TILES = 256  # tiles transformed and multiplied at a time
+BLOCK_TILES = 128  # transformed and multiplied at a time by one thread
 
 # The transform of the filter for the points 0, 1, -1, 2, -2 and infinity.
 FILTER_TRANSFORM = np.array(
@@ -78,7 +81,7 @@ def _tile_origin(tile, rows, columns, dilation):  # type: ignore[no-untyped-def]
     return grid_row + dilation * TILE * row, grid_column + dilation * TILE * column
 
 
-@numba.njit(fastmath=True, parallel=True, cache=True)
+@numba.njit(fastmath=True, nogil=True, cache=True)
 def _transform_input(x, zero, out, first, count, rows, columns, dilation):  # type: ignore[no-untyped-def]
     """Tiles [first, first + count) of ``x`` (rows, W, C) to ``out`` (36, tiles, C).
 
@@ -86,9 +89,9 @@ def _transform_input(x, zero, out, first, count, rows, columns, dilation):  # ty
     padding above and below. Tiles may overhang below; what they make there is not written.
     """
     height, width, channels = x.shape
-    for t in numba.prange(count):
+    half = np.empty((6, 6, channels), np.float32)
+    for t in range(count):
         top, left = _tile_origin(first + t, rows, columns, dilation)
-        half = np.empty((6, 6, channels), np.float32)
         y0, y1, y2 = top, top + dilation, top + 2 * dilation
         y3, y4, y5 = top + 3 * dilation, top + 4 * dilation, top + 5 * dilation
         for j in range(6):
@@ -111,14 +114,14 @@ def _transform_input(x, zero, out, first, count, rows, columns, dilation):  # ty
             )  # fmt: skip
 
 
-@numba.njit(fastmath=True, parallel=True, cache=True)
+@numba.njit(fastmath=True, nogil=True, cache=True)
 def _transform_output(m, bias, relu, out, first, count, rows, columns, dilation):  # type: ignore[no-untyped-def]
     """Products ``m`` (36, tiles, C) to pixels of ``out`` (H, W, C), with bias and ReLU."""
     height, width, channels = out.shape
-    for t in numba.prange(count):
+    half = np.empty((4, 6, channels), np.float32)
+    pixels = np.empty((4, channels), np.float32)
+    for t in range(count):
         top, left = _tile_origin(first + t, rows, columns, dilation)
-        half = np.empty((4, 6, channels), np.float32)
-        pixels = np.empty((4, channels), np.float32)
         for j in range(6):
             _output_line(
                 m[j, t], m[6 + j, t], m[12 + j, t], m[18 + j, t], m[24 + j, t], m[30 + j, t],
@@ -144,23 +147,45 @@ def _transform_output(m, bias, relu, out, first, count, rows, columns, dilation)
                             target[c] = source[c] + bias[c]
 
 
-class Workspace:
-    """Memory for one block of tiles, shared by the layers of a network."""
+class Workers:
+    """Threads that take whole blocks of tiles, each with its own memory for one block.
+
+    A block's transforms and products stay in one thread. Dividing every small step among threads
+    instead makes them wait for each other thousands of times an image, which takes ten times as
+    long as soon as another process wants the same cores.
+    """
 
     def __init__(self, channels: int) -> None:
-        """Reserves two blocks of ``channels`` channels, the most that a layer has."""
-        self._inputs = torch.empty(POINTS * BLOCK_TILES * channels)
-        self._products = torch.empty(POINTS * BLOCK_TILES * channels)
+        """Starts as many threads as PyTorch has.
 
-    def inputs(self, channels: int) -> torch.Tensor:
-        """(36, tiles, channels) for transformed inputs."""
-        size = POINTS * BLOCK_TILES * channels
-        return self._inputs[:size].view(POINTS, BLOCK_TILES, channels)
+        Args:
+            channels: the most that a layer has.
+        """
+        self.threads = torch.get_num_threads()
+        self._channels = channels
+        self._own = threading.local()
+        self._pool = ThreadPoolExecutor(self.threads, "winograd", self._start)
 
-    def products(self, channels: int) -> torch.Tensor:
-        """(36, tiles, channels) for products."""
-        size = POINTS * BLOCK_TILES * channels
-        return self._products[:size].view(POINTS, BLOCK_TILES, channels)
+    def _start(self) -> None:
+        torch.set_num_threads(1)  # of this thread's matrix products
+        size = POINTS * BLOCK_TILES * self._channels
+        self._own.inputs, self._own.products = torch.empty(size), torch.empty(size)
+
+    def blocks(self, inputs: int, outputs: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """This thread's memory: (36, tiles, inputs) and (36, tiles, outputs)."""
+        tiles = POINTS * BLOCK_TILES
+        return (
+            self._own.inputs[: tiles * inputs].view(POINTS, BLOCK_TILES, inputs),
+            self._own.products[: tiles * outputs].view(POINTS, BLOCK_TILES, outputs),
+        )
+
+    def run(self, work: Callable[[int, int], None], bounds: Sequence[int]) -> None:
+        """Calls ``work(first, end)`` for each block and waits for all."""
+        done = [self._pool.submit(work, *block) for block in itertools.pairwise(bounds)]
+        for future in done:
+            future.result()
+        # Threads that start later take their number from what was set last, so it is set back.
+        torch.set_num_threads(self.threads)
 
 
 class WinogradConvolution:
@@ -172,7 +197,7 @@ class WinogradConvolution:
         bias: torch.Tensor,
         dilation: int,
         relu: bool,
-        workspace: Workspace,
+        workers: Workers,
     ) -> None:
         """Transforms the filters.
 
@@ -181,7 +206,7 @@ class WinogradConvolution:
             bias: (outputs,) float32.
             dilation: 1 or 2; the padding at the sides is the same.
             relu: whether a ReLU follows.
-            workspace: of at least as many channels as inputs and outputs.
+            workers: with memory for at least as many channels as inputs and outputs.
         """
         outputs, inputs = weight.shape[:2]
         both = np.kron(FILTER_TRANSFORM, FILTER_TRANSFORM)  # rows and columns at once: (36, 9)
@@ -193,28 +218,28 @@ class WinogradConvolution:
         self._zero: FloatArray = np.zeros(inputs, np.float32)
         self._dilation = dilation
         self._relu = relu
-        self._workspace = workspace
-        self._most_threads = numba.get_num_threads()  # set_num_threads takes no more
+        self._workers = workers
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """(H, W, inputs) float32 to (H - 2 dilation, W, outputs), both contiguous."""
-        numba.set_num_threads(min(torch.get_num_threads(), self._most_threads))
-        pixels = x.numpy()
         outputs, dilation = self._filters.shape[2], self._dilation
         height, width, inputs = len(x) - 2 * dilation, x.shape[1], x.shape[2]
-        out = torch.empty(height, width, outputs)
         rows, columns = (math.ceil(size / (dilation * TILE)) for size in (height, width))
         tiles = rows * columns * dilation * dilation
-        transformed = self._workspace.inputs(inputs)
-        products = self._workspace.products(outputs)
+        pixels, out = x.numpy(), torch.empty(height, width, outputs)
+        written = out.numpy()
+
+        def convolve_block(first: int, end: int) -> None:
+            transformed, products = self._workers.blocks(inputs, outputs)
+            where = (first, end - first, rows, columns, dilation)
+            _transform_input(pixels, self._zero, transformed.numpy(), *where)
+            torch.bmm(
+                transformed[:, : end - first], self._filters, out=products[:, : end - first]
+            )
+            _transform_output(products.numpy(), self._bias, self._relu, written, *where)
+
         # Blocks of like size: a small last one would take another path through the BLAS, which
         # sums in another order.
         blocks = math.ceil(tiles / BLOCK_TILES)
-        bounds = [tiles * i // blocks for i in range(blocks + 1)]
-        for first, end in itertools.pairwise(bounds):
-            count = end - first
-            where = (first, count, rows, columns, dilation)
-            _transform_input(pixels, self._zero, transformed.numpy(), *where)
-            torch.bmm(transformed[:, :count], self._filters, out=products[:, :count])
-            _transform_output(products.numpy(), self._bias, self._relu, out.numpy(), *where)
+        self._workers.run(convolve_block, [tiles * i // blocks for i in range(blocks + 1)])
         return out
