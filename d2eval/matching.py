@@ -1,5 +1,8 @@
-"""Mutual nearest neighbours by dot product, in row blocks."""
+"""Mutual nearest neighbours by dot product, in blocks of the similarity matrix."""
 
+from dataclasses import dataclass
+
+import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -7,7 +10,60 @@ import torch
 Matches = npt.NDArray[np.int32]
 
 VERSION = 1  # raise it when a change of the code changes the matches
-BLOCK_BYTES = 64 * 1024 * 1024
+BLOCK_BYTES = 32 * 1024 * 1024
+BLOCK_COLUMNS = 4096
+
+
+@numba.njit(nogil=True, cache=True)
+def _update(similarity, row, column, best_12, nearest_12, best_21, nearest_21):  # type: ignore[no-untyped-def]
+    """Takes in one block, whose first element is [row, column] of the whole matrix.
+
+    One pass serves both directions. Of equal values the first counts, as blocks come in order.
+    """
+    rows, columns = similarity.shape
+    for i in range(rows):
+        line = similarity[i]
+        best = line[0]
+        for j in range(columns):
+            value = line[j]
+            best = max(best, value)
+            better = value > best_21[column + j]
+            best_21[column + j] = value if better else best_21[column + j]
+            nearest_21[column + j] = row + i if better else nearest_21[column + j]
+        if best > best_12[row + i]:
+            best_12[row + i] = best
+            for j in range(columns):
+                if line[j] == best:
+                    nearest_12[row + i] = column + j
+                    break
+
+
+@dataclass(frozen=True)
+class _Nearest:
+    """Best similarity and index of the nearest neighbour, for both sets."""
+
+    best_12: torch.Tensor
+    nearest_12: torch.Tensor
+    best_21: torch.Tensor
+    nearest_21: torch.Tensor
+
+    def take(self, similarity: torch.Tensor, row: int, column: int) -> None:
+        """Takes in one block of similarities."""
+        if similarity.device.type == "cpu":
+            _update(
+                similarity.numpy(), row, column, self.best_12.numpy(), self.nearest_12.numpy(),
+                self.best_21.numpy(), self.nearest_21.numpy(),
+            )  # fmt: skip
+            return
+        for dim, start, best, nearest in (
+            (1, column, self.best_12[row:], self.nearest_12[row:]),
+            (0, row, self.best_21[column:], self.nearest_21[column:]),
+        ):
+            values, indices = similarity.max(dim=dim)
+            best, nearest = best[: len(values)], nearest[: len(values)]
+            better = values > best
+            nearest.copy_(torch.where(better, indices.int() + start, nearest))
+            best.copy_(torch.where(better, values, best))
 
 
 def mutual_nearest_neighbors(
@@ -19,8 +75,8 @@ def mutual_nearest_neighbors(
     """Pairs that are each other's nearest neighbour; no ratio and no distance test.
 
     The similarity is the dot product of L2-normalised descriptors. It is computed once, block by
-    block of rows, and serves both directions, so memory doesn't grow with N1. Of equal neighbours
-    the one of lower index counts.
+    block, and serves both directions, so memory beside the descriptors doesn't grow with them. Of
+    equal neighbours the one of lower index counts.
 
     Source: D2-Net's HPatches notebook (similarity matrix, argmax both ways).
 
@@ -36,22 +92,24 @@ def mutual_nearest_neighbors(
     n1, n2 = len(descriptors_1), len(descriptors_2)
     if n1 == 0 or n2 == 0:
         return np.zeros((0, 2), np.int32)
-    rows = max(1, block_bytes // (4 * n2))
+    columns = max(1, min(n2, BLOCK_COLUMNS, block_bytes // 4))
+    rows = max(1, min(n1, block_bytes // (4 * columns)))
     first = torch.from_numpy(descriptors_1).to(device)
     second = torch.from_numpy(descriptors_2).to(device)
-    nearest_12 = torch.empty(n1, dtype=torch.int64, device=device)
-    best_21 = torch.full((n2,), -torch.inf, device=device)
-    nearest_21 = torch.zeros(n2, dtype=torch.int64, device=device)
-    buffer = torch.empty((min(rows, n1), n2), device=device)
-    for start in range(0, n1, rows):
-        block = first[start : start + rows]
-        similarity = torch.mm(block, second.T, out=buffer[: len(block)])
-        nearest_12[start : start + rows] = similarity.argmax(dim=1)
-        values, indices = similarity.max(dim=0)
-        better = values > best_21
-        best_21 = torch.where(better, values, best_21)
-        nearest_21 = torch.where(better, indices + start, nearest_21)
-    ids = torch.arange(n1, device=device)
-    mutual = nearest_21[nearest_12] == ids
-    matches = torch.stack([ids[mutual], nearest_12[mutual]], dim=1)
-    return matches.cpu().numpy().astype(np.int32)
+    found = _Nearest(
+        torch.full((n1,), -torch.inf, device=device),
+        torch.zeros(n1, dtype=torch.int32, device=device),
+        torch.full((n2,), -torch.inf, device=device),
+        torch.zeros(n2, dtype=torch.int32, device=device),
+    )
+    buffer = torch.empty(rows * columns, device=device)
+    for row in range(0, n1, rows):
+        block_1 = first[row : row + rows]
+        for column in range(0, n2, columns):
+            block_2 = second[column : column + columns]
+            out = buffer[: len(block_1) * len(block_2)].view(len(block_1), len(block_2))
+            found.take(torch.mm(block_1, block_2.T, out=out), row, column)
+    ids = torch.arange(n1, dtype=torch.int32, device=device)
+    mutual = found.nearest_21[found.nearest_12.long()] == ids
+    matches = torch.stack([ids[mutual], found.nearest_12[mutual]], dim=1)
+    return matches.cpu().numpy()

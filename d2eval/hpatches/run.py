@@ -14,7 +14,7 @@ from d2eval.extraction import FeatureSource, features_of_images
 from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.hpatches.dataset import Dataset, Sequence, fingerprint, pairs
 from d2eval.hpatches.evaluation import Row, evaluate_pair, summarize
-from d2eval.manifest import environment, read_manifest, same_work, write_manifest
+from d2eval.manifest import FILE, environment, read_manifest, same_work, write_manifest
 from d2eval.matching import VERSION as MATCHING_VERSION
 from d2eval.matching import Matches, mutual_nearest_neighbors
 from d2eval.progress import progress
@@ -171,9 +171,10 @@ def _put_aside(folder: Path, manifest: dict[str, Any]) -> Path | None:
     aside = folder.parent / ".replaced" / f"{folder.name}-{stamp}"
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
-            if not path.name.startswith("."):  # the lock stays
-                path.replace(aside / path.name)
+        # The lock stays. The manifest goes last: as long as it is here, so is the rest's story.
+        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        for path in sorted(files, key=lambda path: path.name == FILE):
+            path.replace(aside / path.name)
     except OSError as error:
         raise D2EvalError(
             f"{folder}: holds an earlier run that can't be moved to {aside} ({error.strerror}); "

@@ -233,9 +233,7 @@ class WinogradConvolution:
             transformed, products = self._workers.blocks(inputs, outputs)
             where = (first, end - first, rows, columns, dilation)
             _transform_input(pixels, self._zero, transformed.numpy(), *where)
-            torch.bmm(
-                transformed[:, : end - first], self._filters, out=products[:, : end - first]
-            )
+            torch.bmm(transformed[:, : end - first], self._filters, out=products[:, : end - first])
             _transform_output(products.numpy(), self._bias, self._relu, written, *where)
 
         # Blocks of like size: a small last one would take another path through the BLAS, which

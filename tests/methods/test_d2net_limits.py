@@ -1,0 +1,88 @@
+"""D2-Net within limits of memory, and in other precisions."""
+
+import numpy as np
+import pytest
+import torch
+
+from d2eval.errors import D2EvalError
+from d2eval.method import Runtime, method_class
+from d2eval.resources import memory_to_use
+from methods.d2net import memory, method
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+
+
+def build(name="d2_ss", limit=None, **options):
+    cls = method_class(name)
+    return cls(cls.Config(weights="bundled", **options), Runtime(memory_limit=limit))
+
+
+def test_fixed_bytes_by_hand():
+    # 80x64 at 0.5, 1, 2: maps of 7x9, 15x19 and 31x39 cells; while the second fills, the first is
+    # still read; the last is never kept. The image counts twice in float32.
+    cells = 7 * 9 + 15 * 19
+    assert memory.fixed_bytes((64, 80), (0.5, 1, 2)) == 2 * 12 * 64 * 80 + 4 * 512 * cells
+    assert memory.fixed_bytes((64, 80), (1,)) == 2 * 12 * 64 * 80
+
+
+def test_a_limit_makes_strips_smaller(monkeypatch):
+    monkeypatch.setattr(memory, "memory_to_use", lambda limit, device: limit)
+    device = torch.device("cpu")
+    free = memory.choose_strips((640, 800), (1,), device, 10 * 2**30)
+    tight = memory.choose_strips((640, 800), (1,), device, 80 * 2**20)
+    assert memory.MIN_STRIP_BYTES <= tight < free
+    assert tight * memory.ACTIVATIONS + memory.fixed_bytes((640, 800), (1,)) <= 80 * 2**20
+
+
+def test_a_limit_that_nothing_fits_is_one_clear_error():
+    with pytest.raises(D2EvalError, match=r"160x120 .*--memory-limit"):
+        build(limit=2**20).extract(IMAGE)
+
+
+def test_memory_to_use_counts_what_is_held():
+    limit = 64 * 2**30
+    assert 0 < limit - memory_to_use(limit, "cpu") < 16 * 2**30
+    assert memory_to_use(None, "cpu") > 0
+
+
+def test_running_out_of_memory_goes_on_in_smaller_strips(monkeypatch):
+    built = build()
+    whole = built.extract(IMAGE)
+    sizes = []
+
+    def scarce(network, pixels, scales, strip_bytes):
+        sizes.append(strip_bytes)
+        if len(sizes) == 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return extract_pyramid(network, pixels, scales, strip_bytes)
+
+    extract_pyramid = method.extract_pyramid
+    monkeypatch.setattr(method, "extract_pyramid", scarce)
+    found = built.extract(IMAGE)
+    assert sizes[1] < sizes[0]
+    np.testing.assert_array_equal(found.keypoints, whole.keypoints)
+    np.testing.assert_array_equal(found.descriptors, whole.descriptors)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(method, "extract_pyramid", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        build().extract(IMAGE)
+
+
+def test_precision_is_part_of_the_identity_and_of_the_numbers():
+    keys = set()
+    for precision in ("fp32", "bf16"):
+        built = build(precision=precision)
+        keys.add(built.identity("d2_ss", built.config).key)
+    assert len(keys) == 2
+    reference, rough = build().extract(IMAGE), build(precision="bf16").extract(IMAGE)
+    assert rough.descriptors.dtype == np.float32
+    # bfloat16 keeps 8 bits: most keypoints remain within a pixel, and not all
+    distances = np.linalg.norm(reference.keypoints[:, None] - rough.keypoints[None], axis=2).min(
+        axis=1
+    )
+    assert 0.5 < (distances < 1).mean() < 1

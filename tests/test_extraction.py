@@ -1,0 +1,83 @@
+"""Reading, extracting and writing at once, without changing what comes out."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from d2eval.errors import D2EvalError
+from d2eval.extraction import features_of_images, open_source
+from d2eval.method import Runtime
+
+
+@pytest.fixture
+def items(tmp_path):
+    found = []
+    for number in range(7):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(pixels).save(path)
+        found.append((path, path.name))
+    return found
+
+
+def source_in(folder):
+    return open_source("methods.TEMPLATE:MyFeature", {}, Runtime(cache=folder))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_order_and_numbers_are_those_of_plain_extraction(workers, items, tmp_path):
+    source = source_in(tmp_path / "cache")
+    found = list(features_of_images(source, items, workers))
+    assert [image.path for image, _ in found] == [path for path, _ in items]
+    assert source.extracted == len(items)
+    for image, unit in found:
+        plain = source.method.extract(image.decode())
+        np.testing.assert_array_equal(unit.features.keypoints, plain.keypoints)
+        np.testing.assert_array_equal(unit.features.descriptors, plain.descriptors)
+    again = source_in(tmp_path / "cache")
+    assert [unit.key for _, unit in features_of_images(again, items, workers)] == [
+        unit.key for _, unit in found
+    ]
+    assert again.extracted == 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_image_loses_nothing_that_was_extracted(workers, items, tmp_path):
+    items[4][0].write_bytes(items[4][0].read_bytes()[:200])
+    source = source_in(tmp_path / "cache")
+    with pytest.raises(D2EvalError, match=r"4\.png"):
+        list(features_of_images(source, items, workers))
+    units = list((tmp_path / "cache" / "features").glob("*/*.h5"))
+    assert len(units) == source.extracted == 4
+
+
+def test_a_write_that_fails_is_told(items, tmp_path):
+    source = source_in(tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "features").write_text("a file where a folder must be")
+    with pytest.raises(D2EvalError, match="can't be written"):
+        list(features_of_images(source, items, 1))
+
+
+def test_the_method_runs_in_the_callers_thread_and_reading_does_not(items, tmp_path, monkeypatch):
+    source = source_in(tmp_path / "cache")
+    extract, read = source.method.extract, source.read
+    threads: dict[str, set[int]] = {"extract": set(), "read": set()}
+
+    def slow_extract(pixels):
+        threads["extract"].add(threading.get_ident())
+        time.sleep(0.01)
+        return extract(pixels)
+
+    def noted_read(image, name):
+        threads["read"].add(threading.get_ident())
+        return read(image, name)
+
+    monkeypatch.setattr(source.method, "extract", slow_extract)
+    monkeypatch.setattr(source, "read", noted_read)
+    list(features_of_images(source, items, 1))
+    assert threads["extract"] == {threading.get_ident()}
+    assert threading.get_ident() not in threads["read"]
