@@ -5,6 +5,7 @@ Writes pairs.csv, summary.csv, manifest.json, a table and a plot under OUTPUT/hp
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def summary_text(summary: list[dict[str, Any]]) -> str:
         for name in shown:
             value = row[name]
             places = 3 if name.startswith("mma") else 1
-            cells.append(f"{value:.{places}f}" if isinstance(value, float) else str(value))
+            number = isinstance(value, float) and not math.isnan(value)
+            cells.append(f"{value:.{places}f}" if number else str(value).replace("nan", "-"))
         lines.append(cells)
     widths = [max(len(line[i]) for line in lines) for i in range(len(shown))]
     return "\n".join(

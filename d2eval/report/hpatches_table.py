@@ -111,6 +111,10 @@ def _columns() -> list[Column]:
             Column(f"{name}_measured", f"{title} measured", "{:.4f}".format),
             Column(f"{name}_difference"),
         ]
+    columns += [
+        Column("seconds_per_image", "Seconds / image", "{:.2f}".format),
+        Column("peak_memory_mb", "Peak MiB", "{:.0f}".format),
+    ]
     return [*columns, Column("dataset", "Dataset"), Column("weights", "Weights")]
 
 
@@ -137,6 +141,7 @@ def _record(line: Line) -> dict[str, Any]:
             "matches_measured": measured.matches,
             "dataset": line.run.dataset,
             "weights": line.run.weights,
+            **line.run.cost,
         }
         if line.run.top_k is not None:
             record["top_k"] = line.run.top_k

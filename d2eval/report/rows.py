@@ -83,13 +83,18 @@ def scores(row: Mapping[str, str], thresholds_px: Iterable[int]) -> Scores:
         ValueError: one is no number, negative, or an MMA above 1.
     """
     return Scores(
-        _number(row, "mean_features"),
-        _number(row, "mean_matches"),
-        {t: _number(row, mma_column(t), most=1.0) for t in thresholds_px},
+        number(row, "mean_features"),
+        number(row, "mean_matches"),
+        {t: number(row, mma_column(t), most=1.0) for t in thresholds_px},
     )
 
 
-def _number(row: Mapping[str, str], column: str, most: float = math.inf) -> float:
+def number(row: Mapping[str, str], column: str, most: float = math.inf) -> float:
+    """The number in a column.
+
+    Raises:
+        ValueError: it is none, negative, or above ``most``.
+    """
     text = row[column]
     try:
         value = float(text)

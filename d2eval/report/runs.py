@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.errors import D2EvalError
-from d2eval.report.rows import Scores, read_rows, reading, score_columns, scores
+from d2eval.report.rows import Scores, number, read_rows, reading, score_columns, scores
 
 DEFAULT_RUNS = Path("results/runs")
 SAMPLE = "sample"
+COSTS = ("seconds_per_image", "peak_memory_mb")
 _REMEDY = "run the evaluation again or move the folder away"
 
 
@@ -26,6 +27,7 @@ class MeasuredRun:
         weights: what the weights were, in words, or "none".
         stand_in: whether the weights stand in for the official ones.
         scores: split -> numbers; a split without pairs is absent, "overall" never is.
+        cost: seconds and peak memory of the extraction by column of `COSTS`, where known.
     """
 
     label: str
@@ -35,6 +37,7 @@ class MeasuredRun:
     weights: str
     stand_in: bool
     scores: Mapping[str, Scores]
+    cost: Mapping[str, float]
 
     @property
     def is_sample(self) -> bool:
@@ -118,13 +121,14 @@ def load_run(folder: Path, thresholds_px: Sequence[int]) -> MeasuredRun:
             )
         if completeness not in ("complete", SAMPLE) and not completeness.startswith("partial"):
             raise ValueError(f"dataset is {completeness!r}, not complete, partial or sample")
+        cost = {name: number(overall, name) for name in COSTS if overall.get(name)}
         measured = {
             split: scores(row, thresholds_px)
             for split, row in by_split.items()
             if split == "overall" or row["pairs"] != "0"
         }
     return MeasuredRun(
-        folder.name, method, top_k, completeness, overall["weights"], stand_in, measured
+        folder.name, method, top_k, completeness, overall["weights"], stand_in, measured, cost
     )
 
 

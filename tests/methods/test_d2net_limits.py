@@ -81,8 +81,9 @@ def test_precision_is_part_of_the_identity_and_of_the_numbers():
     assert len(keys) == 2
     reference, rough = build().extract(IMAGE), build(precision="bf16").extract(IMAGE)
     assert rough.descriptors.dtype == np.float32
-    # bfloat16 keeps 8 bits: most keypoints remain within a pixel, and not all
+    # bfloat16 keeps 8 bits: most keypoints remain within a pixel, none to the last digit
     distances = np.linalg.norm(reference.keypoints[:, None] - rough.keypoints[None], axis=2).min(
         axis=1
     )
-    assert 0.5 < (distances < 1).mean() < 1
+    assert (distances < 1).mean() > 0.8
+    assert distances.max() > 1e-4
