@@ -14,22 +14,25 @@ BLOCK_BYTES = 32 * 1024 * 1024
 BLOCK_COLUMNS = 4096
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, fastmath=True)
 def _update(similarity, row, column, best_12, nearest_12, best_21, nearest_21):  # type: ignore[no-untyped-def]
     """Takes in one block, whose first element is [row, column] of the whole matrix.
 
-    One pass serves both directions. Of equal values the first counts, as blocks come in order.
+    One pass over a line that lies in the cache serves both directions. Of equal values the first
+    counts, as blocks come in order. The loops are written so that they become vector code.
     """
     rows, columns = similarity.shape
+    best_there, nearest_there = best_21[column : column + columns], nearest_21[column:]
     for i in range(rows):
         line = similarity[i]
         best = line[0]
         for j in range(columns):
-            value = line[j]
-            best = max(best, value)
-            better = value > best_21[column + j]
-            best_21[column + j] = value if better else best_21[column + j]
-            nearest_21[column + j] = row + i if better else nearest_21[column + j]
+            best = max(best, line[j])
+        index = np.int32(row + i)
+        for j in range(columns):
+            value, before = line[j], best_there[j]
+            nearest_there[j] = index if value > before else nearest_there[j]
+            best_there[j] = value if value > before else before
         if best > best_12[row + i]:
             best_12[row + i] = best
             for j in range(columns):

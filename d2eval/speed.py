@@ -164,7 +164,10 @@ def _matching_speed(size: tuple[int, int, int], runtime: Runtime, repeats: int) 
 def _alone(work: Callable[..., Speed], *arguments: Any) -> Speed:
     """Runs in a new process, so that nothing from before counts in its peak memory."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
+        result = pool.apply(work, arguments)
+        pool.close()
+        pool.join()  # it ends by itself: COLMAP prints a trace when it is ended by a signal
+    return result
 
 
 def method_speed(

@@ -90,9 +90,10 @@ def _strongest(strip: Strip) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     best, channel = core.max(dim=2)
     rows, columns = torch.nonzero(best != 0, as_tuple=True)
     channels = channel[rows, columns]
-    ties = torch.zeros_like(best, dtype=torch.bool)
-    for i in range(len(core)):  # row by row: no boolean copy of the whole map
-        ties[i] = (core[i] == best[i, :, None]).sum(dim=1) > 1
+    # A second maximum without the first: much cheaper than comparing every channel with it.
+    core.scatter_(2, channel[..., None], -torch.inf)
+    ties = core.amax(dim=2) == best
+    core.scatter_(2, channel[..., None], best[..., None])
     tied_rows, tied_columns = torch.nonzero(ties & (best != 0), as_tuple=True)
     if len(tied_rows):
         equal = core[tied_rows, tied_columns] == best[tied_rows, tied_columns, None]
