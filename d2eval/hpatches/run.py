@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,8 @@ def _matches(
     stored = store.read_matches(path)
     if stored is not None:
         return stored
-    top_k = matcher["top_k"]
     matches = mutual_nearest_neighbors(
-        first.features.top_k(top_k).descriptors, other.features.top_k(top_k).descriptors, device
+        first.features.descriptors, other.features.descriptors, device
     )
     store.write_matches(path, matches)
     return matches
@@ -108,13 +107,11 @@ def _evaluate_sequence(
     matcher: dict[str, Any],
     settings: Settings,
 ) -> Iterator[Row]:
-    top_k = settings.top_k
     for k, homography in pairs(sequence):
         first, other = stored[0], stored[k - 1]
         matches = _matches(first, other, store, matcher, settings.device)
         numbers = evaluate_pair(
-            first.features.top_k(top_k), other.features.top_k(top_k), matches, homography,
-            benchmark, settings.seed,
+            first.features, other.features, matches, homography, benchmark, settings.seed
         )  # fmt: skip
         yield {
             "sequence": sequence.name,
@@ -145,11 +142,12 @@ def _collect(
     done = progress(zip(sequences, found, strict=True), source.label, len(items))
     for sequence, (image, unit) in done:
         collected.hashes[image.path] = image.sha256
+        unit = replace(unit, features=unit.features.top_k(settings.top_k))
         stored.append(unit)
         collected.images.append(
             {
                 "split": sequence.split,
-                "features": len(unit.features.top_k(settings.top_k)),
+                "features": len(unit.features),
                 "seconds": unit.cost.seconds,
                 "peak_memory_mb": unit.cost.peak_memory_mb,
             }
