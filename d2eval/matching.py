@@ -1,85 +1,164 @@
 """Mutual nearest neighbours by dot product, in blocks of the similarity matrix."""
 
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 
-Matches = npt.NDArray[np.int32]
+from d2eval.gemm import multiply_transposed
 
-VERSION = 1  # raise it when a change of the code changes the matches
-BLOCK_BYTES = 32 * 1024 * 1024
-BLOCK_COLUMNS = 4096
+Matches = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+VERSION = 2  # raise it when a change of the code changes the matches
+# A block stays in the caches between its product and its maxima.
+CPU_BLOCK_BYTES = 2 * 1024 * 1024
+CPU_BLOCK_COLUMNS = 1024
+GPU_BLOCK_BYTES = 32 * 1024 * 1024
+GPU_BLOCK_COLUMNS = 4096
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _update(similarity, row, column, best_12, nearest_12, best_21, nearest_21):  # type: ignore[no-untyped-def]
     """Takes in one block, whose first element is [row, column] of the whole matrix.
 
-    One pass over a line that lies in the cache serves both directions. Of equal values the first
-    counts, as blocks come in order. The loops are written so that they become vector code.
+    One pass over two lines that lie in the cache serves both directions. Of equal values the first
+    counts, as blocks come in order. The loop is written so that it becomes vector code; a trial
+    with four lines and `max` did not.
     """
     rows, columns = similarity.shape
-    best_there, nearest_there = best_21[column : column + columns], nearest_21[column:]
-    for i in range(rows):
-        line = similarity[i]
-        best = line[0]
+    best_there = best_21[column : column + columns]
+    nearest_there = nearest_21[column : column + columns]
+    for top in range(0, rows, 2):
+        upper, lower = similarity[top], similarity[min(top + 1, rows - 1)]  # the last may be alone
+        upper_best, lower_best = upper[0], lower[0]
+        upper_index, lower_index = np.int32(row + top), np.int32(row + top + 1)
         for j in range(columns):
-            best = max(best, line[j])
-        index = np.int32(row + i)
-        for j in range(columns):
-            value, before = line[j], best_there[j]
-            nearest_there[j] = index if value > before else nearest_there[j]
+            a, b = upper[j], lower[j]
+            upper_best = a if a > upper_best else upper_best
+            lower_best = b if b > lower_best else lower_best
+            before, nearest_before = best_there[j], nearest_there[j]
+            value = b if b > a else a
+            index = lower_index if b > a else upper_index
+            nearest_there[j] = index if value > before else nearest_before
             best_there[j] = value if value > before else before
-        if best > best_12[row + i]:
-            best_12[row + i] = best
-            for j in range(columns):
-                if line[j] == best:
-                    nearest_12[row + i] = column + j
-                    break
+        for i in range(top, min(top + 2, rows)):
+            best = upper_best if i == top else lower_best
+            if best > best_12[row + i]:
+                best_12[row + i] = best
+                line = similarity[i]
+                for j in range(columns):
+                    if line[j] == best:
+                        nearest_12[row + i] = column + j
+                        break
 
 
 @dataclass(frozen=True)
-class _Nearest:
-    """Best similarity and index of the nearest neighbour, for both sets."""
+class _Blocks:
+    """A grid over the similarity matrix.
 
-    best_12: torch.Tensor
-    nearest_12: torch.Tensor
-    best_21: torch.Tensor
-    nearest_21: torch.Tensor
+    Blocks are of like size: a small last one would take another path through the BLAS, which sums
+    in another order. Their sizes don't depend on the number of threads, so neither do the matches.
+    """
 
-    def take(self, similarity: torch.Tensor, row: int, column: int) -> None:
-        """Takes in one block of similarities."""
-        if similarity.device.type == "cpu":
-            _update(
-                similarity.numpy(), row, column, self.best_12.numpy(), self.nearest_12.numpy(),
-                self.best_21.numpy(), self.nearest_21.numpy(),
-            )  # fmt: skip
-            return
-        for dim, start, best, nearest in (
-            (1, column, self.best_12[row:], self.nearest_12[row:]),
-            (0, row, self.best_21[column:], self.nearest_21[column:]),
-        ):
-            values, indices = similarity.max(dim=dim)
-            best, nearest = best[: len(values)], nearest[: len(values)]
-            better = values > best
-            nearest.copy_(torch.where(better, indices.int() + start, nearest))
-            best.copy_(torch.where(better, values, best))
+    rows: list[tuple[int, int]]
+    columns: list[tuple[int, int]]
+    elements: int  # of the largest block
+
+    @classmethod
+    def of(cls, n1: int, n2: int, columns: int, block_bytes: int) -> "_Blocks":
+        """Blocks of at most so many columns and bytes of float32."""
+        columns = max(1, min(n2, columns, block_bytes // 4))
+        rows = max(1, min(n1, block_bytes // (4 * columns)))
+
+        def even(n: int, size: int) -> list[tuple[int, int]]:
+            count = math.ceil(n / size)
+            return list(itertools.pairwise(n * i // count for i in range(count + 1)))
+
+        return cls(even(n1, rows), even(n2, columns), rows * columns)
+
+
+def _nearest_on_cpu(
+    first: FloatArray, second: FloatArray, block_bytes: int
+) -> tuple[IntArray, IntArray]:
+    """Indices of the nearest neighbours of both sets.
+
+    Threads take whole lines of blocks, products and maxima both, so that none waits for another;
+    each has its own maxima of the columns, which are merged at the end.
+    """
+    n1, n2 = len(first), len(second)
+    blocks = _Blocks.of(n1, n2, CPU_BLOCK_COLUMNS, block_bytes)
+    one, other = (torch.from_numpy(np.ascontiguousarray(side)) for side in (first, second))
+    best_12, nearest_12 = np.full(n1, -np.inf, np.float32), np.zeros(n1, np.int32)
+    lines: SimpleQueue[tuple[int, int]] = SimpleQueue()
+    for line in blocks.rows:
+        lines.put(line)
+
+    def take_lines(_: int) -> tuple[FloatArray, IntArray]:
+        torch.set_num_threads(1)  # of this thread's products
+        best_21, nearest_21 = np.full(n2, -np.inf, np.float32), np.zeros(n2, np.int32)
+        while True:
+            try:
+                top, bottom = lines.get_nowait()
+            except Empty:
+                return best_21, nearest_21
+            for left, right in blocks.columns:
+                similarity = multiply_transposed(one[top:bottom], other[left:right])
+                _update(
+                    similarity.numpy(), top, left, best_12, nearest_12, best_21, nearest_21
+                )  # fmt: skip
+
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, "matching") as pool:
+            found = list(pool.map(take_lines, range(min(threads, len(blocks.rows)))))
+    finally:
+        torch.set_num_threads(threads)  # threads that start later take what was set last
+    values, indices = (np.stack(part) for part in zip(*found, strict=True))
+    nearest_21 = np.where(values == values.max(axis=0), indices, n1).min(axis=0)
+    return nearest_12, nearest_21.astype(np.int32)
+
+
+def _nearest_on_gpu(
+    first: FloatArray, second: FloatArray, block_bytes: int, device: str
+) -> tuple[IntArray, IntArray]:
+    """The same by PyTorch's operations, which a GPU runs one after the other."""
+    n1, n2 = len(first), len(second)
+    blocks = _Blocks.of(n1, n2, GPU_BLOCK_COLUMNS, block_bytes)
+    one, other = (torch.from_numpy(side).to(device) for side in (first, second))
+    best = [torch.full((n,), -torch.inf, device=device) for n in (n1, n2)]
+    nearest = [torch.zeros(n, dtype=torch.int32, device=device) for n in (n1, n2)]
+    buffer = torch.empty(blocks.elements, device=device)
+    for (top, bottom), (left, right) in itertools.product(blocks.rows, blocks.columns):
+        shape = (bottom - top, right - left)
+        similarity = buffer[: math.prod(shape)].view(shape)
+        torch.mm(one[top:bottom], other[left:right].T, out=similarity)
+        for side, own, start in ((0, slice(top, bottom), left), (1, slice(left, right), top)):
+            values, indices = similarity.max(dim=1 - side)
+            better = values > best[side][own]
+            nearest[side][own] = torch.where(better, indices.int() + start, nearest[side][own])
+            best[side][own] = torch.where(better, values, best[side][own])
+    return nearest[0].cpu().numpy(), nearest[1].cpu().numpy()
 
 
 def mutual_nearest_neighbors(
-    descriptors_1: npt.NDArray[np.float32],
-    descriptors_2: npt.NDArray[np.float32],
+    descriptors_1: FloatArray,
+    descriptors_2: FloatArray,
     device: str = "cpu",
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
 ) -> Matches:
     """Pairs that are each other's nearest neighbour; no ratio and no distance test.
 
     The similarity is the dot product of L2-normalised descriptors. It is computed once, block by
-    block, and serves both directions, so memory beside the descriptors doesn't grow with them. Of
-    equal neighbours the one of lower index counts.
+    block, and serves both directions, so memory beside the descriptors grows by a few bytes for
+    each. Of equal neighbours the one of lower index counts.
 
     Source: D2-Net's HPatches notebook (similarity matrix, argmax both ways).
 
@@ -87,32 +166,22 @@ def mutual_nearest_neighbors(
         descriptors_1: (N1, D), L2-normalised.
         descriptors_2: (N2, D), L2-normalised.
         device: a torch device.
-        block_bytes: the most bytes of similarities held at a time.
+        block_bytes: the most bytes of similarities that a thread (or the GPU) holds at a time;
+            None takes what was measured best.
 
     Returns:
         (M, 2) int32 indices into the two sets, by rising first index.
     """
-    n1, n2 = len(descriptors_1), len(descriptors_2)
-    if n1 == 0 or n2 == 0:
+    if len(descriptors_1) == 0 or len(descriptors_2) == 0:
         return np.zeros((0, 2), np.int32)
-    columns = max(1, min(n2, BLOCK_COLUMNS, block_bytes // 4))
-    rows = max(1, min(n1, block_bytes // (4 * columns)))
-    first = torch.from_numpy(descriptors_1).to(device)
-    second = torch.from_numpy(descriptors_2).to(device)
-    found = _Nearest(
-        torch.full((n1,), -torch.inf, device=device),
-        torch.zeros(n1, dtype=torch.int32, device=device),
-        torch.full((n2,), -torch.inf, device=device),
-        torch.zeros(n2, dtype=torch.int32, device=device),
-    )
-    buffer = torch.empty(rows * columns, device=device)
-    for row in range(0, n1, rows):
-        block_1 = first[row : row + rows]
-        for column in range(0, n2, columns):
-            block_2 = second[column : column + columns]
-            out = buffer[: len(block_1) * len(block_2)].view(len(block_1), len(block_2))
-            found.take(torch.mm(block_1, block_2.T, out=out), row, column)
-    ids = torch.arange(n1, dtype=torch.int32, device=device)
-    mutual = found.nearest_21[found.nearest_12.long()] == ids
-    matches = torch.stack([ids[mutual], found.nearest_12[mutual]], dim=1)
-    return matches.cpu().numpy()
+    if torch.device(device).type == "cpu":
+        nearest_12, nearest_21 = _nearest_on_cpu(
+            descriptors_1, descriptors_2, block_bytes or CPU_BLOCK_BYTES
+        )
+    else:
+        nearest_12, nearest_21 = _nearest_on_gpu(
+            descriptors_1, descriptors_2, block_bytes or GPU_BLOCK_BYTES, device
+        )
+    ids = np.arange(len(descriptors_1), dtype=np.int32)
+    mutual = nearest_21[nearest_12] == ids
+    return np.stack([ids[mutual], nearest_12[mutual]], axis=1)

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from d2eval.matching import mutual_nearest_neighbors
+from d2eval.matching import _nearest_on_gpu, mutual_nearest_neighbors
 
 
 def brute_force(first: np.ndarray, second: np.ndarray) -> list[list[int]]:
@@ -46,6 +47,42 @@ def test_the_size_of_a_block_does_not_matter(pair, block_bytes):
     first, second = pair
     found = mutual_nearest_neighbors(first, second, block_bytes=block_bytes)
     assert found.tolist() == brute_force(first, second)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(1, 3).flatmap(lambda d: st.tuples(whole_numbers(d), whole_numbers(d))),
+    st.integers(1, 200),
+)
+def test_the_operations_for_a_gpu_find_the_same(pair, block_bytes):
+    first, second = pair
+    if not (len(first) and len(second)):
+        return
+    there, back = _nearest_on_gpu(first, second, block_bytes, "cpu")
+    found = [[i, int(j)] for i, j in enumerate(there) if back[j] == i]
+    assert found == brute_force(first, second)
+
+
+@pytest.fixture
+def set_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_are_as_before_and_their_number_does_not_matter(threads, set_threads):
+    set_threads(threads)
+    # Lines that are all equal are spread over the threads; the first of all must win every time.
+    equal = np.ones((300, 2), np.float32)
+    for _ in range(20):
+        assert mutual_nearest_neighbors(equal, equal, block_bytes=100).tolist() == [[0, 0]]
+    assert torch.get_num_threads() == threads
+    first, second = normalised(301, 64, 5), normalised(203, 64, 6)
+    found = mutual_nearest_neighbors(first, second, block_bytes=16 * 1024)
+    similarity = first.astype(np.float64) @ second.T.astype(np.float64)
+    there, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
+    assert found.tolist() == [[i, int(j)] for i, j in enumerate(there) if back[j] == i]
 
 
 def normalised(n: int, dim: int, seed: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import secrets
 import sys
 import typing
 from pathlib import Path
@@ -12,6 +13,9 @@ from d2eval.errors import D2EvalError
 
 if TYPE_CHECKING:
     from d2eval.method import Runtime
+
+AACHEN_PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
+INLOC_PROTOCOLS = ("inloc", "inloc_hloc")
 
 
 def default_cache() -> Path:
@@ -50,6 +54,11 @@ def not_negative(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError("must be 0 or more")
     return value
+
+
+def seed(text: str) -> int:
+    """A seed: a number of 0 or more, or a drawn one."""
+    return secrets.randbelow(2**31) if text == "random" else not_negative(text)
 
 
 def memory_size(text: str) -> int:
@@ -95,11 +104,11 @@ def runtime_of(args: argparse.Namespace) -> "Runtime":
     return Runtime(args.device, args.seed, args.memory_limit, args.cache)
 
 
-def add_method_arguments(parser: argparse.ArgumentParser) -> None:
+def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Adds ``--method``, ``--device``, ``--seed``, ``--cache``."""
     parser.add_argument(
         "--method",
-        required=True,
+        required=required,
         metavar="NAME",
         help="a name that 'd2eval methods' lists, module:Class, or precomputed:DIR",
     )
@@ -118,7 +127,14 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="threads that read images and write features meanwhile; 0: none",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of whatever draws random numbers")
+    parser.add_argument(
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="N|random",
+        help="seed of whatever draws random numbers; random: another one each time, which the "
+        "manifest names",
+    )
     add_cache_argument(parser)
 
 

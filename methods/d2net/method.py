@@ -57,6 +57,7 @@ class D2SingleScale(Method):
     """D2-Net at the image's own scale, off the shelf."""
 
     description = "D2-Net, single scale, off-the-shelf VGG16"
+    version = 2  # products by oneDNN
     descriptor_dim = CHANNELS
     Config = D2Config
     scales: ClassVar[tuple[float, ...]] = (1,)
@@ -98,10 +99,17 @@ class D2SingleScale(Method):
             raw.scales.cpu().numpy(),
         )
 
+    def _upload(self, image: RgbImage) -> torch.Tensor:
+        """The preprocessed image on the network's device."""
+        pixels = torch.from_numpy(preprocess(image, self.config.preprocessing))
+        if self.network.device.type == "cuda":
+            # From page-locked memory the copy goes on while the first layers are being launched.
+            return pixels.pin_memory().to(self.network.device, non_blocking=True)
+        return pixels.to(self.network.device)
+
     def _extract_resized(self, image: RgbImage) -> RawFeatures:
         """Runs in strips as large as memory allows; in smaller ones after all when it runs out."""
-        pixels = torch.from_numpy(preprocess(image, self.config.preprocessing))
-        pixels = pixels.to(self.network.device)
+        pixels = self._upload(image)
         strip_bytes = choose_strips(
             image.shape[:2], self.scales, self.network.device, self.memory_limit
         )
@@ -117,8 +125,7 @@ class D2SingleScale(Method):
 
     def run_network(self, image: RgbImage) -> float:
         """The convolutions of every level, and how many operations they are worth."""
-        pixels = torch.from_numpy(preprocess(image, self.config.preprocessing))
-        pixels = pixels.to(self.network.device)
+        pixels = self._upload(image)
         strip_bytes = choose_strips(
             image.shape[:2], self.scales, self.network.device, self.memory_limit
         )

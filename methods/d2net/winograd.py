@@ -2,7 +2,7 @@
 
 A tile of 4x4 outputs needs 36 products for each pair of channels instead of 144 (Lavin and Gray,
 "Fast algorithms for convolutional neural networks", CVPR 2016). The products are 36 matrix
-products, which the BLAS of PyTorch does; the transforms before and after them are additions along
+products, which `d2eval.gemm` does; the transforms before and after them are additions along
 contiguous channels, compiled by Numba, for a block of tiles at a time that stays in the caches. A
 dilation of 2 is four plain convolutions on interleaved grids, so a tile takes every second pixel.
 
@@ -19,6 +19,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from d2eval.gemm import multiply_transposed, prepack
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -211,9 +213,10 @@ class WinogradConvolution:
         outputs, inputs = weight.shape[:2]
         both = np.kron(FILTER_TRANSFORM, FILTER_TRANSFORM)  # rows and columns at once: (36, 9)
         filters = weight.double().reshape(-1, 9) @ torch.from_numpy(both.T)
-        self._filters = (
-            filters.reshape(outputs, inputs, POINTS).permute(2, 1, 0).float().contiguous()
-        )
+        self._filters = [
+            prepack(of_point, BLOCK_TILES)
+            for of_point in filters.reshape(outputs, inputs, POINTS).permute(2, 0, 1).float()
+        ]
         self._bias: FloatArray = bias.float().numpy()
         self._zero: FloatArray = np.zeros(inputs, np.float32)
         self._dilation = dilation
@@ -222,7 +225,7 @@ class WinogradConvolution:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """(H, W, inputs) float32 to (H - 2 dilation, W, outputs), both contiguous."""
-        outputs, dilation = self._filters.shape[2], self._dilation
+        outputs, dilation = len(self._bias), self._dilation
         height, width, inputs = len(x) - 2 * dilation, x.shape[1], x.shape[2]
         rows, columns = (math.ceil(size / (dilation * TILE)) for size in (height, width))
         tiles = rows * columns * dilation * dilation
@@ -233,7 +236,10 @@ class WinogradConvolution:
             transformed, products = self._workers.blocks(inputs, outputs)
             where = (first, end - first, rows, columns, dilation)
             _transform_input(pixels, self._zero, transformed.numpy(), *where)
-            torch.bmm(transformed[:, : end - first], self._filters, out=products[:, : end - first])
+            for point, filters in enumerate(self._filters):
+                products[point, : end - first] = multiply_transposed(
+                    transformed[point, : end - first], filters
+                )
             _transform_output(products.numpy(), self._bias, self._relu, written, *where)
 
         # Blocks of like size: a small last one would take another path through the BLAS, which

@@ -8,6 +8,8 @@ from d2eval.errors import D2EvalError
 from d2eval.method import Runtime, method_class
 from d2eval.resources import memory_to_use
 from methods.d2net import memory, method
+from methods.d2net.network import PRECISIONS
+from methods.d2net.pyramid import LevelImage, preprocess
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 
@@ -75,10 +77,10 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
 
 def test_precision_is_part_of_the_identity_and_of_the_numbers():
     keys = set()
-    for precision in ("fp32", "bf16"):
+    for precision in PRECISIONS:
         built = build(precision=precision)
         keys.add(built.identity("d2_ss", built.config).key)
-    assert len(keys) == 2
+    assert len(keys) == 3
     reference, rough = build().extract(IMAGE), build(precision="bf16").extract(IMAGE)
     assert rough.descriptors.dtype == np.float32
     # bfloat16 keeps 8 bits: most keypoints remain within a pixel, none to the last digit
@@ -87,3 +89,16 @@ def test_precision_is_part_of_the_identity_and_of_the_numbers():
     )
     assert (distances < 1).mean() > 0.8
     assert distances.max() > 1e-4
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_detection_gets_single_precision_whatever_the_convolutions_are(precision):
+    network = build(precision=precision).network
+    level = LevelImage(torch.from_numpy(preprocess(IMAGE[:48, :64], "caffe")), 1)
+    parts = list(network.feature_rows(level, memory.MIN_STRIP_BYTES))
+    assert {rows.dtype for rows in parts} == {torch.float32}
+    whole = torch.cat(parts)
+    # what the convolutions keep is seen in the last bits: whole in float32 alone
+    assert torch.equal(whole.to(PRECISIONS[precision]).float(), whole)
+    if precision != "fp32":
+        assert not torch.equal(whole, torch.cat(list(build().network.feature_rows(level, 2**20))))

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LIMIT_MIB = 2048
 
 # VmHWM is the peak of this program alone; the peak that getrusage gives for a child begins with
 # that of the process that started it.
 PROGRAM = """
-import json, pathlib, time
+import json, pathlib, sys, time
 import numpy as np
 from PIL import Image
 from d2eval.method import Runtime
@@ -24,8 +23,10 @@ def peak():
     status = pathlib.Path("/proc/self/status").read_text()
     return next(int(x.split()[1]) / 1024 for x in status.splitlines() if x.startswith("VmHWM"))
 
-photo = Image.open("benchmarks/sample/photos/coffee.jpg").convert("RGB").resize((800, 640))
-method = D2MultiScale(D2Config(weights="bundled"), Runtime())
+width, height, limit = map(int, sys.argv[1:])
+photo = Image.open("benchmarks/sample/photos/coffee.jpg").convert("RGB").resize((width, height))
+config = D2Config(weights="bundled", max_edge=width, max_sum_edges=width + height)
+method = D2MultiScale(config, Runtime(memory_limit=limit or None))
 before, start = peak(), time.perf_counter()
 features = method.extract(np.asarray(photo))
 print(json.dumps([len(features), before, peak(), time.perf_counter() - start]))
@@ -34,10 +35,16 @@ print(json.dumps([len(features), before, peak(), time.perf_counter() - start]))
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_peak_memory_of_multi_scale_extraction():
+@pytest.mark.parametrize(
+    ("size", "memory_limit", "peak_mib"),
+    [((800, 640), 0, 2048), ((4032, 3024), 4 * 2**30, 4096)],
+    ids=["800x640", "4032x3024 within --memory-limit 4GiB"],
+)
+def test_peak_memory_of_multi_scale_extraction(size, memory_limit, peak_mib):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", PROGRAM, *map(str, size), str(memory_limit)],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     features, before, peak, seconds = json.loads(done.stdout)
     print(
@@ -45,4 +52,4 @@ def test_peak_memory_of_multi_scale_extraction():
         f"{before:.0f} MiB of it before the first image"
     )
     assert features > 500
-    assert peak < LIMIT_MIB
+    assert peak < peak_mib
