@@ -111,7 +111,7 @@ def feature_file(features: Features, kind: str) -> bytes:
     """One image's features as the bytes of an "npz" or "mat" file.
 
     It holds ``keypoints`` (N, 3: x, y, scale; N, 2 without scales), ``scores`` (N,; a row in mat)
-    and ``descriptors`` (N, D), all float32.
+    and ``descriptors`` (N, D), and ``orientations`` (as scores) where known, all float32.
     """
     keypoints: npt.NDArray[np.float32] = features.keypoints
     if features.scales is not None:
@@ -121,6 +121,8 @@ def feature_file(features: Features, kind: str) -> bytes:
         "scores": features.scores,
         "descriptors": features.descriptors,
     }
+    if features.orientations is not None:
+        arrays["orientations"] = features.orientations
     data = io.BytesIO()
     if kind == "npz":
         np.savez(data, **arrays)

@@ -1,7 +1,7 @@
 """`Features`: the one record that every method gives and everything else takes."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from d2eval.errors import D2EvalError
 Float32Array = npt.NDArray[np.float32]
 
 NORM_TOLERANCE = 1e-3
+OPTIONAL = ("scales", "orientations")  # what not every method has
 
 
 class InvalidFeaturesError(D2EvalError):
@@ -28,6 +29,7 @@ class Features:
         descriptors: (N, D) float32, L2-normalised.
         image_size: (width, height) of the original image in pixels.
         scales: (N,) float32 or None, as the method defines them.
+        orientations: (N,) float32 radians from the x axis towards the y axis, or None.
 
     Raises:
         InvalidFeaturesError: shapes that don't fit, values that are not finite, keypoints outside
@@ -39,11 +41,12 @@ class Features:
     descriptors: Float32Array
     image_size: tuple[int, int]
     scales: Float32Array | None = None
+    orientations: Float32Array | None = None
 
     def __post_init__(self) -> None:
-        for name in ("keypoints", "scores", "descriptors", "scales"):
+        for name in ("keypoints", "scores", "descriptors", *OPTIONAL):
             value = getattr(self, name)
-            if value is None and name == "scales":
+            if value is None and name in OPTIONAL:
                 continue
             try:
                 array = np.ascontiguousarray(value, dtype=np.float32)
@@ -59,8 +62,10 @@ class Features:
             raise InvalidFeaturesError(f"scores are {self.scores.shape}, not ({n},)")
         if self.descriptors.ndim != 2 or len(self.descriptors) != n:
             raise InvalidFeaturesError(f"descriptors are {self.descriptors.shape}, not ({n}, D)")
-        if self.scales is not None and self.scales.shape != (n,):
-            raise InvalidFeaturesError(f"scales are {self.scales.shape}, not ({n},)")
+        for name in OPTIONAL:
+            value = getattr(self, name)
+            if value is not None and value.shape != (n,):
+                raise InvalidFeaturesError(f"{name} are {value.shape}, not ({n},)")
         if n:
             self._check_values()
 
@@ -92,12 +97,16 @@ class Features:
         if k is None or len(self) <= k:
             return self
         keep = np.argsort(-self.scores, kind="stable")[:k]
+        optional: dict[str, Any] = {
+            name: None if (values := getattr(self, name)) is None else values[keep]
+            for name in OPTIONAL
+        }
         return replace(
             self,
             keypoints=self.keypoints[keep],
             scores=self.scores[keep],
             descriptors=self.descriptors[keep],
-            scales=None if self.scales is None else self.scales[keep],
+            **optional,
         )
 
 
@@ -108,6 +117,7 @@ def make_features(
     image_size: tuple[int, int],
     scales: npt.ArrayLike | None = None,
     origin: Literal["center", "corner"] = "center",
+    orientations: npt.ArrayLike | None = None,
 ) -> Features:
     """Builds `Features` from keypoints of either pixel convention.
 
@@ -119,6 +129,7 @@ def make_features(
         scales: (N,) or None.
         origin: where (0, 0) lies in the top-left pixel: its "center" (D2-Net, OpenCV) or its
             upper left "corner" (COLMAP, VLFeat through COLMAP), which is half a pixel more.
+        orientations: (N,) radians or None.
 
     Raises:
         InvalidFeaturesError: as `Features`.
@@ -132,6 +143,7 @@ def make_features(
         np.asarray(descriptors, dtype=np.float32),
         image_size,
         None if scales is None else np.asarray(scales, dtype=np.float32),
+        None if orientations is None else np.asarray(orientations, dtype=np.float32),
     )
 
 

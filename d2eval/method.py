@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from d2eval.errors import D2EvalError
 from d2eval.features import Features
@@ -25,6 +25,7 @@ from d2eval.protocol import load_toml
 from d2eval.weights import WeightsInfo
 
 ENTRY_POINT_GROUP = "d2eval.methods"
+AdapterT = TypeVar("AdapterT", bound="Adapter")
 
 
 def option(
@@ -86,19 +87,17 @@ class Identity:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Method(ABC):
-    """A local feature: subclass it in one file and register the class by name.
+class Adapter(ABC):
+    """What is found by name and built with options and weights: a local feature, or dense maps.
 
     Attributes:
-        description: one line for ``d2eval methods``.
-        descriptor_dim: D of its descriptors.
-        version: raise it when a change of the code changes the features.
+        description: one line for lists.
+        version: raise it when a change of the code changes what it gives.
         Config: a frozen dataclass of `option` fields.
         weights: what it was built with, or None if it has no weights; set by ``__init__``.
     """
 
     description: ClassVar[str]
-    descriptor_dim: ClassVar[int]
     version: ClassVar[int] = 1
     Config: ClassVar[type] = NoOptions
     weights: WeightsInfo | None = None
@@ -110,6 +109,30 @@ class Method(ABC):
         Raises:
             D2EvalError: weights are missing or don't fit.
         """
+
+    @classmethod
+    def weights_state(cls, runtime: Runtime) -> str:
+        """Which weights would be used now, for ``d2eval methods``."""
+        return "none needed"
+
+    def identity(self, name: str, config: Any) -> Identity:
+        """What decides the features of this method under ``name`` with ``config``."""
+        keyed = {
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(config)
+            if field.metadata.get("keyed", True)
+        }
+        return Identity(name, self.version, keyed, self.weights)
+
+
+class Method(Adapter):
+    """A local feature: subclass it in one file and register the class by name.
+
+    Attributes:
+        descriptor_dim: D of its descriptors.
+    """
+
+    descriptor_dim: ClassVar[int]
 
     @abstractmethod
     def extract(self, image: RgbImage) -> Features:
@@ -127,19 +150,10 @@ class Method(ABC):
         """
         return None
 
-    @classmethod
-    def weights_state(cls, runtime: Runtime) -> str:
-        """Which weights would be used now, for ``d2eval methods``."""
-        return "none needed"
 
-    def identity(self, name: str, config: Any) -> Identity:
-        """What decides the features of this method under ``name`` with ``config``."""
-        keyed = {
-            field.name: getattr(config, field.name)
-            for field in dataclasses.fields(config)
-            if field.metadata.get("keyed", True)
-        }
-        return Identity(name, self.version, keyed, self.weights)
+def load_registry() -> dict[str, Any]:
+    """``methods/registry.toml``: local features by name, and one table for each other kind."""
+    return load_toml(Path(str(files("methods") / "registry.toml")))
 
 
 def registered() -> dict[str, str]:
@@ -151,8 +165,7 @@ def registered() -> dict[str, str]:
     Raises:
         D2EvalError: two packages claim one name.
     """
-    builtin = load_toml(Path(str(files("methods") / "registry.toml")))
-    found: dict[str, str] = {name: str(target) for name, target in builtin.items()}
+    found = {name: target for name, target in load_registry().items() if isinstance(target, str)}
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if found.get(entry.name, entry.value) != entry.value:
             raise D2EvalError(
@@ -163,24 +176,45 @@ def registered() -> dict[str, str]:
     return found
 
 
+def find_class(
+    name: str, targets: dict[str, str], base: type[AdapterT], kind: str, list_hint: str = ""
+) -> type[AdapterT]:
+    """The class that ``name`` stands for, or that it names directly as "module:Class".
+
+    Args:
+        name: what the user asks for.
+        targets: the known ones, name -> "module:Class".
+        base: what the class must be derived from.
+        kind: what it is called in errors.
+        list_hint: where the known ones are listed, for errors.
+
+    Raises:
+        D2EvalError: no such name (the nearest names are suggested), or it can't be imported.
+    """
+    target = name if ":" in name else targets.get(name)
+    if target is None:
+        near = difflib.get_close_matches(name, targets, n=2, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(targets)}"
+        raise D2EvalError(f"unknown {kind} {name!r}; {hint}{list_hint}")
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # the module may be anyone's and raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise D2EvalError(f"{kind} {name!r}: {target} can't be imported ({reason})") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise D2EvalError(
+            f"{kind} {name!r}: {target} is not a {base.__module__}.{base.__qualname__}"
+        )
+    return found
+
+
 def method_class(name: str) -> type[Method]:
     """The class registered as ``name``, or named directly as "module:Class".
 
     Raises:
         D2EvalError: no such method (the nearest names are suggested), or it can't be imported.
     """
-    targets = registered()
-    target = name if ":" in name else targets.get(name)
-    if target is None:
-        near = difflib.get_close_matches(name, targets, n=2, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(targets)}"
-        raise D2EvalError(f"unknown method {name!r}; {hint} ('d2eval methods' lists them)")
-    module, _, attribute = target.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # the module may be anyone's and raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise D2EvalError(f"method {name!r}: {target} can't be imported ({reason})") from error
-    if not (isinstance(found, type) and issubclass(found, Method)):
-        raise D2EvalError(f"method {name!r}: {target} is not a d2eval.method.Method")
-    return found
+    hint = " ('d2eval methods' lists them)"
+    # The base is abstract, which only matters to who builds one.
+    return find_class(name, registered(), Method, "method", hint)  # type: ignore[type-abstract]

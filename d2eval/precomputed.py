@@ -60,6 +60,7 @@ def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features
         raise D2EvalError(
             f"{path}: holds no scores; write one for each keypoint (higher is better)"
         )
+    angles = arrays.get("orientations")
     try:
         features = make_features(
             keypoints[:, :2],
@@ -67,6 +68,7 @@ def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features
             np.asarray(arrays["descriptors"]),
             image_size,
             keypoints[:, 2] if keypoints.shape[1] > 2 else None,
+            orientations=np.asarray(angles).reshape(-1) if angles is not None else None,
         )
     except (InvalidFeaturesError, ValueError, TypeError) as error:
         raise D2EvalError(f"{path}: {error}") from error

@@ -1,4 +1,4 @@
-"""Features and matches on disk: one HDF5 file for each unit, complete or absent.
+"""Features, matches and verified pairs on disk: one HDF5 file for each unit, complete or absent.
 
 A unit is written in memory first and then moved into place, so ``kill -9``, a full disk or two
 runs at once can't leave half of one. Units are keyed by content: the method's identity and the
@@ -20,12 +20,20 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.atomic import write_bytes
-from d2eval.features import Features, InvalidFeaturesError
+from d2eval.features import OPTIONAL, Features, InvalidFeaturesError
 from d2eval.matching import Matches
 from d2eval.method import Identity
 from d2eval.resources import Cost
 
 STALE_SECONDS = 24 * 3600
+UNITS = (
+    "features",
+    "matches",
+    "verified",
+    "poses",
+    "maps",
+    "globals",
+)  # the folders of the cache that hold units
 # What h5py raises for a file whose bytes have changed, beside the checksums' OSError.
 DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError)
 
@@ -62,7 +70,7 @@ class Store:
 
     def _remove_stale(self) -> None:
         # What a killed run left behind under a temporary name. Young ones may belong to a run.
-        for part in ("features", "matches"):
+        for part in UNITS:
             for leftover in (self.root / part).glob("*/.*.tmp"):
                 with contextlib.suppress(OSError):  # its run has just moved it into place
                     if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
@@ -85,7 +93,7 @@ class Store:
                 size = file.attrs["image_size"]
                 features = Features(
                     arrays["keypoints"], arrays["scores"], arrays["descriptors"],
-                    (int(size[0]), int(size[1])), arrays.get("scales"),
+                    (int(size[0]), int(size[1])), **{name: arrays.get(name) for name in OPTIONAL},
                 )  # fmt: skip
                 cost = Cost(float(file.attrs["seconds"]), float(file.attrs["peak_memory_mb"]))
         except FileNotFoundError:
@@ -108,8 +116,9 @@ class Store:
             "scores": features.scores,
             "descriptors": features.descriptors,
         }
-        if features.scales is not None:
-            arrays["scales"] = features.scales
+        for name in OPTIONAL:
+            if getattr(features, name) is not None:
+                arrays[name] = getattr(features, name)
         attributes = {
             "image_size": np.array(features.image_size, np.int64),
             "identity": json.dumps(asdict(identity)),
@@ -119,27 +128,53 @@ class Store:
         write_bytes(path, _to_hdf5(arrays, attributes))
         return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
 
-    def matches_path(self, key_1: str, key_2: str, matcher: dict[str, Any]) -> Path:
-        """Where the matches of two sets of features under ``matcher`` lie."""
-        text = json.dumps([key_1, key_2, matcher], sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return self.root / "matches" / digest[:2] / f"{digest}.h5"
+    def unit_path(self, kind: str, content: Any) -> Path:
+        """Where the unit lies that ``content`` (anything that JSON can say) decides."""
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return self.root / kind / digest[:2] / f"{digest}.h5"
 
-    def read_matches(self, path: Path) -> Matches | None:
-        """Stored matches, (M, 2) int32, or None if there are none (or they are damaged)."""
+    def read_arrays(self, path: Path) -> dict[str, npt.NDArray[Any]] | None:
+        """A unit's arrays by name, or None if there are none (or they are damaged)."""
         try:
             with h5py.File(path, "r") as file:
-                return np.asarray(file["matches"][()], np.int32)
+                return {name: data[()] for name, data in file.items()}
         except FileNotFoundError:
             return None
         except DAMAGE as error:
-            print(f"note: {path}: damaged ({error}); matched again", file=sys.stderr)
+            print(f"note: {path}: damaged ({error}); made again", file=sys.stderr)
             return None
 
-    def write_matches(self, path: Path, matches: Matches) -> None:
-        """Stores matches.
+    def write_arrays(self, path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Stores a unit.
 
         Raises:
             D2EvalError: the disk is full or the cache can't be written.
         """
-        write_bytes(path, _to_hdf5({"matches": matches}, {}))
+        write_bytes(path, _to_hdf5(arrays, {}))
+
+    def read_record(self, path: Path) -> Any:
+        """A unit that `write_record` wrote, or None if there is none (or it is damaged)."""
+        arrays = self.read_arrays(path)
+        if arrays is None or "record" not in arrays:
+            return None
+        return json.loads(arrays["record"].tobytes().decode())
+
+    def write_record(self, path: Path, content: Any) -> None:
+        """Stores anything that JSON can say; raises as `write_arrays`."""
+        text = json.dumps(content).encode()
+        self.write_arrays(path, {"record": np.frombuffer(text, np.uint8)})
+
+    def matches_path(self, key_1: str, key_2: str, matcher: dict[str, Any]) -> Path:
+        """Where the matches of two sets of features under ``matcher`` lie."""
+        return self.unit_path("matches", [key_1, key_2, matcher])
+
+    def read_matches(self, path: Path) -> Matches | None:
+        """Stored matches, (M, 2) int32, or None if there are none (or they are damaged)."""
+        arrays = self.read_arrays(path)
+        if arrays is None or "matches" not in arrays:
+            return None
+        return np.asarray(arrays["matches"], np.int32)
+
+    def write_matches(self, path: Path, matches: Matches) -> None:
+        """Stores matches; raises as `write_arrays`."""
+        self.write_arrays(path, {"matches": matches})

@@ -42,6 +42,7 @@ class RootSIFT(Method):
     """
 
     description = "DoG + RootSIFT (COLMAP)"
+    version = 2  # orientations
     descriptor_dim = 128
     Config = SiftConfig
     upright: ClassVar[bool] = False
@@ -78,6 +79,7 @@ class RootSIFT(Method):
             (width, height),
             shapes[:, 2],
             origin="corner",
+            orientations=shapes[:, 3],
         )
 
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -34,12 +35,16 @@ def make(n: int, scales: bool = True, seed: int = 0) -> Features:
     return Features(
         rng.uniform(0, 29, (n, 2)), rng.random(n), descriptors, SIZE,
         rng.uniform(1, 4, n) if scales else None,
+        orientations=rng.uniform(-3, 3, n) if scales else None,
     )  # fmt: skip
 
 
 def same(a: Features, b: Features) -> bool:
-    scales = (a.scales is None) == (b.scales is None) and (
-        a.scales is None or np.array_equal(a.scales, b.scales)
+    scales = all(
+        np.array_equal(getattr(a, name), getattr(b, name))
+        if getattr(a, name) is not None
+        else getattr(b, name) is None
+        for name in ("scales", "orientations")
     )
     parts = ("keypoints", "scores", "descriptors")
     arrays = all(np.array_equal(getattr(a, name), getattr(b, name)) for name in parts)
@@ -59,7 +64,7 @@ def images(tmp_path):
 
 
 def test_npz_has_the_authors_layout():
-    features = make(5)
+    features = replace(make(5), orientations=None)  # as D2-Net's, which has none
     data = feature_file(features, "npz")
     assert zipfile.ZipFile(io.BytesIO(data)).namelist() == [
         "keypoints.npy", "scores.npy", "descriptors.npy"
@@ -75,7 +80,7 @@ def test_npz_has_the_authors_layout():
 
 
 def test_mat_has_the_authors_layout():
-    features = make(5)
+    features = replace(make(5), orientations=None)
     data = feature_file(features, "mat")
     assert data.startswith(b"MATLAB 5.0 MAT-file")
     arrays = {k: v for k, v in loadmat(io.BytesIO(data)).items() if not k.startswith("__")}

@@ -21,6 +21,7 @@ def valid(n: int = 4, dim: int = 3, seed: int = 0) -> dict:
         "descriptors": descriptors.astype(np.float32),
         "image_size": SIZE,
         "scales": rng.uniform(1, 9, n).astype(np.float32),
+        "orientations": rng.uniform(-3, 3, n).astype(np.float32),
     }
 
 
@@ -28,7 +29,7 @@ def test_a_record_keeps_what_it_is_given():
     given_arrays = valid()
     features = Features(**given_arrays)
     assert len(features) == 4
-    for name in ("keypoints", "scores", "descriptors", "scales"):
+    for name in ("keypoints", "scores", "descriptors", "scales", "orientations"):
         np.testing.assert_array_equal(getattr(features, name), given_arrays[name])
         assert getattr(features, name).dtype == np.float32
     assert features.image_size == SIZE
@@ -59,6 +60,7 @@ def test_lists_and_doubles_become_float32_in_c_order():
         ("descriptors", np.zeros(4), r"descriptors are \(4,\)"),
         ("scales", np.zeros(5), r"scales are \(5,\)"),
         ("scales", np.zeros((4, 1)), r"scales are \(4, 1\)"),
+        ("orientations", np.zeros(5), r"orientations are \(5,\)"),
         ("scores", ["a", "b", "c", "d"], "scores is not an array of numbers"),
         ("descriptors", [[1.0], [1.0, 2.0]], "descriptors is not an array of numbers"),
     ],
@@ -69,7 +71,7 @@ def test_shapes_that_do_not_fit_are_refused(name, value, says):
     assert isinstance(caught.value, D2EvalError)
 
 
-@pytest.mark.parametrize("name", ["keypoints", "scores", "descriptors", "scales"])
+@pytest.mark.parametrize("name", ["keypoints", "scores", "descriptors", "scales", "orientations"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(name, bad):
     record = valid()
@@ -120,7 +122,8 @@ def test_top_k_by_hand():
     record["scores"] = np.array([0.5, 0.9, 0.1, 0.9, 0.7], np.float32)
     features = Features(**record)
     best = features.top_k(3)
-    for name in ("keypoints", "descriptors", "scales"):  # 0.9 twice, in their order, then 0.7
+    # 0.9 twice, in their order, then 0.7
+    for name in ("keypoints", "descriptors", "scales", "orientations"):
         np.testing.assert_array_equal(getattr(best, name), record[name][[1, 3, 4]])
     np.testing.assert_array_equal(best.scores, np.array([0.9, 0.9, 0.7], np.float32))
     assert best.image_size == SIZE

@@ -31,12 +31,13 @@ def some_features(seed: int = 0, n: int = 12, dim: int = 8) -> Features:
     descriptors = rng.normal(size=(n, dim))
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     return Features(
-        rng.uniform(0, 60, (n, 2)), rng.random(n), descriptors, (64, 61), rng.uniform(1, 4, n)
-    )
+        rng.uniform(0, 60, (n, 2)), rng.random(n), descriptors, (64, 61), rng.uniform(1, 4, n),
+        rng.uniform(-3, 3, n),
+    )  # fmt: skip
 
 
 def assert_same(found: Features, expected: Features) -> None:
-    for name in ("keypoints", "scores", "descriptors", "scales"):
+    for name in ("keypoints", "scores", "descriptors", "scales", "orientations"):
         array = getattr(found, name)
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, getattr(expected, name))
@@ -380,3 +381,62 @@ def test_units_are_whole_or_absent_after_kill_9(tmp_path, capsys):
     others = [path for path in files_under(cache) if path.suffix != ".h5"]
     assert len(units) == written + matched
     assert all(path.name.startswith(".") and path.suffix == ".tmp" for path in others)
+
+
+ARRAYS = {
+    "config": np.array([3]),
+    "inliers": np.arange(8, dtype=np.int32).reshape(4, 2),
+    "F": np.linspace(-1, 1, 9).reshape(3, 3),
+    "none": np.zeros((0, 2), np.int32),
+}
+
+
+def test_arrays_come_back_bit_by_bit(store):
+    path = store.unit_path("verified", ["a", {"b": 1.5}])
+    assert store.read_arrays(path) is None
+    store.write_arrays(path, ARRAYS)
+    found = Store(store.root).read_arrays(path)
+    assert found.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+    store.write_arrays(path, {"config": np.array([1])})  # takes the place of all of it
+    assert list(store.read_arrays(path)) == ["config"]
+    assert files_under(store.root) == [path]
+
+
+def test_what_decides_a_unit_decides_its_path(store):
+    content = ["a", {"b": 1.5, "c": [1, 2]}, None, True]
+    path = store.unit_path("verified", content)
+    assert path.is_relative_to(store.root / "verified")
+    assert path.parent.name == path.stem[:2]
+    assert store.unit_path("verified", ["a", {"c": [1, 2], "b": 1.5}, None, True]) == path
+    others = [
+        ["a", {"b": 1.5, "c": [2, 1]}, None, True],
+        ["a", {"b": 1.5 + 2**-52, "c": [1, 2]}, None, True],
+        ["a", {"b": 1.5, "c": [1, 2]}, None, False],
+        ["a", {"b": 1.5, "c": [1, 2]}, "None", True],
+        content[::-1],
+    ]
+    paths = {store.unit_path("verified", other) for other in others}
+    assert len(paths | {path, store.unit_path("matches", content)}) == len(others) + 2
+    with pytest.raises(TypeError):  # what JSON can't say would not tell units apart
+        store.unit_path("verified", [np.zeros(3)])
+
+
+def test_damaged_arrays_are_noticed(store, capsys):
+    path = store.unit_path("verified", ["a"])
+    store.write_arrays(path, ARRAYS)
+    whole = path.read_bytes()
+    refused = 0
+    for data in damaged_copies(whole, 5):
+        path.write_bytes(data)
+        found = store.read_arrays(path)
+        if found is None:
+            check_note(capsys.readouterr().err, path)
+            refused += 1
+        else:  # the byte was one that says nothing
+            assert found.keys() == ARRAYS.keys()
+            for name, array in ARRAYS.items():
+                np.testing.assert_array_equal(found[name], array)
+    assert refused > 50

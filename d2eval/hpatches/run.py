@@ -1,24 +1,21 @@
 """A whole run: features, matches, rows, summary and manifest of one method on a dataset."""
 
-import csv
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from d2eval.atomic import exclusive, write_text
-from d2eval.errors import D2EvalError
+from d2eval.atomic import exclusive
 from d2eval.extraction import FeatureSource, features_of_images
 from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.hpatches.dataset import Dataset, Sequence, fingerprint, pairs
 from d2eval.hpatches.evaluation import Row, evaluate_pair, summarize
-from d2eval.manifest import FILE, environment, read_manifest, same_work, write_manifest
-from d2eval.matching import VERSION as MATCHING_VERSION
-from d2eval.matching import Matches, mutual_nearest_neighbors
+from d2eval.manifest import environment, write_manifest
+from d2eval.pairs import match_features, matcher_settings
 from d2eval.progress import progress
 from d2eval.resources import measure
+from d2eval.runfolder import put_aside, write_csv
 from d2eval.store import Store, StoredFeatures
 
 NAME = "hpatches"
@@ -69,36 +66,6 @@ class RunResult:
     put_aside: Path | None
 
 
-def format_value(value: Any) -> str:
-    """One CSV cell: nine significant digits, empty for what is not known."""
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.9g}"
-    return str(value)
-
-
-def write_csv(path: Path, rows: list[Row]) -> None:
-    """Writes rows of equal keys, complete or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: format_value(value) for name, value in row.items()} for row in rows)
-    write_text(path, text.getvalue())
-
-
-def _matches(
-    first: StoredFeatures, other: StoredFeatures, store: Store, matcher: dict[str, Any], device: str
-) -> Matches:
-    path = store.matches_path(first.key, other.key, matcher)
-    stored = store.read_matches(path)
-    if stored is not None:
-        return stored
-    matches = mutual_nearest_neighbors(
-        first.features.descriptors, other.features.descriptors, device
-    )
-    store.write_matches(path, matches)
-    return matches
-
-
 def _evaluate_sequence(
     sequence: Sequence,
     stored: list[StoredFeatures],
@@ -109,7 +76,7 @@ def _evaluate_sequence(
 ) -> Iterator[Row]:
     for k, homography in pairs(sequence):
         first, other = stored[0], stored[k - 1]
-        matches = _matches(first, other, store, matcher, settings.device)
+        matches = match_features(first, other, store, matcher, settings.device)
         numbers = evaluate_pair(
             first.features, other.features, matches, homography, benchmark, settings.seed
         )  # fmt: skip
@@ -133,7 +100,7 @@ def _collect(
     settings: Settings,
 ) -> Collected:
     """Features and matches of every sequence, through the store; rows of every pair."""
-    matcher = {**benchmark.matcher, "version": MATCHING_VERSION, "top_k": settings.top_k}
+    matcher = matcher_settings(benchmark.matcher, settings.top_k)
     collected = Collected([], [], {})
     stored: list[StoredFeatures] = []
     sequences = [sequence for sequence in dataset.sequences for _ in sequence.images]
@@ -158,27 +125,6 @@ def _collect(
             )
             stored = []
     return collected
-
-
-def _put_aside(folder: Path, manifest: dict[str, Any]) -> Path | None:
-    """Moves an earlier run of other work out of the way, so that its rows are not lost."""
-    old = read_manifest(folder)
-    if old is None or same_work(old, manifest, WORK_KEYS):
-        return None
-    stamp = str(old.get("finished", "unknown")).replace(":", "").replace("+0000", "")
-    aside = folder.parent / ".replaced" / f"{folder.name}-{stamp}"
-    try:
-        aside.mkdir(parents=True, exist_ok=True)
-        # The lock stays. The manifest goes last: as long as it is here, so is the rest's story.
-        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        for path in sorted(files, key=lambda path: path.name == FILE):
-            path.replace(aside / path.name)
-    except OSError as error:
-        raise D2EvalError(
-            f"{folder}: holds an earlier run that can't be moved to {aside} ({error.strerror}); "
-            "move it, or choose another --output"
-        ) from error
-    return aside
 
 
 def run(
@@ -235,8 +181,8 @@ def run(
             ),
             **environment(settings.device),
         }
-        put_aside = _put_aside(folder, manifest)
+        aside = put_aside(folder, manifest, WORK_KEYS)
         write_csv(folder / "pairs.csv", [{**row, **labels} for row in collected.rows])
         write_csv(folder / "summary.csv", summary)
         write_manifest(folder, manifest)
-    return RunResult(folder, summary, source.extracted, put_aside)
+    return RunResult(folder, summary, source.extracted, aside)

@@ -46,7 +46,7 @@ def colmap_sift(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def assert_identical(one: Features, other: Features) -> None:
-    for name in ("keypoints", "scores", "descriptors", "scales"):
+    for name in ("keypoints", "scores", "descriptors", "scales", "orientations"):
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 
@@ -58,6 +58,7 @@ def test_descriptors_are_the_square_root_of_l1_normalised_sift():
     assert found.scales is not None
     assert np.allclose(found.keypoints, shapes[:, :2] - 0.5, atol=1e-4)  # COLMAP's corner origin
     assert np.allclose(found.scales, shapes[:, 2])
+    assert np.allclose(found.orientations, shapes[:, 3])
 
     total = sift.sum(axis=1, keepdims=True)
     expected = np.sqrt(sift / total)
