@@ -1,4 +1,7 @@
-"""Says what a dataset folder holds and lacks, and decodes every image.
+"""Says what a dataset folder holds and lacks, and whether its files are sound.
+
+For hpatches, every image is decoded. For aachen, every file is read and compared with the others,
+and of the images the headers. For inloc, every list is, and of images, depth and scans the headers.
 
 Exit code 0: what is there is sound, also when it is a part of the dataset. 2: something is missing
 or broken, and each such thing has its line.
@@ -7,9 +10,14 @@ or broken, and each such thing has its line.
 import argparse
 from pathlib import Path
 
+from d2eval.cli.common import AACHEN_PROTOCOLS
+
 EXAMPLES = """examples:
   python -m d2eval check-data hpatches hpatches-sequences-release
   python -m d2eval check-data hpatches hpatches-sequences-release --sequences 'v_*'
+  python -m d2eval check-data aachen Aachen-Day-Night
+  python -m d2eval check-data aachen Aachen-Day-Night --protocol aachen_v1_1
+  python -m d2eval check-data inloc InLoc
 """
 
 
@@ -24,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="hpatches: only these, e.g. 'v_*' or 'i_leuven,v_bird'",
     )
+    parser.add_argument(
+        "--protocol",
+        default=AACHEN_PROTOCOLS[0],
+        choices=AACHEN_PROTOCOLS,
+        help="aachen: whose files are looked for (default %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     for problem in problems:
         print(f"problem: {problem}")
     if not problems:
-        print("sound: every file was read")
+        print(f"sound: {SOUND[args.dataset]}")
     return 2 if problems else 0
 
 
@@ -65,4 +79,29 @@ def _hpatches(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
     return lines, found.problems
 
 
-CHECKS = {"hpatches": _hpatches}
+def _aachen(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
+    from d2eval.aachen.benchmark import load_benchmark
+    from d2eval.aachen.check import check, describe
+
+    benchmark = load_benchmark(args.protocol)
+    found = check(args.path, benchmark)
+    head = f"{benchmark.name} in {args.path}: {found.completeness}"
+    return [head, *describe(found, benchmark)], found.problems
+
+
+def _inloc(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
+    from d2eval.inloc.benchmark import load_benchmark
+    from d2eval.inloc.check import check, describe
+
+    benchmark = load_benchmark()
+    found = check(args.path, benchmark)
+    head = f"{benchmark.name} in {args.path}: {found.completeness}"
+    return [head, *describe(found, benchmark)], found.problems
+
+
+CHECKS = {"hpatches": _hpatches, "aachen": _aachen, "inloc": _inloc}
+SOUND = {
+    "hpatches": "every file was read",
+    "aachen": "the files fit each other, and the images have the sizes of their intrinsics",
+    "inloc": "the files fit each other, and the depth has the sizes of the images",
+}

@@ -1,21 +1,45 @@
 """Regenerates a table of the paper, measured numbers beside published ones.
 
 Works from result files alone: results/published and the runs that an evaluation has written. Each
-row says how complete its dataset was and which weights it used.
+row says how complete its dataset was and which weights it used. Aachen's table has a section for
+each epoch of the ground truth, protocol and set of queries; InLoc's for each protocol and floor.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from d2eval.report.hpatches_table import hpatches_table
-from d2eval.report.tables import write_table
+if TYPE_CHECKING:
+    from d2eval.report.tables import Table
 
-TABLES = {"hpatches": hpatches_table}
 EXAMPLES = """examples:
   python -m d2eval tables hpatches
   python -m d2eval tables hpatches --runs results/runs --output results/tables
+  python -m d2eval tables aachen
+  python -m d2eval tables inloc
 """
+
+
+def _hpatches(runs: Path | None) -> "Table":
+    from d2eval.report.hpatches_table import hpatches_table
+
+    return hpatches_table(runs)
+
+
+def _aachen(runs: Path | None) -> "Table":
+    from d2eval.report.aachen.table import aachen_table
+
+    return aachen_table(runs)
+
+
+def _inloc(runs: Path | None) -> "Table":
+    from d2eval.report.inloc.table import inloc_table
+
+    return inloc_table(runs)
+
+
+TABLES = {"hpatches": _hpatches, "aachen": _aachen, "inloc": _inloc}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the table and prints it."""
+    from d2eval.report.tables import write_table
+
     table = TABLES[args.benchmark](args.runs)
     for note in table.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -1,6 +1,5 @@
 """The paper's HPatches figure: mean matching accuracy over the threshold."""
 
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from d2eval.atomic import write_bytes
 from d2eval.errors import D2EvalError
 from d2eval.protocol import load_protocol
+from d2eval.report.figures import add_legend, new_figure, write_figure
 from d2eval.report.published import PaperRow, load_paper
 from d2eval.report.rows import Scores
 from d2eval.report.runs import MeasuredRun, load_runs
@@ -24,8 +21,7 @@ MEASURED_WIDTH = 1.2
 MARKERS = "os^DvPX*"  # the first run of a method gets the first
 FURTHER_COLORS = ("teal", "deeppink", "olive", "deepskyblue", "dimgray", "goldenrod")
 SAMPLE_TITLE = "Embedded sample (not HPatches): not comparable with published curves"
-_WIDTH_IN, _PANEL_IN, _LEGEND_GAP_IN = 15.0, 4.6, 0.12
-_CHARACTER_IN, _HANDLE_IN = 0.082, 0.75  # of a legend entry at the default font size
+_WIDTH_IN, _PANEL_IN = 15.0, 4.6
 
 
 @dataclass(frozen=True)
@@ -157,8 +153,7 @@ def draw(curves: Sequence[Curve], plot: Mapping[str, Any], title: str | None = N
         title: a line above the panels.
     """
     thresholds = plot["thresholds_px"]
-    figure = Figure(figsize=(_WIDTH_IN, _PANEL_IN))
-    FigureCanvasAgg(figure)
+    figure = new_figure(_WIDTH_IN, _PANEL_IN)
     axes = figure.subplots(1, len(plot["panels"]), sharey=True, squeeze=False)[0]
     figure.subplots_adjust(0.05, 0.13, 0.99, 0.85 if title else 0.92, wspace=0.06)
     for axis, (split, panel) in zip(axes, plot["panels"], strict=True):
@@ -186,42 +181,8 @@ def draw(curves: Sequence[Curve], plot: Mapping[str, Any], title: str | None = N
 
 def _add_legends(figure: Figure, curves: Sequence[Curve]) -> None:
     """Puts the published and then the measured entries below the panels, each in columns."""
-    top = 0.0  # figure coordinates; the saved image is extended to hold what lies below 0
+    top = 0.0
     for measured in (False, True):
         group = [curve for curve in curves if bool(curve.marker) == measured]
-        if not group:
-            continue
-        longest = max(len(curve.label) for curve in group)
-        columns = max(1, int(_WIDTH_IN / (longest * _CHARACTER_IN + _HANDLE_IN)))
-        legend = figure.legend(
-            handles=[Line2D([], [], **curve.style) for curve in group],
-            ncols=min(columns, 5, len(group)),
-            loc="upper center",
-            bbox_to_anchor=(0.5, top),
-            borderaxespad=0,
-            handlelength=3,
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)  # a $ in a label or a file's name is no formula
-        height = legend.get_window_extent().height / figure.dpi
-        top -= (height + _LEGEND_GAP_IN) / _PANEL_IN
-
-
-def write_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Writes ``<stem>.png`` and ``<stem>.svg``; the same figure gives the same SVG.
-
-    Raises:
-        D2EvalError: the folder can't be written.
-    """
-    paths = []
-    metadata: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
-    for kind, entries in metadata.items():
-        image = io.BytesIO()
-        with mpl.rc_context({"svg.hashsalt": "d2eval"}):
-            figure.savefig(
-                image, format=kind, dpi=150, bbox_inches="tight", pad_inches=0.1, metadata=entries
-            )
-        path = folder / f"{stem}.{kind}"
-        write_bytes(path, image.getvalue())
-        paths.append(path)
-    return paths
+        if group:
+            top = add_legend(figure, [Line2D([], [], **curve.style) for curve in group], top)

@@ -10,7 +10,7 @@ from typing import Any
 from d2eval.errors import D2EvalError
 from d2eval.report.rows import Scores, read_rows, reading, score_columns, scores
 
-_REMEDY = "restore the file from the project, or install d2eval again"
+REMEDY = "restore the file from the project, or install d2eval again"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def load_paper(benchmark: Mapping[str, Any]) -> list[PaperRow]:
         D2EvalError: a file is missing or broken, or lacks a row that the benchmark file names.
     """
     table = published_file("hpatches.csv")
-    with reading(table, _REMEDY):
+    with reading(table, REMEDY):
         printed = {
             row["method"]: row for row in read_rows(table, ["method", "features", "matches"])
         }
@@ -98,7 +98,7 @@ def _load_curves(benchmark: Mapping[str, Any]) -> dict[str, dict[str, Scores]]:
     thresholds = benchmark["thresholds_px"]
     source = benchmark["plot"]["source"]
     curves: dict[str, dict[str, Scores]] = defaultdict(dict)
-    with reading(path, _REMEDY):
+    with reading(path, REMEDY):
         for row in read_rows(path, ["source", "method", "split", *score_columns(thresholds)]):
             if row["source"] == source:
                 curves[row["method"]][row["split"]] = scores(row, thresholds)

@@ -102,5 +102,6 @@ def number(row: Mapping[str, str], column: str, most: float = math.inf) -> float
         value = math.nan
     if not (math.isfinite(value) and 0.0 <= value <= most):
         limit = "at least 0" if most == math.inf else f"in 0..{most:g}"
-        raise ValueError(f"{column} of split {row['split']} is {text!r}, not a number {limit}")
+        of = f" of split {row['split']}" if "split" in row else ""
+        raise ValueError(f"{column}{of} is {text!r}, not a number {limit}")
     return value

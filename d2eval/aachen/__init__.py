@@ -1,0 +1,1 @@
+"""Aachen Day-Night: triangulate the database images, register the queries, score or submit."""

@@ -1,0 +1,156 @@
+"""The protocols of the Aachen benchmarks: ``benchmarks/aachen*.toml`` as typed values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from d2eval.localization import Threshold
+from d2eval.protocol import load_protocol
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things lie below the dataset's folder.
+
+    Attributes:
+        database: COLMAP database with cameras and images.
+        pairs: image pairs to match.
+        images: folder that image names are relative to.
+        model: NVM file with the poses of the database images.
+        intrinsics: intrinsics of the database images.
+        queries: pattern of the query lists.
+        references: reference poses of the queries, if there are any.
+    """
+
+    database: str
+    pairs: str
+    images: str
+    model: str
+    intrinsics: str
+    queries: str
+    references: str
+
+
+@dataclass(frozen=True)
+class TwoViewVerification:
+    """Verification by a fundamental (or essential) matrix and homographies, as COLMAP does it."""
+
+    max_error_px: float
+    confidence: float
+    min_iterations: int
+    max_iterations: int
+    min_inlier_ratio: float
+    min_inliers: int
+
+
+@dataclass(frozen=True)
+class KnownPoseVerification:
+    """Verification by the epipolar lines of known poses; ``max_error_px`` is the distance."""
+
+    max_error_px: float
+
+
+@dataclass(frozen=True)
+class Triangulation:
+    """Options of COLMAP's point triangulator."""
+
+    min_matches: int
+    create_max_angle_deg: float
+    continue_max_angle_deg: float
+    merge_max_error_px: float
+    complete_max_error_px: float
+    filter_max_error_px: float
+    min_angle_deg: float
+    ignore_two_view_tracks: bool
+    max_refinements: int
+    max_refinement_change: float
+
+
+@dataclass(frozen=True)
+class ImageRegistration:
+    """Gates of COLMAP's image registrator."""
+
+    max_error_px: float
+    min_inliers: int
+    min_inlier_ratio: float
+
+
+@dataclass(frozen=True)
+class PnpRegistration:
+    """One absolute pose from the points of all retrieved images."""
+
+    max_error_px: float
+    confidence: float
+    min_iterations: int
+    max_iterations: int
+    min_inlier_ratio: float
+    min_inliers: int
+    covisibility_clustering: bool
+
+
+Verification = TwoViewVerification | KnownPoseVerification
+Registration = ImageRegistration | PnpRegistration
+_VERIFICATIONS = {"two-view": TwoViewVerification, "known-poses": KnownPoseVerification}
+_REGISTRATIONS = {"image-registrator": ImageRegistration, "pnp": PnpRegistration}
+
+
+@dataclass(frozen=True)
+class AachenBenchmark:
+    """The protocol.
+
+    Attributes:
+        protocol: stem of the benchmark file.
+        name: what a reader calls it.
+        keypoint_shift_px: added to keypoints (origin at the centre of the top-left pixel) before
+            COLMAP sees them.
+        layout: of the dataset.
+        complete: counts of a full set: database, posed, pairs, and queries by split.
+        covisible_pairs: how many covisible partners each database image is paired with; None
+            takes the pairs of the list.
+        matcher: what names the matcher, part of the key of stored matches.
+        verification: of matches.
+        triangulation: of points.
+        registration: of queries.
+        thresholds: by epoch; each list from fine to coarse.
+        sha256: of the benchmark file.
+    """
+
+    protocol: str
+    name: str
+    keypoint_shift_px: float
+    layout: Layout
+    complete: dict[str, int]
+    covisible_pairs: int | None
+    matcher: dict[str, Any]
+    verification: Verification
+    triangulation: Triangulation
+    registration: Registration
+    thresholds: dict[str, tuple[Threshold, ...]]
+    sha256: str
+
+
+def _strategy(kinds: dict[str, Any], table: dict[str, Any]) -> Any:
+    options = dict(table)
+    return kinds[options.pop("kind")](**options)
+
+
+def load_benchmark(protocol: str = "aachen") -> AachenBenchmark:
+    """Reads ``benchmarks/<protocol>.toml``."""
+    file = load_protocol(protocol)
+    content = file.content
+    return AachenBenchmark(
+        protocol=protocol,
+        name=content["name"],
+        keypoint_shift_px=content["keypoint_shift_px"],
+        layout=Layout(**content["layout"]),
+        complete=dict(content["complete"]),
+        covisible_pairs=content.get("pairs", {}).get("covisible"),
+        matcher=dict(content["matcher"]),
+        verification=_strategy(_VERIFICATIONS, content["verification"]),
+        triangulation=Triangulation(**content["triangulation"]),
+        registration=_strategy(_REGISTRATIONS, content["registration"]),
+        thresholds={
+            epoch: tuple(Threshold(**entry) for entry in content["thresholds"][epoch])
+            for epoch in content["epochs"]
+        },
+        sha256=file.sha256,
+    )

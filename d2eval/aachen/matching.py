@@ -1,0 +1,106 @@
+"""The first two stages: features of every image in the pair list, and matches of every pair."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from d2eval.aachen.dataset import Dataset
+from d2eval.errors import D2EvalError
+from d2eval.extraction import FeatureSource, features_of_images
+from d2eval.featurecache import CACHE_BYTES, FeatureCache
+from d2eval.features import Float32Array
+from d2eval.matching import Matches
+from d2eval.pairs import match_features
+from d2eval.progress import progress
+from d2eval.store import Store
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class ImageKeypoints:
+    """What the stages after matching need of an image.
+
+    Attributes:
+        keypoints: (N, 2) float32, pixels, origin at the centre of the top-left pixel.
+        key: names the features that they are from.
+        sha256: of the image file.
+        seconds: the extraction took; NaN if unknown.
+        peak_memory_mb: of the extraction; NaN if unknown.
+    """
+
+    keypoints: Float32Array
+    key: str
+    sha256: str
+    seconds: float
+    peak_memory_mb: float
+
+
+def collect_keypoints(
+    source: FeatureSource, dataset: Dataset, workers: int
+) -> dict[str, ImageKeypoints]:
+    """Features of every image in the pair list and every query, extracted or from the store.
+
+    Raises:
+        D2EvalError: a broken image, one whose size isn't that of its intrinsics, or features that
+            break the contract.
+    """
+    names = sorted(dataset.images)
+    items = [(dataset.images_folder / name, name) for name in names]
+    found = features_of_images(source, items, workers)
+    collected = {}
+    for name, (image, unit) in progress(zip(names, found, strict=True), source.label, len(names)):
+        camera = dataset.cameras[name]
+        size = unit.features.image_size
+        if size != (camera.width, camera.height):
+            raise D2EvalError(
+                f"{image.path}: is {size[0]}x{size[1]}, but its intrinsics are for "
+                f"{camera.width}x{camera.height}; use the original image or mend the intrinsics"
+            )
+        collected[name] = ImageKeypoints(
+            unit.features.keypoints, unit.key, image.sha256,
+            unit.cost.seconds, unit.cost.peak_memory_mb,
+        )  # fmt: skip
+    return collected
+
+
+def match_pairs(
+    source: FeatureSource,
+    dataset: Dataset,
+    keypoints: dict[str, ImageKeypoints],
+    store: Store,
+    matcher: dict[str, object],
+    device: str,
+    cache_bytes: int = CACHE_BYTES,
+) -> Iterator[tuple[Pair, Matches]]:
+    """Mutual nearest neighbours of every pair, through the store.
+
+    The pairs come in an order in which features, of which at most ``cache_bytes`` are held, are
+    seldom read twice.
+
+    Args:
+        source: gives the features.
+        dataset: names the pairs.
+        keypoints: of every image in them.
+        store: keeps the matches.
+        matcher: from `d2eval.pairs.matcher_settings`.
+        device: where descriptors are compared.
+        cache_bytes: the most descriptors in memory.
+
+    Yields:
+        The pair as in the list, and (M, 2) int32 indices into the keypoints of its images.
+
+    Raises:
+        D2EvalError: as `FeatureSource.read`; the disk is full or the cache can't be written.
+    """
+    cache = FeatureCache(source, dataset.images_folder.joinpath, cache_bytes)
+    for pair in progress(sorted(dataset.pairs), "matching", len(dataset.pairs)):
+        first, other = pair
+        path = store.matches_path(keypoints[first].key, keypoints[other].key, matcher)
+        matches = store.read_matches(path)
+        if matches is None:
+            matches = match_features(
+                cache.get(first), cache.get(other), store, matcher, device
+            )  # fmt: skip
+        yield pair, np.ascontiguousarray(matches)

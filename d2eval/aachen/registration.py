@@ -1,0 +1,169 @@
+"""Poses of the queries, as COLMAP's image registrator finds them, intrinsics fixed."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pycolmap
+
+from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
+from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.triangulation import pipeline_options
+from d2eval.progress import progress
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What is known of one query.
+
+    Attributes:
+        pose: cam_from_world, or None if the query could not be registered.
+        visible_points: keypoints of the query with a verified match to a triangulated keypoint.
+        inliers: keypoints that the pose explains.
+        mean_reprojection_px: of the inliers; NaN without a pose.
+        points: point of the model by index of the keypoint, for the inliers.
+    """
+
+    pose: pycolmap.Rigid3d | None
+    visible_points: int
+    inliers: int
+    mean_reprojection_px: float
+    points: dict[int, int]
+
+
+def failure(visible_points: int) -> Registered:
+    """A query without a pose."""
+    return Registered(None, visible_points, 0, math.nan, {})
+
+
+def mean_reprojection(
+    model: pycolmap.Reconstruction,
+    camera: pycolmap.Camera,
+    pose: pycolmap.Rigid3d,
+    points: dict[int, int],
+    keypoints: npt.NDArray[np.floating],
+) -> float:
+    """Mean distance in pixels of keypoints to their projected points; NaN without any.
+
+    Args:
+        model: holds the points.
+        camera: of the query.
+        pose: cam_from_world of the query.
+        points: point of the model by index of the keypoint.
+        keypoints: (N, 2), as COLMAP sees them.
+    """
+    if not points:
+        return math.nan
+    world = np.array([model.points3D[point].xyz for point in points.values()])
+    projected = np.asarray(camera.img_from_cam(pose * world), np.float64)
+    return float(np.linalg.norm(projected - keypoints[list(points)], axis=1).mean())
+
+
+class ModelPoints:
+    """Which keypoints of the database images have a point."""
+
+    def __init__(self, model: pycolmap.Reconstruction) -> None:
+        self.model = model
+        self._of_image: dict[int, npt.NDArray[np.int64]] = {}
+
+    def of_image(self, image_id: int) -> npt.NDArray[np.int64]:
+        """(N,) the point of each keypoint of an image, -1 for none."""
+        if image_id not in self._of_image:
+            image = self.model.images[image_id]
+            points = np.full(image.num_points2D(), -1, np.int64)
+            for index in image.get_observation_point2D_idxs():
+                points[index] = image.point2D(index).point3D_id
+            self._of_image[image_id] = points
+        return self._of_image[image_id]
+
+    def seen(
+        self, matches: npt.NDArray[np.integer], image_id: int
+    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
+        """Keypoints of a query whose match in the image has a point, and that point.
+
+        Args:
+            matches: (M, 2) keypoints of the query and of the image.
+            image_id: of the database image.
+
+        Returns:
+            Two (K,) arrays: index of the query's keypoint, id of the point.
+        """
+        points = self.of_image(image_id)[matches[:, 1]]
+        return matches[points >= 0, 0], points[points >= 0]
+
+
+def partners(dataset: Dataset) -> dict[str, list[str]]:
+    """The posed database images that each query is matched to, in the order of the pair list."""
+    found: dict[str, list[str]] = {name: [] for name in dataset.queries}
+    for pair in dataset.pairs:
+        for query, other in (pair, pair[::-1]):
+            if query in found and other in dataset.poses:
+                found[query].append(other)
+    return found
+
+
+def register_images(
+    database: Path,
+    model: pycolmap.Reconstruction,
+    dataset: Dataset,
+    benchmark: AachenBenchmark,
+    settings: ImageRegistration,
+    seed: int,
+) -> dict[str, Registered]:
+    """Registers each query with the model's points; the queries don't see each other.
+
+    The registered queries are added to ``model``; its points stay as they are.
+
+    Source: image_registrator of COLMAP 3.5 with intrinsics fixed (RunImageRegistrator).
+
+    Args:
+        database: ours, with keypoints and two-view geometries.
+        model: database images and points.
+        dataset: names the queries and their pairs.
+        benchmark: the protocol.
+        settings: its registration.
+        seed: of the robust estimation.
+    """
+    options = pipeline_options(benchmark.triangulation, seed).get_mapper()
+    options.abs_pose_max_error = settings.max_error_px
+    options.abs_pose_min_num_inliers = settings.min_inliers
+    options.abs_pose_min_inlier_ratio = settings.min_inlier_ratio
+    options.random_seed = seed
+    with pycolmap.Database.open(database) as opened:
+        # The mapper doesn't take a model with an image that the cache lacks, so those without a
+        # verified pair are loaded too.
+        cache = pycolmap.DatabaseCache.create(
+            opened,
+            pycolmap.DatabaseCacheOptions(
+                min_num_matches=benchmark.triangulation.min_matches,
+                image_names=set(dataset.images),
+                load_all_images=True,
+            ),
+        )
+    points = ModelPoints(model)
+    mapper = pycolmap.IncrementalMapper(cache)
+    mapper.begin_reconstruction(model)
+    results = {}
+    for name, others in progress(partners(dataset).items(), "registration", len(dataset.queries)):
+        image_id = dataset.image_ids[name]
+        visible: set[int] = set()
+        for other in (dataset.image_ids[other] for other in others):
+            matches = cache.correspondence_graph.extract_matches_between_images(image_id, other)
+            visible.update(points.seen(matches, other)[0].tolist())
+        registered = mapper.register_next_image(options, image_id)
+        results[name] = (
+            _result(model, image_id, len(visible)) if registered else failure(len(visible))
+        )
+    mapper.end_reconstruction(False)
+    return results
+
+
+def _result(model: pycolmap.Reconstruction, image_id: int, visible: int) -> Registered:
+    image = model.images[image_id]
+    found = {int(i): int(image.point2D(i).point3D_id) for i in image.get_observation_point2D_idxs()}
+    keypoints = np.array([point.xy for point in image.points2D])
+    pose, camera = image.cam_from_world(), model.cameras[image.camera_id]
+    error = mean_reprojection(model, camera, pose, found, keypoints)
+    return Registered(pose, visible, len(found), error, found)

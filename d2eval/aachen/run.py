@@ -1,0 +1,295 @@
+"""A whole run: features, matches, verification, triangulation, registration, scores, outputs."""
+
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pycolmap
+
+from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
+from d2eval.aachen.dataset import Dataset, fingerprint
+from d2eval.aachen.matching import ImageKeypoints, collect_keypoints, match_pairs
+from d2eval.aachen.pictures import write_pictures
+from d2eval.aachen.pnp import register_by_pnp
+from d2eval.aachen.registration import Registered, register_images
+from d2eval.aachen.scores import mean_count, query_rows, submission, summarize
+from d2eval.aachen.triangulation import triangulate
+from d2eval.aachen.verification import verify_pairs
+from d2eval.aachen.workspace import (
+    create_database,
+    require_space,
+    scratch_folder,
+    write_matches,
+)
+from d2eval.atomic import exclusive, write_text
+from d2eval.errors import D2EvalError
+from d2eval.extraction import FeatureSource
+from d2eval.manifest import environment, write_manifest
+from d2eval.pairs import matcher_settings
+from d2eval.resources import measure
+from d2eval.runfolder import Row, put_aside, write_csv
+from d2eval.store import Store
+
+NAME = "aachen"
+# What makes two runs the same work; a run of other work in the same folder is put aside first.
+WORK_KEYS = ("benchmark", "protocol", "protocol_sha256", "features", "seed", "holdout", "dataset")
+STAGE_COLUMNS = (
+    "stage", "images", "features", "pairs", "matches", "verified_pairs", "inlier_matches",
+    "points", "mean_track_length", "mean_reprojection_px", "registered", "seconds",
+    "peak_memory_mb",
+)  # fmt: skip
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of a run that belong neither to the method nor to the protocol.
+
+    Attributes:
+        seed: of verification, triangulation and registration.
+        device: where descriptors are matched.
+        workers: threads that read and write while features are extracted.
+        holdout: how many database images stand in for the queries, or None.
+    """
+
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 1
+    holdout: int | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where a run lies and what it found.
+
+    Attributes:
+        folder: holds queries.csv, summary.csv, stages.csv, manifest.json, the model and more.
+        summary: the rows of summary.csv.
+        queries: the rows of queries.csv.
+        stages: the rows of stages.csv.
+        extracted: images whose features were not in the store.
+        put_aside: where an earlier run of other work went, if there was one.
+    """
+
+    folder: Path
+    summary: list[Row]
+    queries: list[Row]
+    stages: list[Row]
+    extracted: int
+    put_aside: Path | None
+
+
+class _Stages:
+    """Counts and costs of the stages, as they are done."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def run(self, name: str, work: Callable[[], Result]) -> Result:
+        """Does the work of a stage; a failure says what the stages before have left."""
+        with measure() as cost:
+            try:
+                result = work()
+            except D2EvalError as error:
+                if not self.rows:
+                    raise
+                raise D2EvalError(f"{error} [{self.counts()}]") from error
+        row: Row = dict.fromkeys(STAGE_COLUMNS)
+        row |= {"stage": name, "seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
+        self.rows.append(row)
+        return result
+
+    def note(self, **counts: Any) -> None:
+        """Adds counts to the stage that was done last."""
+        self.rows[-1] |= counts
+
+    def counts(self) -> str:
+        """One line of what each stage has left."""
+        parts = []
+        for row in self.rows:
+            costs = ("stage", "seconds", "peak_memory_mb")
+            counts = [f"{k} {v}" for k, v in row.items() if v is not None and k not in costs]
+            parts.append(f"{row['stage']}: {', '.join(counts)}")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the stages leave for the outputs."""
+
+    keypoints: dict[str, ImageKeypoints]
+    model: pycolmap.Reconstruction
+    results: dict[str, Registered]
+
+
+def _run_stages(
+    source: FeatureSource,
+    dataset: Dataset,
+    benchmark: AachenBenchmark,
+    store: Store,
+    settings: Settings,
+    database: Path,
+    stages: _Stages,
+) -> _Found:
+    keypoints = stages.run(
+        "features", lambda: collect_keypoints(source, dataset, settings.workers)
+    )  # fmt: skip
+    peaks = [image.peak_memory_mb for image in keypoints.values()]
+    known = [peak for peak in (*peaks, stages.rows[-1]["peak_memory_mb"]) if not math.isnan(peak)]
+    stages.note(
+        images=len(keypoints),
+        features=sum(len(image.keypoints) for image in keypoints.values()),
+        peak_memory_mb=max(known),
+    )
+    shifted = {
+        name: image.keypoints + benchmark.keypoint_shift_px for name, image in keypoints.items()
+    }
+    matcher = matcher_settings(benchmark.matcher)
+
+    def match() -> dict[tuple[str, str], int]:
+        # Into the store first, pair by pair, and then into the database, whose size is known.
+        arguments = (source, dataset, keypoints, store, matcher, settings.device)
+        matches = sum(len(found) for _, found in match_pairs(*arguments))
+        points = sum(map(len, shifted.values()))
+        require_space(database.parent, points, len(dataset.pairs), matches)
+        create_database(dataset.database, database, dataset, shifted)
+        return write_matches(database, dataset, match_pairs(*arguments))
+
+    matched = stages.run("matching", match)
+    stages.note(pairs=len(matched), matches=sum(matched.values()))
+    if not any(matched.values()):
+        raise D2EvalError(f"no pair has a match [{stages.counts()}]")
+    verified = stages.run(
+        "verification",
+        lambda: verify_pairs(
+            database, dataset, keypoints, benchmark, matcher, store, settings.seed
+        ),
+    )
+    stages.note(
+        pairs=len(verified.keys),
+        verified_pairs=len(verified.inliers),
+        inlier_matches=sum(verified.inliers.values()),
+    )
+    model = stages.run(
+        "triangulation",
+        lambda: triangulate(database, dataset, benchmark, verified.keys, store.root, settings.seed),
+    )
+    stages.note(
+        images=model.num_images(),
+        points=model.num_points3D(),
+        mean_track_length=model.compute_mean_track_length(),
+        mean_reprojection_px=model.compute_mean_reprojection_error(),
+    )
+    results = stages.run(
+        "registration",
+        lambda: _register(database, model, dataset, benchmark, shifted, settings.seed),
+    )
+    stages.note(
+        images=len(results),
+        registered=sum(result.pose is not None for result in results.values()),
+    )
+    return _Found(keypoints, model, results)
+
+
+def _register(
+    database: Path,
+    model: pycolmap.Reconstruction,
+    dataset: Dataset,
+    benchmark: AachenBenchmark,
+    shifted: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Registered]:
+    kind = benchmark.registration
+    if isinstance(kind, ImageRegistration):
+        return register_images(database, model, dataset, benchmark, kind, seed)
+    return register_by_pnp(database, model, dataset, shifted, kind, seed)
+
+
+def _write_model(model: pycolmap.Reconstruction, folder: Path, scratch: Path) -> None:
+    fresh = scratch / "model"
+    try:
+        fresh.mkdir()
+        model.write(fresh)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.replace(folder)
+    except (OSError, RuntimeError) as error:
+        raise D2EvalError(f"{folder}: can't be written ({error}); free space") from error
+
+
+def run(
+    source: FeatureSource,
+    dataset: Dataset,
+    benchmark: AachenBenchmark,
+    store: Store,
+    output: Path,
+    settings: Settings,
+) -> RunResult:
+    """Evaluates ``source`` on ``dataset`` and writes ``output/aachen/<label>/``.
+
+    Features, matches, two-view geometries and the triangulated model go through the store as they
+    are made, so a run that was killed goes on where it stopped. The run's own files are written at
+    the end, each complete or not at all, and the manifest last.
+
+    Raises:
+        D2EvalError: a broken image, features that break the contract, a stage that leaves nothing
+            (with what the stages before have left), a full disk, or another run that writes the
+            same folder.
+    """
+    folder = output / NAME / source.label
+    stages = _Stages()
+    with exclusive(folder), scratch_folder(folder) as scratch:
+        pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
+        database = scratch / "database.db"
+        found = _run_stages(source, dataset, benchmark, store, settings, database, stages)
+        queries = query_rows(dataset, found.results, found.keypoints)
+        scored = bool(dataset.references)
+        summary = summarize(queries, benchmark, scored, mean_count(found.keypoints))
+        described = source.describe()
+        labels = {
+            "dataset": dataset.completeness,
+            "weights": described["weights"]["name"] if described["weights"] else "none",
+        }
+        summary = [{"method": source.label, **line, **labels} for line in summary]
+        hashes = {name: image.sha256 for name, image in found.keypoints.items()}
+        manifest = {
+            "benchmark": NAME,
+            "protocol": benchmark.protocol,
+            "protocol_sha256": benchmark.sha256,
+            "label": source.label,
+            "method": described["method"],
+            "features": described,
+            "weights": described["weights"],
+            "seed": settings.seed,
+            "holdout": settings.holdout,
+            "dataset": {
+                "completeness": dataset.completeness,
+                "images": len(found.keypoints),
+                "queries": len(dataset.queries),
+                "pairs": len(dataset.pairs),
+                "merged_pairs": dataset.merged_pairs,
+                "scored": scored,
+                "fingerprint": fingerprint(dataset, hashes),
+            },
+            "root": str(dataset.root),
+            "extracted_now": source.extracted,
+            "wall_seconds": round(sum(row["seconds"] for row in stages.rows), 3),
+            "peak_memory_mb": round(max(row["peak_memory_mb"] for row in stages.rows), 1),
+            **environment(settings.device),
+        }
+        aside = put_aside(folder, manifest, WORK_KEYS)
+        extra = {"protocol": benchmark.protocol, **labels}
+        write_csv(folder / "queries.csv", [{**row, **extra} for row in queries])
+        write_csv(folder / "summary.csv", summary)
+        write_csv(folder / "stages.csv", stages.rows)
+        if settings.holdout is None:
+            write_text(folder / f"Aachen_eval_{source.label}.txt", submission(found.results))
+        write_pictures(
+            folder / "matches.h5", database, found.model, dataset, found.keypoints, found.results
+        )
+        _write_model(found.model, folder / "model", scratch)
+        write_manifest(folder, manifest)
+    return RunResult(folder, summary, queries, stages.rows, source.extracted, aside)

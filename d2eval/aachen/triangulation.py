@@ -1,0 +1,116 @@
+"""Points from the verified matches of the database images, whose poses are given and stay."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pycolmap
+
+from d2eval.aachen.benchmark import AachenBenchmark, Triangulation
+from d2eval.aachen.dataset import Dataset
+from d2eval.errors import D2EvalError
+from d2eval.folders import build_once
+from d2eval.localization import pose_line
+
+VERSION = 1  # raise it when a change of the code changes the points
+MODEL_FILES = ("cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin")
+
+
+def pipeline_options(settings: Triangulation, seed: int) -> pycolmap.IncrementalPipelineOptions:
+    """COLMAP's options for triangulation and registration, intrinsics fixed."""
+    return pycolmap.IncrementalPipelineOptions(
+        min_num_matches=settings.min_matches,
+        extract_colors=False,
+        random_seed=seed,
+        ba_refine_focal_length=False,
+        ba_refine_principal_point=False,
+        ba_refine_extra_params=False,
+        ba_global_max_refinements=settings.max_refinements,
+        ba_global_max_refinement_change=settings.max_refinement_change,
+        mapper={
+            "filter_max_reproj_error": settings.filter_max_error_px,
+            "filter_min_tri_angle": settings.min_angle_deg,
+        },
+        triangulation={
+            "create_max_angle_error": settings.create_max_angle_deg,
+            "continue_max_angle_error": settings.continue_max_angle_deg,
+            "merge_max_reproj_error": settings.merge_max_error_px,
+            "complete_max_reproj_error": settings.complete_max_error_px,
+            "min_angle": settings.min_angle_deg,
+            "ignore_two_view_tracks": settings.ignore_two_view_tracks,
+        },
+    )
+
+
+def posed_images(dataset: Dataset) -> list[str]:
+    """Database images of the pair list whose pose is known."""
+    return [name for name in dataset.images if name in dataset.poses]
+
+
+def empty_model(dataset: Dataset) -> pycolmap.Reconstruction:
+    """A model of the posed database images, with the database's ids, and without points."""
+    model = pycolmap.Reconstruction()
+    for name in posed_images(dataset):
+        camera, image_id = dataset.cameras[name], dataset.image_ids[name]
+        if not model.exists_camera(camera.camera_id):
+            model.add_camera_with_trivial_rig(camera)
+        image = pycolmap.Image(name=name, image_id=image_id, camera_id=camera.camera_id)
+        model.add_image_with_trivial_frame(image, dataset.poses[name])
+    return model
+
+
+def _key(dataset: Dataset, benchmark: AachenBenchmark, verified: Sequence[str], seed: int) -> str:
+    # Pairs with queries count too: COLMAP judges tracks on the whole graph of matches.
+    posed = [pose_line(name, dataset.poses[name]) for name in posed_images(dataset)]
+    cameras = [str(dataset.cameras[name]) for name in posed_images(dataset)]
+    ids = {name: dataset.image_ids[name] for name in dataset.images}
+    content = [
+        VERSION, pycolmap.__version__, asdict(benchmark.triangulation), seed, ids, posed, cameras,
+        list(verified),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def triangulate(
+    database: Path,
+    dataset: Dataset,
+    benchmark: AachenBenchmark,
+    verified: Sequence[str],
+    cache: Path,
+    seed: int,
+) -> pycolmap.Reconstruction:
+    """Triangulates the verified matches of posed images, or reads what a run before has done.
+
+    Source: point_triangulator of COLMAP with the defaults of the protocol.
+
+    Args:
+        database: our database, with keypoints and two-view geometries.
+        dataset: names, poses and cameras.
+        benchmark: the protocol.
+        verified: keys of the two-view geometries.
+        cache: models are kept in its folder ``models``.
+        seed: of COLMAP.
+
+    Raises:
+        D2EvalError: no point results.
+    """
+
+    def build(folder: Path) -> None:
+        options = pipeline_options(benchmark.triangulation, seed)
+        model = pycolmap.triangulate_points(
+            empty_model(dataset), database, dataset.images_folder, folder, True, options, False
+        )
+        if not model.num_points3D():
+            raise D2EvalError(
+                f"no point was triangulated from {len(verified)} pairs: see the counts of the "
+                "stages before; the poses, the intrinsics and the images must belong together"
+            )
+
+    def is_complete(folder: Path) -> bool:
+        return all((folder / name).is_file() for name in MODEL_FILES)
+
+    key = _key(dataset, benchmark, verified, seed)
+    folder = build_once(cache / "models" / key[:2] / key, is_complete, build)
+    return pycolmap.Reconstruction(folder)

@@ -1,0 +1,233 @@
+"""Geometric verification of the matches: two-view geometries in the database, kept in the store.
+
+Two kinds, as the benchmark file chooses. COLMAP's own (the challenge) estimates a fundamental or
+essential matrix and a homography of every pair; the other (hloc) measures the distance to the
+epipolar lines of known poses and takes the pairs of posed database images alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pycolmap
+
+from d2eval.aachen.benchmark import AachenBenchmark, KnownPoseVerification, TwoViewVerification
+from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.matching import ImageKeypoints
+from d2eval.aachen.workspace import Pair, open_database
+from d2eval.errors import D2EvalError
+from d2eval.progress import progress
+from d2eval.store import Store
+
+VERSION = 2  # raise it when a change of the code changes the verified matches
+CHUNK = 64  # pairs that COLMAP verifies at a time; a killed run loses no more
+
+FloatArray = npt.NDArray[np.float64]
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What verification left.
+
+    Attributes:
+        inliers: number of verified matches of every verified pair, lower image id first.
+        keys: of the stored geometries of all pairs, in order: what decides the triangulation.
+        restored: pairs that were in the store already.
+    """
+
+    inliers: dict[Pair, int]
+    keys: tuple[str, ...]
+    restored: int
+
+
+def epipolar_distances(
+    cam2_from_cam1: pycolmap.Rigid3d, points_1: FloatArray, points_2: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Distances of points (N, 2) on the plane z = 1 to the epipolar lines of their partners.
+
+    Source: hloc at c13273b, compute_epipolar_errors.
+
+    Returns:
+        In image 1 and in image 2, (N,) each.
+    """
+    x, y, z = cam2_from_cam1.translation
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    essential = cross @ cam2_from_cam1.rotation.matrix()
+    ones = np.ones((len(points_1), 1))
+    rays_1, rays_2 = np.hstack([points_1, ones]), np.hstack([points_2, ones])
+    lines_2, lines_1 = rays_1 @ essential.T, rays_2 @ essential
+    residual = np.abs(np.sum(rays_2 * lines_2, axis=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (
+            residual / np.linalg.norm(lines_1[:, :2], axis=1),
+            residual / np.linalg.norm(lines_2[:, :2], axis=1),
+        )
+
+
+def _camera_text(camera: pycolmap.Camera) -> list[Any]:
+    return [
+        camera.model.name, camera.width, camera.height,
+        [float(p) for p in camera.params], bool(camera.has_prior_focal_length),
+    ]  # fmt: skip
+
+
+class _Verifier:
+    """One kind of verification over the pairs of one database."""
+
+    def __init__(
+        self,
+        path: Path,
+        dataset: Dataset,
+        keypoints: Mapping[str, ImageKeypoints],
+        benchmark: AachenBenchmark,
+        matcher: Mapping[str, Any],
+        seed: int,
+    ) -> None:
+        self.path, self.dataset, self.keypoints = path, dataset, keypoints
+        self.benchmark, self.matcher, self.seed = benchmark, matcher, seed
+
+    def content(self, pair: Pair) -> list[Any]:
+        """What decides the geometry of a pair."""
+        settings = self.benchmark.verification
+        content: list[Any] = [
+            VERSION, pycolmap.__version__, type(settings).__name__, asdict(settings),
+            dict(self.matcher), self.benchmark.keypoint_shift_px,
+            *(self.keypoints[name].key for name in pair),
+            *(_camera_text(self.dataset.cameras[name]) for name in pair),
+        ]  # fmt: skip
+        if isinstance(settings, KnownPoseVerification):
+            poses = (self.dataset.poses[name] for name in pair)
+            return [*content, *([float(v) for v in pose.matrix().ravel()] for pose in poses)]
+        return [*content, self.seed]
+
+    def verify(self, pairs: Sequence[Pair]) -> None:
+        """Writes the geometries of ``pairs`` into the database."""
+        settings = self.benchmark.verification
+        if isinstance(settings, TwoViewVerification):
+            self._verify_two_view(pairs, settings)
+        else:
+            self._verify_known_poses(pairs, settings)
+
+    def _verify_two_view(self, pairs: Sequence[Pair], settings: TwoViewVerification) -> None:
+        # COLMAP's function for a single pair gives other results than its pipeline for pairs
+        # without a prior focal length, so the pipeline it is.
+        options = pycolmap.TwoViewGeometryOptions(
+            min_num_inliers=settings.min_inliers,
+            ransac={
+                "max_error": settings.max_error_px,
+                "confidence": settings.confidence,
+                "min_num_trials": settings.min_iterations,
+                "max_num_trials": settings.max_iterations,
+                "min_inlier_ratio": settings.min_inlier_ratio,
+                "random_seed": self.seed,
+            },
+        )
+        listed = self.path.with_suffix(".pairs.txt")
+        listed.write_text("".join(f"{a} {b}\n" for a, b in pairs), encoding="utf-8")
+        pycolmap.verify_matches(self.path, listed, options)
+
+    def _normalised(self, name: str, used: npt.NDArray[np.integer]) -> FloatArray:
+        points = self.keypoints[name].keypoints[used].astype(np.float64)
+        shifted = points + self.benchmark.keypoint_shift_px
+        return np.asarray(self.dataset.cameras[name].cam_from_img(shifted), np.float64)
+
+    def _verify_known_poses(self, pairs: Sequence[Pair], settings: KnownPoseVerification) -> None:
+        ids, poses = self.dataset.image_ids, self.dataset.poses
+        with open_database(self.path) as database:
+            for first, other in pairs:
+                matches = database.read_matches(ids[first], ids[other])
+                sides = ((first, matches[:, 0]), (other, matches[:, 1]))
+                normalised = [self._normalised(name, used) for name, used in sides]
+                errors = epipolar_distances(poses[other] * poses[first].inverse(), *normalised)
+                near = [
+                    error
+                    <= self.dataset.cameras[name].cam_from_img_threshold(settings.max_error_px)
+                    for (name, _), error in zip(sides, errors, strict=True)
+                ]
+                geometry = pycolmap.TwoViewGeometry(
+                    config=pycolmap.TwoViewGeometryConfiguration.CALIBRATED,
+                    inlier_matches=matches[near[0] & near[1]],
+                )
+                database.write_two_view_geometry(ids[first], ids[other], geometry)
+
+
+def _to_arrays(geometry: pycolmap.TwoViewGeometry) -> Arrays:
+    arrays: Arrays = {
+        "config": np.array([int(geometry.config)]),
+        "inliers": np.asarray(geometry.inlier_matches, np.int32).reshape(-1, 2),
+    }
+    matrices = {name: getattr(geometry, name) for name in ("E", "F", "H")}
+    return arrays | {name: matrix for name, matrix in matrices.items() if matrix is not None}
+
+
+def _to_geometry(arrays: Arrays) -> pycolmap.TwoViewGeometry:
+    return pycolmap.TwoViewGeometry(
+        config=pycolmap.TwoViewGeometryConfiguration(int(arrays["config"][0])),
+        inlier_matches=arrays["inliers"].astype(np.uint32),
+        **{name: arrays[name] for name in ("E", "F", "H") if name in arrays},
+    )
+
+
+def verify_pairs(
+    path: Path,
+    dataset: Dataset,
+    keypoints: Mapping[str, ImageKeypoints],
+    benchmark: AachenBenchmark,
+    matcher: Mapping[str, Any],
+    store: Store,
+    seed: int,
+) -> Verified:
+    """Verifies the matches in the database at ``path`` and writes their two-view geometries there.
+
+    Args:
+        path: our database, with keypoints and matches.
+        dataset: names, cameras and poses.
+        keypoints: of every image.
+        benchmark: the protocol.
+        matcher: what decided the matches.
+        store: keeps the geometries.
+        seed: of the robust estimation.
+
+    Raises:
+        D2EvalError: no pair is verified; the disk is full.
+    """
+    verifier = _Verifier(path, dataset, keypoints, benchmark, matcher, seed)
+    ids = dataset.image_ids
+    # COLMAP puts the image of lower id first, whatever the list does.
+    pairs = [min(p, p[::-1], key=lambda pair: ids[pair[0]]) for p in sorted(dataset.pairs)]
+    if isinstance(benchmark.verification, KnownPoseVerification):
+        pairs = [pair for pair in pairs if all(name in dataset.poses for name in pair)]
+    units = {pair: store.unit_path("verified", verifier.content(pair)) for pair in pairs}
+    found: dict[Pair, Arrays] = {}
+    for pair, unit in units.items():
+        arrays = store.read_arrays(unit)
+        if arrays is not None:
+            found[pair] = arrays
+    restored = len(found)
+    with open_database(path) as database:
+        for (a, b), arrays in found.items():
+            database.write_two_view_geometry(ids[a], ids[b], _to_geometry(arrays))
+    inliers = {pair: len(arrays["inliers"]) for pair, arrays in found.items()}
+    waiting = iter([pair for pair in pairs if pair not in found])
+    del found
+    for _ in progress(range(0, len(pairs) - restored, CHUNK), "verification"):
+        chunk = list(islice(waiting, CHUNK))
+        verifier.verify(chunk)
+        with open_database(path) as database:
+            for a, b in chunk:
+                geometry = database.read_two_view_geometry(ids[a], ids[b])
+                arrays = _to_arrays(geometry)
+                store.write_arrays(units[a, b], arrays)
+                inliers[a, b] = len(arrays["inliers"])
+    verified = {pair: inliers[pair] for pair in pairs if inliers[pair]}
+    if not verified:
+        raise D2EvalError(
+            f"no pair of {len(pairs)} was verified: the matches agree with no geometry; see the "
+            "counts of the stages before, and check that features and images belong together"
+        )
+    return Verified(verified, tuple(units[pair].stem for pair in pairs), restored)

@@ -1,0 +1,156 @@
+"""The COLMAP database under construction: a copy of the dataset's, filled stage by stage."""
+
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pycolmap
+
+from d2eval.aachen.dataset import Dataset
+from d2eval.errors import D2EvalError
+from d2eval.matching import Matches
+
+Pair = tuple[str, str]
+
+# What COLMAP's database takes, on the safe side, twice because of its write-ahead log.
+KEYPOINT_BYTES = 24
+MATCH_BYTES = 16  # putative and verified
+PAIR_BYTES = 1024  # two rows, matrices and indices
+BASE_BYTES = 8 * 2**20
+LOG_FACTOR = 2
+
+
+@contextlib.contextmanager
+def open_database(path: Path) -> Iterator[pycolmap.Database]:
+    """Opens a COLMAP database that is ours, in one transaction.
+
+    Raises:
+        D2EvalError: it can't be opened or written.
+    """
+    try:
+        with pycolmap.Database.open(path) as database, pycolmap.DatabaseTransaction(database):
+            yield database
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise D2EvalError(
+            f"{path}: COLMAP can't use the database ({reason}); free space or choose another "
+            "--output, then run the same command again: finished work is kept"
+        ) from error
+
+
+def require_space(folder: Path, keypoints: int, pairs: int, matches: int) -> None:
+    """Makes sure that a database of so many rows can be written: COLMAP ends the process if not.
+
+    Args:
+        folder: where it will be.
+        keypoints: of all images.
+        pairs: of images.
+        matches: of all pairs.
+
+    Raises:
+        D2EvalError: there is not enough space.
+    """
+    rows = keypoints * KEYPOINT_BYTES + matches * MATCH_BYTES + pairs * PAIR_BYTES
+    size = LOG_FACTOR * rows + BASE_BYTES
+    reserve = folder / "reserve"
+    try:
+        with reserve.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            elif shutil.disk_usage(folder).free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise D2EvalError(
+            f"{folder}: COLMAP's database needs {size / 2**20:.0f} MiB ({error.strerror}); free "
+            "space or choose another --output, then run the same command again: finished work is "
+            "kept"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            reserve.unlink(missing_ok=True)
+
+
+def create_database(
+    source: Path, path: Path, dataset: Dataset, keypoints: Mapping[str, npt.NDArray[np.float32]]
+) -> None:
+    """Copies the dataset's database, and gives it the known intrinsics and the keypoints.
+
+    The user's file is only read: COLMAP migrates older files in place when it opens them. Features
+    and matches that it may hold don't come along.
+
+    Args:
+        source: the dataset's database.db.
+        path: the copy.
+        dataset: names, ids and cameras.
+        keypoints: (N, 2) float32 by image name, as COLMAP shall see them.
+
+    Raises:
+        D2EvalError: the file can't be copied, or COLMAP can't read it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        # SQLite's own copy takes in what a write-ahead log may still hold.
+        with (
+            contextlib.closing(
+                sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
+            ) as old,
+            contextlib.closing(sqlite3.connect(path)) as new,
+        ):
+            old.backup(new)
+    except (OSError, sqlite3.Error) as error:
+        raise D2EvalError(f"{source}: can't be copied to {path} ({error})") from error
+    with open_database(path) as database:
+        database.clear_two_view_geometries()
+        database.clear_matches()
+        database.clear_descriptors()
+        database.clear_keypoints()
+        for name, points in keypoints.items():
+            database.update_camera(dataset.cameras[name])
+            database.write_keypoints(dataset.image_ids[name], points)
+
+
+def write_matches(
+    path: Path, dataset: Dataset, matches: Iterable[tuple[Pair, Matches]]
+) -> dict[Pair, int]:
+    """Writes matches, those of a pair by rising indices, the image of lower id first.
+
+    What is estimated from matches depends on their order, which shall not depend on which image
+    the list or the matcher puts first.
+
+    Returns:
+        The number of matches of each pair.
+
+    Raises:
+        D2EvalError: the database can't be written.
+    """
+    counts = {}
+    with open_database(path) as database:
+        for pair, indices in matches:
+            first, other = (dataset.image_ids[name] for name in pair)
+            sides = indices if first < other else indices[:, ::-1]
+            rows = sides[np.lexsort((sides[:, 1], sides[:, 0]))]
+            database.write_matches(min(first, other), max(first, other), rows.astype(np.uint32))
+            counts[pair] = len(rows)
+    return counts
+
+
+@contextlib.contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder below the run's, without what a killed run left there; gone at the end."""
+    scratch = folder / ".work"
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise D2EvalError(f"{scratch}: can't be written ({error.strerror or error})") from error
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

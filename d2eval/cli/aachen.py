@@ -1,0 +1,149 @@
+"""Evaluates a method on Aachen Day-Night: triangulates the database images, registers the queries.
+
+With reference poses (--reference-poses, or reference_poses.txt in the dataset) the queries are
+scored here; without, the submission file for visuallocalization.net is written, and import-result
+brings the site's numbers back. Without --data it runs on a small embedded sample, whose numbers
+compare with nothing published. Writes queries.csv, summary.csv, stages.csv, manifest.json, the
+COLMAP model, the submission and a table under OUTPUT/aachen/METHOD/.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from d2eval.cli.common import (
+    AACHEN_PROTOCOLS,
+    add_method_arguments,
+    add_output_argument,
+    method_options,
+    positive,
+    runtime_of,
+)
+
+TAKES_METHOD = True
+EXAMPLES = """examples:
+  python -m d2eval aachen --method d2_ss
+  python -m d2eval aachen --method d2_ms --data AACHEN
+  python -m d2eval aachen --method rootsift --data AACHEN --holdout 100 --name rootsift_holdout
+  python -m d2eval aachen --method d2_ss --data AACHEN --protocol aachen_hloc --name d2_ss_hloc \\
+      --pairs pairs-covis20-netvlad30.txt
+  python -m d2eval aachen --method d2_ss --help      # with the method's own options
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.epilog = EXAMPLES
+    add_method_arguments(parser)
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR",
+        help="the dataset's folder, which holds database.db (default: the sample)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--protocol", choices=AACHEN_PROTOCOLS, default="aachen",
+        help="the challenge on v1 or v1.1, or hloc's protocol on v1",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reference-poses", type=Path, metavar="FILE",
+        help="poses of the queries, lines `name qw qx qy qz tx ty tz` "
+        "(default: reference_poses.txt in the dataset, if it is there)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pairs", type=Path, metavar="FILE",
+        help="pair list instead of the dataset's: pairs of database images and retrieved ones",
+    )  # fmt: skip
+    parser.add_argument(
+        "--holdout", type=positive, metavar="N",
+        help="hold out N database images, and register them instead of the queries",
+    )  # fmt: skip
+    add_output_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the evaluation and prints the summary."""
+    from d2eval.aachen.benchmark import load_benchmark
+    from d2eval.aachen.covisibility import with_covisible_pairs
+    from d2eval.aachen.dataset import load_dataset
+    from d2eval.aachen.holdout import hold_out
+    from d2eval.aachen.run import Settings, run
+    from d2eval.extraction import open_source
+    from d2eval.report.aachen.pictures import plot_recall, plot_topview
+    from d2eval.report.aachen.runs import Runs, load_run
+    from d2eval.report.aachen.site import SITE
+    from d2eval.report.aachen.table import table_of_runs
+    from d2eval.report.tables import write_table
+    from d2eval.store import Store
+
+    benchmark = load_benchmark(args.protocol)
+    if args.data is None:
+        from d2eval.sample.aachen import make_aachen_sample
+
+        root = make_aachen_sample(args.cache)
+    else:
+        root = args.data
+    dataset = load_dataset(root, benchmark, args.data is None, args.reference_poses, args.pairs)
+    if benchmark.covisible_pairs and args.pairs is None:
+        model = root / benchmark.layout.model
+        dataset = with_covisible_pairs(dataset, model, benchmark.covisible_pairs)
+    if args.holdout:
+        dataset = hold_out(dataset, args.holdout)
+    source = open_source(args.method, method_options(args), runtime_of(args), args.name)
+    print(source.headline())
+    print(
+        f"{benchmark.name} {dataset.completeness}: {len(dataset.poses)} database images with a "
+        f"pose, {len(dataset.queries)} queries, {len(dataset.pairs)} pairs"
+    )
+    for note in dataset.notes:
+        print(f"note: {note}", file=sys.stderr)
+    sys.stdout.flush()
+    settings = Settings(args.seed, args.device, args.workers, args.holdout)
+    result = run(source, dataset, benchmark, Store(args.cache), args.output, settings)
+    print(stages_text(result.stages))
+    print(summary_text(result.summary, scored=bool(dataset.references)))
+    print(f"extracted {result.extracted} images; finished work is kept in {args.cache}")
+    if result.put_aside:
+        print(
+            f"note: an earlier run of other work was moved to {result.put_aside}", file=sys.stderr
+        )
+    if not dataset.references:
+        name = f"Aachen_eval_{source.label}.txt"
+        print(f"no reference poses: submit {result.folder / name} to visuallocalization.net")
+    written = load_run(result.folder)
+    runs = Runs([written], SITE.read(result.folder / "site.csv"))
+    write_table(table_of_runs(runs), result.folder)
+    plot_recall(runs, result.folder, sample_only=written.is_sample)
+    plot_topview(written, result.folder)
+    print(f"rows, summary, model, manifest, table and plots: {result.folder}")
+    return 0
+
+
+def stages_text(stages: list[dict[str, Any]]) -> str:
+    """A line for each stage: what it left, and its seconds."""
+    lines = []
+    for row in stages:
+        counts = [
+            f"{value:.4g} {name}" if isinstance(value, float) else f"{value} {name}"
+            for name, value in row.items()
+            if value is not None and name not in ("stage", "seconds", "peak_memory_mb")
+        ]
+        text = ", ".join(counts).replace("_", " ")
+        lines.append(f"{row['stage']:>13}  {row['seconds']:7.1f} s  {text}")
+    return "\n".join(lines)
+
+
+def summary_text(summary: list[dict[str, Any]], scored: bool) -> str:
+    """A line for each epoch and split."""
+    lines = []
+    for epoch, split in dict.fromkeys((row["epoch"], row["split"]) for row in summary):
+        rows = [row for row in summary if (row["epoch"], row["split"]) == (epoch, split)]
+        first = rows[0]
+        text = f"{split:>8}  epoch {epoch}  {first['registered']}/{first['queries']} registered"
+        if scored:
+            text += "  " + "  ".join(
+                f"{row['position_m']:g} m, {row['rotation_deg']:g} deg: "
+                f"{row['localized']} ({row['percent']:.1f} %)"
+                for row in rows
+            )
+        lines.append(text)
+    return "\n".join(lines)

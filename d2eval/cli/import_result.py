@@ -1,0 +1,155 @@
+"""Adds what the benchmark's site returned for a submission, to stand beside published numbers.
+
+The values are percentages of localized queries, from the finest threshold to the coarsest, as the
+site shows them. They are written to OUTPUT/BENCHMARK/LABEL/site.csv; 'd2eval tables' and 'd2eval
+plot' show them as returned by the site, never as measured. Aachen's are of an epoch of the ground
+truth and of day or night queries, InLoc's of a floor.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from d2eval.errors import D2EvalError
+
+if TYPE_CHECKING:
+    from d2eval.report.site import SiteFormat
+
+EXAMPLES = """examples:
+  python -m d2eval import-result aachen --method d2_ms --values 44.9 66.3 88.8 --epoch 2019
+  python -m d2eval import-result aachen --method d2_ms --values '74.5 / 86.7 / 100.0' --epoch 2020
+  python -m d2eval import-result aachen --method mine --label mine_4k --epoch 2020 --split day \\
+      --values 84.6/91.4/97.1 --source 'visuallocalization.net, entry 416'
+  python -m d2eval import-result inloc --method d2_ms --label d2_ms_sparse --floor DUC1 \\
+      --values 39.9 57.6 67.2
+"""
+SITE = "visuallocalization.net"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("benchmark", choices=list(GROUPS), help="whose site")
+    parser.add_argument(
+        "--method", required=True, metavar="NAME", help="the method that was submitted"
+    )
+    parser.add_argument(
+        "--values",
+        required=True,
+        nargs="+",
+        metavar="PERCENT",
+        help="one for each threshold; the fourth of Aachen's epoch 2019 may be left out",
+    )
+    parser.add_argument(
+        "--protocol",
+        help="aachen, aachen_v1_1 or aachen_hloc; inloc or inloc_hloc (default: the benchmark's)",
+    )
+    parser.add_argument("--epoch", help="aachen: of the ground truth, 2019 or 2020")
+    parser.add_argument("--split", help="aachen: night or day (default: night)")
+    parser.add_argument("--floor", help="inloc: DUC1 or DUC2")
+    parser.add_argument(
+        "--label", metavar="LABEL", help="the run's name (default: the method's name)"
+    )
+    parser.add_argument("--source", default=SITE, metavar="TEXT", help="where the numbers are from")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/runs"),
+        metavar="DIR",
+        help="the folder of runs",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the result beside the run, or into a folder of its own."""
+    from d2eval.atomic import exclusive
+    from d2eval.report.site import FILE, SiteResult
+
+    label = args.method if args.label is None else args.label
+    protocol = args.protocol or args.benchmark
+    try:
+        site, group = GROUPS[args.benchmark](args, protocol)
+        values = site.percents(args.values, group)
+    except ValueError as error:
+        raise D2EvalError(f"import-result: {error}; give it as the site shows it") from error
+    _check_label(label)
+    folder = args.output / args.benchmark / label
+    _check_run(folder, args.benchmark, args.method, protocol)
+    today = datetime.now(timezone.utc).date().isoformat()
+    with exclusive(folder):
+        result = SiteResult(args.method, label, group, values, args.source, today)
+        replaced = site.add(folder / FILE, result)
+    if replaced:
+        print(f"note: an earlier result of {group} was replaced", file=sys.stderr)
+    print(f"wrote {folder / FILE}: {args.method}, {group}")
+    return 0
+
+
+Chosen = tuple["SiteFormat[Any]", Any]
+
+
+def _aachen(args: argparse.Namespace, protocol: str) -> Chosen:
+    from d2eval.report.aachen.site import SITE
+
+    if args.floor is not None:
+        raise D2EvalError("import-result aachen: --floor goes with inloc; leave it out")
+    if args.epoch is None:
+        raise D2EvalError("import-result aachen: --epoch is missing; give 2019 or 2020")
+    return SITE, SITE.make_group(protocol, args.epoch, args.split or "night")
+
+
+def _inloc(args: argparse.Namespace, protocol: str) -> Chosen:
+    from d2eval.report.inloc.site import SITE
+
+    if args.epoch is not None or args.split is not None:
+        raise D2EvalError("import-result inloc: --epoch and --split go with aachen; leave them out")
+    if args.floor is None:
+        raise D2EvalError("import-result inloc: --floor is missing; give DUC1 or DUC2")
+    return SITE, SITE.make_group(protocol, args.floor)
+
+
+GROUPS: dict[str, Callable[[argparse.Namespace, str], Chosen]] = {
+    "aachen": _aachen,
+    "inloc": _inloc,
+}
+
+
+def _check_label(label: str) -> None:
+    if not label.strip() or label.startswith(".") or any(mark in label for mark in "/\\\0"):
+        raise D2EvalError(f"--label {label!r}: names a folder; choose one without / or a first dot")
+
+
+def _published_methods(benchmark: str) -> set[str]:
+    if benchmark == "aachen":
+        from d2eval.report.aachen.published import load_paper
+
+        return {row.method for row in load_paper()}
+    from d2eval.report.inloc.published import load_paper as load_inloc
+
+    return {row.kind.method for row in load_inloc()}
+
+
+def _check_run(folder: Path, benchmark: str, method: str, protocol: str) -> None:
+    """Sees to it that a run that is there already is the submitted one.
+
+    Raises:
+        D2EvalError: it is of another method or protocol; also when its manifest is broken. A
+            method that neither is registered nor in the paper's table only gets a note.
+    """
+    from d2eval.method import registered
+    from d2eval.report.run_folders import MANIFEST, load_manifest
+
+    if (folder / MANIFEST).is_file():
+        manifest = load_manifest(folder, benchmark)
+        said = manifest.content.get("protocol")
+        # InLoc's merged rows are of two methods.
+        if method not in manifest.method.split(" and ") or said != protocol:
+            raise D2EvalError(
+                f"{folder}: holds a run of {manifest.method}, protocol {said}, not of {method}, "
+                f"protocol {protocol}; choose the right --method and --protocol, or another --label"
+            )
+    elif method not in {*registered(), *_published_methods(benchmark)}:
+        print(f"note: {method} is no method that d2eval knows; taken as it is", file=sys.stderr)

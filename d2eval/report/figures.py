@@ -1,0 +1,108 @@
+"""What the figures share: what to draw, colours, files, and legends below the panels."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from d2eval.atomic import write_bytes
+
+COLORS = (
+    "black", "brown", "orange", "blue", "red", "purple", "green", "magenta", "teal",
+    "olive", "deepskyblue", "dimgray", "goldenrod", "yellowgreen",
+)  # fmt: skip
+LINES = ("-", "--", "-.", ":")  # the first run of a method gets the first
+_LEGEND_GAP_IN = 0.12
+_CHARACTER_IN, _HANDLE_IN = 0.082, 0.75  # of a legend entry at the default font size
+_MOST_COLUMNS = 5
+_METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to draw.
+
+    Attributes:
+        run: label of the only run to draw; None for all.
+        query: query whose matches are drawn, or "all"; None for none.
+        published: whether published numbers stand in the recall panels.
+        sample_only: draw runs on the embedded sample only.
+    """
+
+    run: str | None = None
+    query: str | None = None
+    published: bool = True
+    sample_only: bool = False
+
+
+def choose_queries(names: Sequence[str], wanted: str) -> list[str]:
+    """The names that ``wanted`` means: "all", a whole name, or the end of one after a slash."""
+    if wanted == "all":
+        return list(names)
+    return [name for name in names if name == wanted or name.endswith(f"/{wanted}")]
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """A figure of that many inches that needs no display."""
+    figure = Figure(figsize=(width_in, height_in))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def add_legend(figure: Figure, handles: Sequence[Line2D], top: float) -> float:
+    """Puts a legend in columns below the panels.
+
+    Args:
+        figure: gets the legend; the saved image is extended to hold what lies below it.
+        handles: its entries, with labels.
+        top: its upper edge, in figure coordinates (0 is the figure's lower edge).
+
+    Returns:
+        The upper edge for a next legend.
+    """
+    width, height = figure.get_size_inches()
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, int(width / (longest * _CHARACTER_IN + _HANDLE_IN)))
+    legend = figure.legend(
+        handles=handles,
+        ncols=min(columns, _MOST_COLUMNS, len(handles)),
+        loc="upper center",
+        bbox_to_anchor=(0.5, top),
+        borderaxespad=0,
+        handlelength=3,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a label or a file's name is no formula
+    return top - (legend.get_window_extent().height / figure.dpi + _LEGEND_GAP_IN) / height
+
+
+def write_figure(
+    figure: Figure, folder: Path, stem: str, kinds: Sequence[str] = ("png", "svg")
+) -> list[Path]:
+    """Writes ``<stem>.png`` and ``<stem>.svg``; the same figure gives the same SVG.
+
+    Raises:
+        D2EvalError: the folder can't be written.
+    """
+    paths = []
+    for kind in kinds:
+        image = io.BytesIO()
+        with mpl.rc_context({"svg.hashsalt": "d2eval"}):
+            figure.savefig(
+                image,
+                format=kind,
+                dpi=150,
+                bbox_inches="tight",
+                pad_inches=0.1,
+                metadata=_METADATA[kind],
+            )
+        path = folder / f"{stem}.{kind}"
+        write_bytes(path, image.getvalue())
+        paths.append(path)
+    return paths

@@ -1,0 +1,1 @@
+"""InLoc's runs and the site's results become a table, curves and pictures."""

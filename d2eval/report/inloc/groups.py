@@ -1,0 +1,80 @@
+"""What may stand in one table of InLoc: one protocol, floor, set of thresholds and kind."""
+
+from dataclasses import dataclass
+
+from d2eval.localization import Threshold
+from d2eval.protocol import load_protocol
+
+INLOC, HLOC = "inloc", "inloc_hloc"  # stems of the benchmark files
+PROTOCOLS = {INLOC: "InLoc protocol", HLOC: "hloc protocol"}
+POOLED = "all"  # both floors together, as in the paper
+FLOORS = {POOLED: "both floors", "DUC1": "DUC1", "DUC2": "DUC2"}
+PAPER, FURTHER, FLOOR, FINER, SAMPLE = "paper", "further", "floor", "finer", "sample"  # kinds
+_HLOC_RANK = 10  # its sections stand behind the paper's protocol's
+_RANKS = {PAPER: 0, FURTHER: 1, FLOOR: 2, FINER: 5, SAMPLE: 20}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Queries whose numbers compare: those of one protocol and floor, or of both floors."""
+
+    protocol: str
+    floor: str
+
+    def __str__(self) -> str:
+        return f"{PROTOCOLS[self.protocol]}, {FLOORS[self.floor]}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of its own.
+
+    Attributes:
+        kind: `PAPER` for the rows of the paper's table, `FURTHER` for other rows beside it,
+            `FLOOR` for one floor, `FINER` for thresholds that nobody publishes, `SAMPLE` for the
+            embedded sample. hloc's protocol has its pooled numbers in `FLOOR` too.
+        group: what its rows share.
+    """
+
+    kind: str
+    group: Group
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        if self.kind == PAPER:
+            return "The paper's table (both floors)"
+        if self.kind == FURTHER:
+            return f"Further rows ({self.group})"
+        if self.kind == FINER:
+            return f"Finer thresholds ({self.group})"
+        if self.kind == SAMPLE:
+            return f"Embedded sample ({self.group})"
+        return str(self.group)
+
+    @property
+    def rank(self) -> int:
+        """Where it stands: the paper's protocol first, then hloc's, then the sample."""
+        behind = _HLOC_RANK if self.group.protocol == HLOC else 0
+        return behind + _RANKS[self.kind] + list(FLOORS).index(self.group.floor)
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The thresholds of its columns, from fine to coarse."""
+        if self.kind == SAMPLE:
+            every = (*thresholds(self.group.protocol, True), *thresholds(self.group.protocol))
+            return tuple(sorted(every, key=lambda threshold: threshold.position_m))
+        return thresholds(self.group.protocol, self.kind == FINER)
+
+
+def thresholds(protocol: str, finer: bool = False) -> tuple[Threshold, ...]:
+    """The thresholds of a protocol, or the finer ones, from fine to coarse."""
+    entries = load_protocol(protocol).content["further_thresholds" if finer else "thresholds"]
+    return tuple(Threshold(**values) for values in entries)
+
+
+def open_section(group: Group) -> Section:
+    """Where numbers of a group stand that belong to no row of the paper's table."""
+    if group == Group(INLOC, POOLED):
+        return Section(FURTHER, group)
+    return Section(FLOOR, group)

@@ -1,0 +1,117 @@
+"""Shares of localized queries: how CSV holds them, how a table shows them, the site's numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from d2eval.localization import Threshold
+from d2eval.report.rows import number
+
+COLUMNS = ("localized", "percent", "percent_low", "percent_high")
+
+
+@dataclass(frozen=True)
+class Localized:
+    """How many queries lie within a threshold, where reference poses were there.
+
+    Attributes:
+        count: of queries.
+        percent: of all queries, with a pose or without.
+        low: lower end of the 95 % interval of the percentage.
+        high: its upper end.
+    """
+
+    count: int
+    percent: float
+    low: float
+    high: float
+
+
+def localized_of(row: Mapping[str, str], most: int) -> Localized:
+    """The numbers of a row of ``summary.csv``.
+
+    Args:
+        row: has `COLUMNS`.
+        most: how many queries have a pose.
+
+    Raises:
+        ValueError: one is no number of its range.
+    """
+    return Localized(
+        int(number(row, "localized", most=most)),
+        number(row, "percent", most=100.0),
+        number(row, "percent_low", most=100.0),
+        number(row, "percent_high", most=100.0),
+    )
+
+
+def threshold_of(row: Mapping[str, str]) -> Threshold:
+    """The threshold that a row is of.
+
+    Raises:
+        ValueError: its limits are no numbers.
+    """
+    return Threshold(number(row, "position_m"), number(row, "rotation_deg"))
+
+
+def threshold_text(threshold: Threshold) -> str:
+    """Such as "0.5 m, 2°"."""
+    return f"{threshold.position_m:g} m, {threshold.rotation_deg:g}°"
+
+
+def localized_text(localized: Localized) -> str:
+    """Such as "66.7 (2; 20.8-93.9)": percent, count and interval."""
+    return f"{localized.percent:.1f} ({localized.count}; {localized.low:.1f}-{localized.high:.1f})"
+
+
+def difference_text(difference: float) -> str:
+    """Such as "+1.2", in percentage points."""
+    # + 0.0 makes a rounded -0.0 a plain zero
+    return f"{round(difference, 1) + 0.0:+.1f}"
+
+
+def difference(percent: float, published: float) -> float:
+    """Percentage points from the published number, which has one decimal."""
+    return round(percent - published, 6)  # what lies below is float noise
+
+
+def percent(text: str) -> float:
+    """A percentage.
+
+    Raises:
+        ValueError: not a number in 0..100.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= 100.0:
+        raise ValueError(f"{text!r} is not a percentage in 0..100")
+    return value
+
+
+def site_percents(
+    values: Sequence[str], thresholds: Sequence[Threshold], least: int, what: str
+) -> dict[Threshold, float]:
+    """The percentages as the benchmark's site shows them, by threshold.
+
+    Args:
+        values: a number each, or several joined by slashes ("44.9 / 66.3 / 88.8").
+        thresholds: what they may be of, from fine to coarse.
+        least: how many of these the site reports at least.
+        what: names the numbers for the user.
+
+    Raises:
+        ValueError: their count is another, one is no percentage, or they fall.
+    """
+    words = " ".join(values).replace("/", " ").split()
+    numbers = [percent(word) for word in words]
+    if not least <= len(numbers) <= len(thresholds):
+        count = str(least) if least == len(thresholds) else f"{least} or {len(thresholds)}"
+        raise ValueError(f"{len(numbers)} values; {what} takes {count}")
+    if any(coarse < fine for fine, coarse in pairwise(numbers)):
+        raise ValueError(
+            f"{' '.join(words)} fall, but a coarser threshold never localizes fewer queries"
+        )
+    return dict(zip(thresholds, numbers, strict=False))

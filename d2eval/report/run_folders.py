@@ -1,0 +1,166 @@
+"""Folders of measured runs, ``RUNS/<benchmark>/<label>/``, and what their manifests share."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d2eval.errors import D2EvalError
+from d2eval.report.rows import reading
+
+DEFAULT_RUNS = Path("results/runs")
+SAMPLE = "sample"
+MANIFEST, SUMMARY = "manifest.json", "summary.csv"
+REMEDY = "run the evaluation again or move the folder away"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every measured run says of itself.
+
+    Attributes:
+        label: the name of its folder; no two runs share one.
+        method: the method's registered name.
+        dataset: "complete", "partial (...)" or "sample".
+        weights: what the weights were, in words, or "none".
+        stand_in: whether the weights stand in for the official ones.
+    """
+
+    label: str
+    method: str
+    dataset: str
+    weights: str
+    stand_in: bool
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether it ran on the embedded sample, which no published number describes."""
+        return self.dataset == SAMPLE
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether parts of the benchmark were missing."""
+        return self.dataset.startswith("partial")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The entries of ``manifest.json`` that each benchmark's has.
+
+    Attributes:
+        method: the method's registered name.
+        label: how its rows call the run.
+        dataset: the dataset's completeness.
+        stand_in: whether the weights stand in for the official ones.
+        content: the whole of it.
+    """
+
+    method: str
+    label: str
+    dataset: str
+    stand_in: bool
+    content: Mapping[str, Any]
+
+
+def run_folders(root: Path | None, benchmark: str) -> tuple[list[Path], list[str]]:
+    """The folders of runs of ``benchmark`` below ``root``, by label.
+
+    Args:
+        root: the folder of runs; None means ``results/runs``, which need not exist.
+        benchmark: such as "hpatches".
+
+    Returns:
+        The folders, finished runs or not, and notes for the user.
+
+    Raises:
+        D2EvalError: ``root`` was given and holds no folder of the benchmark, or it can't be read.
+    """
+    folder = (root or DEFAULT_RUNS) / benchmark
+    if not folder.is_dir():
+        if root is not None:
+            raise D2EvalError(
+                f"{folder}: no such folder; give --runs the folder that holds {benchmark}/<label>/"
+            )
+        return [], [f"{folder}: no measured runs yet"]
+    with reading(folder, "make it and its folders readable"):
+        return sorted(
+            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+        ), []
+
+
+def unfinished_note(folder: Path, files: Iterable[str] = (SUMMARY, MANIFEST)) -> str | None:
+    """What to tell the user of a run's folder that lacks files; None if none is lacking."""
+    missing = [name for name in files if not (folder / name).is_file()]
+    if not missing:
+        return None
+    return f"{folder}: skipped, {' and '.join(missing)} missing: the run is unfinished"
+
+
+def load_manifest(folder: Path, benchmark: str) -> Manifest:
+    """Reads ``manifest.json`` of a run of ``benchmark``.
+
+    Raises:
+        D2EvalError: it is broken or another benchmark's.
+    """
+    path = folder / MANIFEST
+    with reading(path, REMEDY):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or content.get("benchmark") != benchmark:
+            raise ValueError(f"not the manifest of an {benchmark} run")
+        dataset = entry(entry(content, "dataset", dict), "completeness", str)
+        weights = entry(content, "weights", dict, type(None))
+        return Manifest(
+            entry(content, "method", str),
+            entry(content, "label", str),
+            dataset,
+            _stands_in(weights),
+            content,
+        )
+
+
+def _stands_in(weights: Mapping[str, Any] | None) -> bool:
+    """Whether weights stand in for the official ones; of several, by name, whether one does."""
+    if weights is None:
+        return False
+    if weights and all(isinstance(own, dict | None) for own in weights.values()):
+        return any(_stands_in(own) for own in weights.values())
+    return bool(entry(weights, "stand_in", bool))
+
+
+def check_origin(row: Mapping[str, str], manifest: Manifest) -> None:
+    """Sees to it that a row of ``summary.csv`` belongs to the manifest beside it.
+
+    Otherwise a partial run could be shown as a complete one.
+
+    Raises:
+        ValueError: it doesn't, or both say of the dataset what d2eval never does.
+    """
+    if row["method"] not in (manifest.method, manifest.label) or row["dataset"] != manifest.dataset:
+        raise ValueError(
+            f"is of {row['method']!r} on {row['dataset']!r}, but manifest.json says "
+            f"{manifest.label!r} on {manifest.dataset!r}"
+        )
+    dataset = manifest.dataset
+    if dataset not in ("complete", SAMPLE) and not dataset.startswith("partial"):
+        raise ValueError(f"dataset is {dataset!r}, not complete, partial or sample")
+
+
+def run_details(run: Run) -> str:
+    """What a reader must know of a run, such as "run d2_ms, partial: ..., bundled stand-in"."""
+    dataset = re.sub(r"^partial \(([^,)]*).*$", r"partial: \1", run.dataset)
+    return ", ".join([f"run {run.label}", dataset, *([run.weights] * (run.weights != "none"))])
+
+
+def entry(record: Mapping[str, Any], key: str, *kinds: type) -> Any:
+    """``record[key]``, of one of the types.
+
+    Raises:
+        ValueError: it is missing or of another type.
+    """
+    if key not in record:
+        raise ValueError(f"lacks {key}")
+    if not isinstance(record[key], kinds):
+        raise ValueError(f"{key} is {record[key]!r}, of another type than d2eval writes")
+    return record[key]

@@ -1,0 +1,404 @@
+"""``d2eval aachen`` as a user runs it: on the sample, killed, out of space, with broken files."""
+
+import csv
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from d2eval.cli import main
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STAGES = ["features", "matching", "verification", "triangulation", "registration"]
+DATABASE = [f"db/{n}.png" for n in range(1, 6)]
+NIGHT, DAY = "query/night/nexus5x/n.png", "query/day/nexus5x/d.png"
+INTRINSICS = "SIMPLE_RADIAL 640 480 600 320 240 0"
+PAIRS, MODEL = "image_pairs_to_match.txt", "3D-models/aachen_cvpr2018_db.nvm"
+LIST, NIGHT_LIST = (
+    "3D-models/database_intrinsics.txt",
+    "queries/night_time_queries_with_intrinsics.txt",
+)
+
+
+@pytest.fixture(autouse=True)
+def _broken_pipes_as_before():
+    """The command line lets a broken pipe end its process; the tests' must not end so."""
+    before = signal.getsignal(signal.SIGPIPE)
+    yield
+    signal.signal(signal.SIGPIPE, before)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def arguments(root: Path, *more: object, method: str = "rootsift") -> list[str]:
+    where = ["--cache", root / "cache", "--output", root / "runs"]
+    return [str(word) for word in ("aachen", "--method", method, *where, *more)]
+
+
+def one_line(error: str, *says: object) -> None:
+    last = error.splitlines()[-1]
+    assert last.startswith("d2eval: ")
+    assert error.endswith("\n")
+    assert "Traceback" not in error
+    assert all(line.startswith("note: ") for line in error.splitlines()[:-1])
+    for part in says:
+        assert str(part) in last
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A run on the sample that was not interrupted; to be looked at only."""
+
+    root: Path
+    out: str
+    err: str
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "runs/aachen/rootsift"
+
+    @property
+    def database(self) -> Path:
+        return next((self.root / "cache/sample").glob("aachen-*/database.db"))
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory) -> Sample:
+    root = tmp_path_factory.mktemp("sample")
+    done = subprocess.run(
+        [sys.executable, "-m", "d2eval", *arguments(root)],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return Sample(root, done.stdout, done.stderr)
+
+
+# On the sample
+
+
+def test_without_data_it_runs_on_the_sample_and_says_so(sample):
+    assert sample.err == ""
+    assert "sample: 10 database images with a pose, 6 queries, 69 pairs" in sample.out
+    assert {path.name for path in sample.folder.iterdir()} >= {
+        "queries.csv", "summary.csv", "stages.csv", "manifest.json", "matches.h5", "model",
+        "Aachen_eval_rootsift.txt", "aachen.csv", "aachen.md", "topview.png",
+    }  # fmt: skip
+    assert not (sample.folder / ".work").exists()
+    for name in ("queries.csv", "summary.csv"):
+        assert {row["dataset"] for row in read_csv(sample.folder / name)} == {"sample"}
+    manifest = json.loads((sample.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["dataset"]["completeness"] == "sample"
+    table = (sample.folder / "aachen.md").read_text(encoding="utf-8")
+    assert any("rootsift" in line and "sample" in line for line in table.splitlines())
+    for row in read_csv(sample.folder / "queries.csv"):
+        assert row["registered"] == "1"
+        assert float(row["position_m"]) < 0.01
+        assert float(row["rotation_deg"]) < 0.1
+
+
+def test_what_is_printed_is_what_is_written(sample):
+    rows = read_csv(sample.folder / "stages.csv")
+    assert [row["stage"] for row in rows] == STAGES
+    (features, matching, verification, triangulation, _) = rows
+    assert f"{features['images']} images, {features['features']} features" in sample.out
+    assert f"{matching['pairs']} pairs, {matching['matches']} matches" in sample.out
+    assert f"{verification['inlier_matches']} inlier matches" in sample.out
+    assert f"{triangulation['points']} points" in sample.out
+    assert "extracted 16 images" in sample.out
+    assert sample.out.count("3/3 registered") == 4  # day and night, both epochs
+
+
+# Killed, out of space
+
+
+@pytest.fixture
+def warm(sample, tmp_path) -> Path:
+    """A folder whose cache holds the sample and its features, and nothing of later stages."""
+    for name in ("sample", "features"):
+        shutil.copytree(sample.root / "cache" / name, tmp_path / "cache" / name)
+    return tmp_path
+
+
+def done_in(cache: Path) -> int:
+    """Finished units of the stages after features."""
+    kinds = ("matches", "verified", "models")
+    return sum(len(list((cache / kind).glob("*/*"))) for kind in kinds)
+
+
+def kill_at(root: Path, count: int, delay: float) -> bool:
+    """Starts a run and kills it ``delay`` after ``count`` units are there; False if it ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "d2eval", *arguments(root)],
+        cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while process.poll() is None and done_in(root / "cache") < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(delay)
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm):
+    users = next((warm / "cache/sample").glob("aachen-*/database.db"))
+    rng = np.random.default_rng(7)
+    moments = [
+        int(rng.integers(1, 69)),  # among the pairs that are matched
+        69 + int(rng.integers(1, 69)),  # among those that are verified
+        139,  # after the model
+    ]
+    killed = [kill_at(warm, count, rng.uniform(0, 0.3)) for count in moments]
+    assert sum(killed) >= 2
+    again = subprocess.run(
+        [sys.executable, "-m", "d2eval", *arguments(warm)],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "extracted 0 images" in again.stdout
+    folder = warm / "runs/aachen/rootsift"
+    for name in ("queries.csv", "Aachen_eval_rootsift.txt"):
+        assert (folder / name).read_bytes() == (sample.folder / name).read_bytes()
+    assert not (folder / ".work").exists()
+    assert not list(warm.rglob("*.tmp"))
+    assert users.read_bytes() == sample.database.read_bytes()
+    assert [path.name for path in users.parent.glob("database.db*")] == ["database.db"]
+
+
+def out_of_space(root: Path, limit: int) -> subprocess.CompletedProcess:
+    """A run whose files can't grow beyond ``limit`` bytes."""
+    resource = pytest.importorskip("resource")
+
+    def small_files_only() -> None:  # the system refuses the rest of larger ones
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.run(
+        [sys.executable, "-m", "d2eval", *arguments(root)],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, preexec_fn=small_files_only,
+    )  # fmt: skip
+
+
+def test_no_space_for_features_is_one_line(warm):
+    shutil.rmtree(warm / "cache/features")
+    full = out_of_space(warm, 200_000)
+    assert full.returncode == 2
+    one_line(full.stderr, warm / "cache/features", "can't be written", "free space")
+    assert not list((warm / "cache").rglob("*.tmp"))
+    assert not (warm / "runs/aachen/rootsift/.work").exists()
+
+
+@pytest.mark.parametrize("limit", [200_000, 4_000_000])  # COLMAP would end the process
+def test_no_space_for_the_database_is_one_line(warm, limit):
+    full = out_of_space(warm, limit)
+    assert full.returncode == 2
+    one_line(full.stderr, "free space")
+
+
+def test_after_colmap_ran_out_of_space_the_next_run_goes_on(sample, warm):
+    assert out_of_space(warm, 4_000_000).returncode != 0
+    folder = warm / "runs/aachen/rootsift"
+    assert not (folder / "queries.csv").exists()
+    assert len(list((warm / "cache/matches").glob("*/*"))) == 69  # kept
+    assert main(arguments(warm)) == 0
+    assert (folder / "queries.csv").read_bytes() == (sample.folder / "queries.csv").read_bytes()
+    assert not (folder / ".work").exists()
+
+
+# Failing well
+
+
+def write_database(path: Path) -> None:
+    """As COLMAP 3.5 writes it: a camera for each image, without features."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(
+            "CREATE TABLE cameras (camera_id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,"
+            " model INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,"
+            " params BLOB, prior_focal_length INTEGER NOT NULL);"
+            "CREATE TABLE images (image_id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,"
+            " name TEXT NOT NULL UNIQUE, camera_id INTEGER NOT NULL, prior_qw REAL, prior_qx REAL,"
+            " prior_qy REAL, prior_qz REAL, prior_tx REAL, prior_ty REAL, prior_tz REAL);"
+            "CREATE TABLE keypoints (image_id INTEGER PRIMARY KEY NOT NULL, rows INTEGER NOT NULL,"
+            " cols INTEGER NOT NULL, data BLOB);"
+            "CREATE TABLE matches (pair_id INTEGER PRIMARY KEY NOT NULL, rows INTEGER NOT NULL,"
+            " cols INTEGER NOT NULL, data BLOB);"
+            "PRAGMA user_version = 3400;"
+        )
+        params = np.array([768.0, 320, 240, 0], "<f8").tobytes()
+        for k, name in enumerate([*DATABASE, NIGHT, DAY], 1):
+            database.execute("INSERT INTO cameras VALUES (?, 2, 640, 480, ?, 0)", (k, params))
+            database.execute(
+                "INSERT INTO images (image_id, name, camera_id) VALUES (?, ?, ?)", (k, name, k)
+            )
+
+
+def write_features(folder: Path, rng: np.random.Generator) -> None:
+    """Random features of every image: some match, but with no geometry."""
+    for name in (*DATABASE, NIGHT, DAY):
+        path = folder / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        described = rng.normal(size=(80, 16))
+        described /= np.linalg.norm(described, axis=1, keepdims=True)
+        np.savez(
+            path, keypoints=rng.uniform(1, [638, 478], (80, 2)).astype(np.float32),
+            scores=rng.random(80).astype(np.float32), descriptors=described.astype(np.float32),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """A small folder in the layout, whose features are beside it; both may be changed."""
+    root, rng = tmp_path / "data", np.random.default_rng(3)
+    for folder in ("3D-models", "queries"):
+        (root / folder).mkdir(parents=True)
+    write_database(root / "database.db")
+    poses = [f"{name} 600 1 0 0 0 {k} 0 0 0 0" for k, name in enumerate(DATABASE)]
+    night = [f"{NIGHT} {name}" for name in DATABASE[:3]]
+    texts = {
+        MODEL: ["NVM_V3", "", str(len(poses)), *poses, "", "0"],
+        LIST: [f"{name} {INTRINSICS}" for name in DATABASE],
+        NIGHT_LIST: [f"{NIGHT} {INTRINSICS}"],
+        "queries/day_time_queries_with_intrinsics.txt": [f"{DAY} {INTRINSICS}"],
+        PAIRS: ["db/1.png db/2.png", "db/1.png db/3.png", "db/2.png db/3.png", *night],
+    }
+    for name, lines in texts.items():
+        (root / name).write_text("\n".join([*lines, ""]))
+    for name in (*DATABASE, NIGHT, DAY):
+        image = root / "images/images_upright" / name
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (640, 480)).save(image)
+    write_features(tmp_path / "features", rng)
+    return root
+
+
+@pytest.fixture
+def fails(tmp_path, data, capfd) -> Callable[..., str]:
+    """Runs precomputed features on ``data``, expects exit code 2, and gives standard error."""
+
+    def run(*more: object, folder: Path = data) -> str:
+        before = (data / "database.db").read_bytes() if data.is_dir() else b""
+        method = f"precomputed:{tmp_path / 'features'}"
+        code = main(arguments(tmp_path, "--data", folder, *more, method=method))
+        if before:
+            assert (data / "database.db").read_bytes() == before
+        assert code == 2
+        assert not list((tmp_path / "runs").rglob("queries.csv"))
+        assert not list((tmp_path / "runs").rglob(".work"))
+        return capfd.readouterr().err
+
+    return run
+
+
+def change(path: Path, old: str, new: str) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def test_a_model_line_that_is_none(fails, data):
+    path = change(data / MODEL, "db/3.png 600 1 0", "db/3.png 600 1 zero")
+    one_line(fails(), f"{path}: line 6: ")
+
+
+def test_an_intrinsics_line_that_is_none(fails, data):
+    path = change(
+        data / LIST, "db/2.png SIMPLE_RADIAL 640 480 600", "db/2.png SIMPLE_RADIAL 640 480"
+    )
+    one_line(fails(), f"{path}: line 2: ")
+
+
+def test_a_pair_of_an_unknown_image(fails, data):
+    path = change(data / PAIRS, "db/1.png db/3.png", "db/1.png db/9.png")
+    one_line(fails(), path, "db/9.png")
+
+
+def test_an_image_of_another_size(fails, data):
+    path = data / "images/images_upright/db/2.png"
+    Image.new("RGB", (800, 480)).save(path)
+    one_line(fails(), f"{path}: is 800x480, but its intrinsics are for 640x480")
+
+
+def test_queries_without_intrinsics(fails, data):
+    path = change(data / NIGHT_LIST, f" {INTRINSICS}", "")
+    one_line(fails(), f"{path}: line 1: ")
+
+
+def test_a_missing_image(fails, data):
+    (data / "images/images_upright/db/3.png").unlink()
+    one_line(fails(), data / "images/images_upright", "db/3.png")
+
+
+def test_a_reference_pose_twice(fails, tmp_path):
+    path = tmp_path / "poses.txt"
+    path.write_text(f"{NIGHT} 1 0 0 0 0 0 0\n" * 2)
+    one_line(fails("--reference-poses", path), path, NIGHT)
+
+
+def test_a_database_that_is_none(fails, data):
+    (data / "database.db").write_bytes(b"no database, but long enough to be read as one" * 30)
+    one_line(fails(), data / "database.db")
+
+
+def test_a_database_without_colmap_s_tables(fails, data):
+    with closing(sqlite3.connect(data / "database.db")) as database, database:
+        database.executescript("DROP TABLE cameras; CREATE TABLE cameras (id INTEGER)")
+    one_line(fails(), data / "database.db")
+
+
+def test_a_keypoint_outside_of_its_image(fails, tmp_path):
+    path = tmp_path / "features/db/2.png.npz"
+    with np.load(path) as arrays:
+        held = dict(arrays)
+    held["keypoints"][5] = [700, 10]
+    np.savez(path, **held)
+    one_line(fails(), f"{path}: ", "outside")
+
+
+def test_no_such_folder(fails, tmp_path):
+    one_line(fails(folder=tmp_path / "none"), tmp_path / "none")
+
+
+def test_no_precomputed_features_of_an_image(fails, tmp_path):
+    (tmp_path / "features/db/3.png.npz").unlink()
+    one_line(fails(), tmp_path / "features/db/3.png", "no features for this image")
+
+
+def test_more_held_out_than_there_are(fails):
+    one_line(fails("--holdout", 5), "--holdout 5: there are 5 database images", "hold out fewer")
+
+
+def test_without_a_verified_pair_it_says_where_matches_were_lost(fails):
+    counts = ("features: images 4, features 320", "matching: pairs 6, matches ")
+    one_line(fails(), "no pair of 6 was verified", *counts)
+
+
+def test_holding_out_two_of_a_triangle_leaves_too_little(fails):
+    one_line(fails("--holdout", 2), "--holdout 2: only ", "hold out fewer")
+
+
+def test_repeated_pairs_are_merged_and_noted(fails, data):
+    path = data / PAIRS
+    path.write_text(path.read_text() + f"db/2.png db/1.png\ndb/1.png db/3.png\n{NIGHT} db/1.png\n")
+    err = fails()
+    assert f"note: {path}: 3 lines repeat a pair; merged\n" in err
+    assert "no pair of 6 was verified" in err
+
+
+def test_a_quaternion_that_is_not_of_length_one(fails, data):
+    change(data / MODEL, "db/3.png 600 1 0 0 0", "db/3.png 600 2 0 0 0")
+    notes = [line for line in fails().splitlines() if line.startswith("note: ")]
+    assert any("quaternion" in line for line in notes), notes
