@@ -16,9 +16,15 @@ from d2eval.errors import D2EvalError
 # name -> (module, line for the overview)
 COMMANDS = {
     "hpatches": ("d2eval.cli.hpatches", "evaluate a method on HPatches sequences"),
+    "aachen": ("d2eval.cli.aachen", "evaluate a method on Aachen Day-Night"),
+    "inloc": ("d2eval.cli.inloc", "evaluate a method on InLoc"),
     "extract": ("d2eval.cli.extract", "write a method's features for outside tools"),
     "tables": ("d2eval.cli.tables", "regenerate the paper's tables, measured beside published"),
     "plot": ("d2eval.cli.plot", "draw the paper's curves, measured over published"),
+    "import-result": (
+        "d2eval.cli.import_result",
+        "add what the Aachen benchmark's site returned for a submission",
+    ),
     "speed": ("d2eval.cli.speed", "measure seconds, memory and operations per second"),
     "methods": ("d2eval.cli.methods", "list the methods"),
     "fetch": ("d2eval.cli.fetch", "download weights"),
@@ -30,6 +36,7 @@ EXAMPLES = """examples:
   python -m d2eval hpatches --method d2_ss --data hpatches-sequences-release
   python -m d2eval tables hpatches
   python -m d2eval plot mma
+  python -m d2eval import-result aachen --method d2_ms --values 44.9 66.3 88.8 --epoch 2019
   python -m d2eval COMMAND --help
 """
 

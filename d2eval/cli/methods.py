@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from d2eval.cli.common import add_cache_argument
 
 if TYPE_CHECKING:
-    from d2eval.method import Runtime
+    from collections.abc import Callable
+
+    from d2eval.method import Adapter, Runtime
 
 HEADER = ("method", "dim", "description", "weights")
 FOOTER = """
 --method also takes precomputed:DIR (features from files that another program wrote) and
-module:Class (a d2eval.method.Method by its import path)."""
+module:Class (a d2eval.method.Method by its import path). Networks for dense maps are of
+`d2eval inloc --dense-network`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the list."""
-    from d2eval.method import Runtime, registered
+    from d2eval.maps import maps_class, registered_maps
+    from d2eval.method import Runtime, method_class, registered
 
     runtime = Runtime(cache=args.cache.expanduser())
-    lines = [HEADER, *(_line(name, runtime) for name in registered())]
+    lines = [HEADER, *(_line(name, method_class, runtime) for name in registered())]
+    lines += [_line(name, maps_class, runtime) for name in registered_maps()]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
     for name, dim, description, weights in lines:
         start = f"{name.ljust(widths[0])}  {dim.rjust(widths[1])}"
@@ -37,13 +42,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _line(name: str, runtime: "Runtime") -> tuple[str, str, str, str]:
+def _line(
+    name: str, find: "Callable[[str], type[Adapter]]", runtime: "Runtime"
+) -> tuple[str, str, str, str]:
     from d2eval.errors import D2EvalError
-    from d2eval.method import method_class
 
     try:
-        cls = method_class(name)
-        return name, str(cls.descriptor_dim), cls.description, cls.weights_state(runtime)
+        cls = find(name)
+        dim = str(getattr(cls, "descriptor_dim", "maps"))
+        return name, dim, cls.description, cls.weights_state(runtime)
     except D2EvalError as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 - a method of others must not end the list

@@ -1,0 +1,163 @@
+"""Evaluates a method on InLoc: a pose of each query from the depth of retrieved cutouts.
+
+The strategies are rows of the paper's table: sparse features matched directly (direct) or verified
+by homographies (sparse), dense maps (dense), and the union of sparse and dense (merge); with
+--dense-pv, views rendered from the scans choose among the poses. With reference poses the queries
+are scored here; without, the submission file for visuallocalization.net is written. Without --data
+it runs on a small embedded building, whose numbers compare with nothing published. Writes
+queries.csv, candidates.csv, summary.csv, stages.csv, manifest.json and the submission under
+OUTPUT/inloc/ROW/.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from d2eval.cli.common import (
+    INLOC_PROTOCOLS,
+    add_method_arguments,
+    add_output_argument,
+    method_options,
+    runtime_of,
+)
+
+TAKES_METHOD = True
+STRATEGIES = ("sparse", "direct", "pooled", "dense", "merge")
+EXAMPLES = """examples:
+  python -m d2eval inloc --method d2_ss
+  python -m d2eval inloc --method d2_ms --data INLOC --dense-pv
+  python -m d2eval inloc --method rootsift --data INLOC --strategy direct
+  python -m d2eval inloc --data INLOC --strategy dense --dense-pv
+  python -m d2eval inloc --method d2_ms --data INLOC --strategy merge
+  python -m d2eval inloc --method d2_ss --data INLOC --protocol inloc_hloc \\
+      --retrieval pairs-query-netvlad20.txt
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.epilog = EXAMPLES
+    add_method_arguments(parser, required=False)
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR",
+        help="the dataset's folder, which holds query and database (default: the sample)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--protocol", choices=INLOC_PROTOCOLS, default="inloc",
+        help="the paper's, or hloc's, which pools all matches of a query",
+    )  # fmt: skip
+    parser.add_argument(
+        "--strategy", choices=STRATEGIES,
+        help="how candidate poses are found (default: sparse; pooled for inloc_hloc)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dense-pv", action="store_true",
+        help="choose among the poses by views rendered from the scans; merge always does",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dense-network", default="vgg16_dense", metavar="NAME",
+        help="whose maps the strategies dense and merge match",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dense-weights", default="bundled", metavar="FILE",
+        help="its weights: bundled (a stand-in for NetVLAD's), or a path, e.g. Pitts30K_struct.mat",
+    )  # fmt: skip
+    parser.add_argument(
+        "--global-retrieval", action="store_true",
+        help="retrieve cutouts by the dense network's global descriptors",
+    )  # fmt: skip
+    parser.add_argument(
+        "--retrieval", type=Path, metavar="FILE",
+        help="retrieved cutouts: a pair list as hloc writes it, or scores.mat "
+        "(default: the dataset's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reference-poses", type=Path, metavar="FILE",
+        help="DUC_refposes_all.mat (default: the dataset's, if it is there)",
+    )  # fmt: skip
+    add_output_argument(parser)
+
+
+def row_label(method: str | None, strategy: str, dense_pv: bool) -> str:
+    """How a row is called when ``--name`` doesn't say."""
+    if strategy == "merge":
+        return f"inloc_{method}"
+    name = "dense" if strategy == "dense" else f"{method}_{strategy}"
+    return f"{name}_pv" if dense_pv else name
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the evaluation and prints the summary."""
+    from d2eval.errors import D2EvalError
+    from d2eval.inloc.benchmark import load_benchmark
+    from d2eval.inloc.dataset import load_dataset
+    from d2eval.inloc.rows import DenseChoice, open_row, retrieve_globally
+    from d2eval.inloc.run import Settings, run
+    from d2eval.report.inloc.plots import plot_recall
+    from d2eval.report.inloc.runs import Runs, load_run
+    from d2eval.report.inloc.site import SITE
+    from d2eval.report.inloc.table import table_of_runs
+    from d2eval.report.tables import write_table
+    from d2eval.store import Store
+
+    benchmark = load_benchmark(args.protocol)
+    if args.data is None:
+        from d2eval.sample.inloc import make_inloc_sample
+
+        root = make_inloc_sample(args.cache)
+    else:
+        root = args.data
+    dataset = load_dataset(root, benchmark, args.data is None, args.reference_poses, args.retrieval)
+    strategy = args.strategy or ("pooled" if args.protocol == "inloc_hloc" else "sparse")
+    if args.method is None and strategy != "dense":
+        raise D2EvalError(f"--strategy {strategy} takes local features: name a --method")
+    runtime = runtime_of(args)
+    dense = DenseChoice(args.dense_network, {"weights": args.dense_weights})
+    if args.global_retrieval:
+        dataset = retrieve_globally(dataset, benchmark, dense, runtime)
+    label = args.name or row_label(args.method, strategy, args.dense_pv)
+    options = method_options(args) if args.method else {}
+    sparse = None if args.method is None else (args.method, options)
+    row = open_row(label, strategy, sparse, dense, args.dense_pv, dataset, benchmark, runtime)
+    for line in row.headlines:
+        print(line)
+    print(
+        f"{benchmark.name} {dataset.completeness}: {len(dataset.queries)} queries, "
+        f"{len(dataset.cutouts)} cutouts, {len(dataset.references)} reference poses"
+    )
+    for note in dataset.notes:
+        print(f"note: {note}", file=sys.stderr)
+    sys.stdout.flush()
+    settings = Settings(args.seed, args.device, args.workers)
+    result = run(row, dataset, benchmark, Store(args.cache), args.output, settings)
+    print(summary_text(result.summary, scored=bool(dataset.references)))
+    if result.put_aside:
+        print(
+            f"note: an earlier run of other work was moved to {result.put_aside}", file=sys.stderr
+        )
+    if not dataset.references:
+        name = f"InLoc_{row.label}.txt"
+        print(f"no reference poses: submit {result.folder / name} to visuallocalization.net")
+    written = load_run(result.folder)
+    runs = Runs([written], SITE.read(result.folder / "site.csv"))
+    write_table(table_of_runs(runs), result.folder)
+    plot_recall(runs, result.folder, sample_only=written.is_sample)
+    print(f"rows, candidates, summary, manifest, table and plot: {result.folder}")
+    return 0
+
+
+def summary_text(summary: list[dict[str, Any]], scored: bool) -> str:
+    """A line for each floor and all of them."""
+    lines = []
+    for floor in dict.fromkeys(row["floor"] for row in summary):
+        rows = [row for row in summary if row["floor"] == floor]
+        text = f"{floor:>6}  {rows[0]['posed']}/{rows[0]['queries']} with a pose"
+        if scored:
+            text += "  " + "  ".join(
+                f"{row['position_m']:g} m, {row['rotation_deg']:g} deg: "
+                f"{row['localized']} ({row['percent']:.1f} %)"
+                for row in rows
+            )
+        lines.append(text)
+    return "\n".join(lines)

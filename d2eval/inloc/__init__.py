@@ -1,0 +1,1 @@
+"""InLoc: indoor localization against cutouts of laser scans, as its MATLAB code does it."""

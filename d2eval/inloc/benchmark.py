@@ -1,0 +1,154 @@
+"""The protocols of InLoc: ``benchmarks/inloc*.toml`` as typed values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from d2eval.errors import D2EvalError
+from d2eval.localization import Threshold
+from d2eval.protocol import load_protocol
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things lie below the dataset's folder.
+
+    Attributes:
+        queries: folder of the queries.
+        cutouts: folder with floors/scans/images, and the depth of each image beside it.
+        alignments: folder with floors/transformations/files.
+        scans: folder with floors/files.
+        references: reference poses of the queries, if there are any.
+        intrinsics: of the queries, if there are any; COLMAP's cameras, a line each.
+        retrieval: patterns of retrieval lists; the first with a file is used.
+        query_names: beside a matrix of scores, the names of its rows.
+        cutout_names: beside a matrix of scores, the names of its columns.
+    """
+
+    queries: str
+    cutouts: str
+    alignments: str
+    scans: str
+    references: str
+    intrinsics: str
+    retrieval: tuple[str, ...]
+    query_names: str
+    cutout_names: str
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Focal length in millimetres on film of a certain width: of the image's long side."""
+
+    focal_length_mm: float
+    film_width_mm: float
+
+    @property
+    def focal_per_long_side(self) -> float:
+        """Focal length in pixels, for an image whose long side is one pixel."""
+        return self.focal_length_mm / self.film_width_mm
+
+
+@dataclass(frozen=True)
+class RetrievalSettings:
+    """How many cutouts of a query are used.
+
+    Attributes:
+        candidates: of the retrieval list; these are matched.
+        posed: best of them after re-ranking; these are used for poses.
+    """
+
+    candidates: int
+    posed: int
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row of the published table, and how d2eval measures it.
+
+    Attributes:
+        label: as in the file of published numbers.
+        strategy: table of the benchmark file.
+        method: name of the features.
+        verification: "none" or "dense_pv".
+        candidates: cutouts of a query, where the row has fewer than the protocol.
+    """
+
+    label: str
+    strategy: str
+    method: str
+    verification: str
+    candidates: int | None = None
+
+
+@dataclass(frozen=True)
+class InlocBenchmark:
+    """The protocol.
+
+    Attributes:
+        protocol: stem of the benchmark file.
+        name: what a reader calls it.
+        layout: of the dataset.
+        intrinsics: of queries without a line of their own.
+        complete: counts of a full set: queries, cutouts, scans.
+        floors: scans of a full set, by floor.
+        cutouts_per_scan: of a full set.
+        retrieval: how many cutouts are used.
+        thresholds: of the published table.
+        further_thresholds: finer ones.
+        rows: of the published table.
+        tables: of the file, by name; each strategy reads its own.
+        sha256: of the benchmark file.
+    """
+
+    protocol: str
+    name: str
+    layout: Layout
+    intrinsics: Intrinsics
+    complete: dict[str, int]
+    floors: dict[str, int]
+    cutouts_per_scan: int
+    retrieval: RetrievalSettings
+    thresholds: tuple[Threshold, ...]
+    further_thresholds: tuple[Threshold, ...]
+    rows: tuple[PaperRow, ...]
+    tables: Mapping[str, dict[str, Any]]
+    sha256: str
+
+    def strategy(self, name: str) -> dict[str, Any]:
+        """The settings of a strategy, a copy of its table.
+
+        Raises:
+            D2EvalError: the protocol doesn't have it.
+        """
+        if name not in self.tables:
+            raise D2EvalError(
+                f"benchmarks/{self.protocol}.toml: no table [{name}]; it has "
+                f"{', '.join(sorted(self.tables))}"
+            )
+        return dict(self.tables[name])
+
+
+def load_benchmark(protocol: str = "inloc") -> InlocBenchmark:
+    """Reads ``benchmarks/<protocol>.toml``."""
+    file = load_protocol(protocol)
+    content = dict(file.content)
+    layout = dict(content.pop("layout"))
+    lists = {
+        name: tuple(Threshold(**entry) for entry in content.pop(name))
+        for name in ("thresholds", "further_thresholds")
+    }
+    return InlocBenchmark(
+        protocol=protocol,
+        name=content.pop("name"),
+        layout=Layout(**{**layout, "retrieval": tuple(layout["retrieval"])}),
+        intrinsics=Intrinsics(**content.pop("intrinsics")),
+        complete=dict(content.pop("complete")),
+        floors=dict(content.pop("floors")),
+        cutouts_per_scan=content.pop("cutouts_per_scan"),
+        retrieval=RetrievalSettings(**content.pop("retrieval")),
+        rows=tuple(PaperRow(**entry) for entry in content.pop("rows", [])),
+        tables=content,
+        sha256=file.sha256,
+        **lists,
+    )

@@ -1,0 +1,86 @@
+"""What pictures of verified poses are drawn from: each query and the views from its best poses."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from d2eval.atomic import write_bytes
+from d2eval.images import load_image_file
+from d2eval.inloc.candidates import Candidate
+from d2eval.inloc.dataset import Database3D, Dataset
+from d2eval.inloc.dense_pv import DensePVSettings, descriptor_distances
+from d2eval.inloc.files import scan_of
+from d2eval.inloc.imresize import shrink
+from d2eval.inloc.render import render, scaled_intrinsics
+from d2eval.progress import progress
+
+FILE = "views.h5"
+BEST = 2  # candidates of each query
+QUALITY = 90  # of JPEG; all queries of InLoc take some 100 MB so
+
+
+def write_views(
+    path: Path,
+    dataset: Dataset,
+    spatial: Database3D,
+    candidates: Mapping[str, Sequence[Candidate]],
+    settings: DensePVSettings,
+    device: str = "cpu",
+) -> None:
+    """Writes ``views.h5``: each query, small, beside the views from its best candidates.
+
+    Group ``<i>`` (attribute ``name``) holds ``image``, a JPEG file of the query at 1 /
+    ``settings.scale``, and a group ``<rank>`` for each of the best candidates with a pose:
+    attributes ``name`` (of the cutout) and ``score`` (of the pose's verification), ``image``,
+    a JPEG file of the rendered view, ``valid`` (H, W) where the view has points, ``centers`` (N, 2)
+    x and y of the compared descriptors, and ``distances`` (N,) float16, whose median is 1 / score.
+
+    Args:
+        path: of the file.
+        dataset: that the candidates are of.
+        spatial: its scans.
+        candidates: of each query, verified and best first.
+        settings: of the verification.
+        device: a torch device, for rendering.
+
+    Raises:
+        D2EvalError: an image or a scan is broken, or the file can't be written.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for index, query in enumerate(progress(list(candidates), "views")):
+            group = file.create_group(str(index))
+            group.attrs["name"] = query
+            image = load_image_file(dataset.queries[query]).decode()
+            camera = dataset.query_camera(query, (image.shape[1], image.shape[0]))
+            small, K = shrink(image, settings.scale), scaled_intrinsics(camera, settings.scale)
+            group["image"] = _jpeg(small)
+            for rank, candidate in enumerate(candidates[query][:BEST], 1):
+                if candidate.pose is None:
+                    continue
+                scan = spatial.scan(*scan_of(candidate.cutout))
+                size = small.shape[1], small.shape[0]
+                view = render(scan.xyz, scan.rgb, K, candidate.pose, size, device)
+                centers, distances = descriptor_distances(small, view, settings)
+                unit = group.create_group(str(rank))
+                unit.attrs["name"] = candidate.cutout
+                unit.attrs["score"] = candidate.pv_score
+                unit["image"] = _jpeg(view.rgb)
+                for name, values in (
+                    ("valid", view.valid),
+                    ("centers", centers.astype(np.uint16)),
+                    ("distances", distances.astype(np.float16)),
+                ):
+                    unit.create_dataset(name, data=values, compression="gzip")
+    write_bytes(path, buffer.getvalue())
+
+
+def _jpeg(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=QUALITY, subsampling=0)
+    return np.frombuffer(file.getvalue(), np.uint8)

@@ -1,0 +1,99 @@
+"""Rows of the table as the command line names them: a strategy, a method, pose verification."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from d2eval.extraction import open_source
+from d2eval.inloc.benchmark import InlocBenchmark
+from d2eval.inloc.dataset import Database3D, Dataset
+from d2eval.inloc.estimators import Estimator, SparseEstimator
+from d2eval.inloc.maps_estimator import DenseEstimator
+from d2eval.inloc.retrieval_maps import with_global_retrieval
+from d2eval.inloc.run import InlocRow
+from d2eval.maps import MapsMethod, maps_class
+from d2eval.method import Identity, Runtime
+from d2eval.store import Store
+
+
+@dataclass(frozen=True)
+class DenseChoice:
+    """A network for dense maps and global descriptors: its name and options."""
+
+    name: str
+    options: dict[str, Any]
+
+    def open(self, runtime: Runtime) -> tuple[MapsMethod, Identity]:
+        """Builds the network.
+
+        Raises:
+            D2EvalError: an unknown network or option; weights that are missing or don't fit.
+        """
+        cls = maps_class(self.name)
+        config = cls.Config(**self.options)
+        network = cls(config, runtime)
+        return network, network.identity(self.name, config)
+
+
+def retrieve_globally(
+    dataset: Dataset, benchmark: InlocBenchmark, dense: DenseChoice, runtime: Runtime
+) -> Dataset:
+    """The dataset with the cutouts that global descriptors find for each query.
+
+    Raises:
+        D2EvalError: as `DenseChoice.open`; a broken image.
+    """
+    store, top = Store(runtime.cache), benchmark.retrieval.candidates
+    return with_global_retrieval(dataset, *dense.open(runtime), store, top)
+
+
+def open_row(
+    label: str,
+    strategy: str,
+    sparse: tuple[str, dict[str, Any]] | None,
+    dense: DenseChoice,
+    dense_pv: bool,
+    dataset: Dataset,
+    benchmark: InlocBenchmark,
+    runtime: Runtime,
+) -> InlocRow:
+    """What a run measures.
+
+    Args:
+        label: names its folder and rows.
+        strategy: "sparse", "direct", "pooled", "dense" or "merge".
+        sparse: name and options of the local feature, which "dense" doesn't need.
+        dense: for "dense" and "merge".
+        dense_pv: whether views from the scans choose among the poses; "merge" always does.
+        dataset: of the run.
+        benchmark: the protocol.
+        runtime: device, seed, cache.
+
+    Raises:
+        D2EvalError: an unknown method, network or option; weights that are missing or don't fit; a
+            strategy that the protocol doesn't have.
+    """
+    verified = dense_pv or strategy == "merge"
+    needed = ("sparse", "dense") if strategy == "merge" else (strategy,)
+    for table in (*needed, "dense_pv") if verified else needed:
+        benchmark.strategy(table)  # lacking, it fails before anything is extracted
+    estimators: dict[str, Estimator] = {}
+    described: dict[str, Any] = {}
+    headlines = []
+    spatial, store = Database3D(dataset), Store(runtime.cache)
+    if strategy in ("dense", "merge"):
+        network, identity = dense.open(runtime)
+        estimators["dense"] = DenseEstimator(
+            network, identity, dataset, spatial, benchmark, store, runtime.device, runtime.seed
+        )
+        described["dense"] = {**asdict(identity), "key": identity.key}
+        weights = "none" if identity.weights is None else identity.weights.name
+        headlines.append(f"dense maps of {dense.name}: weights {weights}")
+    if strategy != "dense" and sparse is not None:
+        name = "sparse" if strategy == "merge" else strategy
+        source = open_source(*sparse, runtime)
+        estimators[name] = SparseEstimator(
+            name, source, dataset, spatial, benchmark, store, runtime.device, runtime.seed
+        )
+        described[name] = source.describe()
+        headlines.append(source.headline())
+    return InlocRow(label, strategy, estimators, verified, described, tuple(headlines))

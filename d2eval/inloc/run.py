@@ -1,0 +1,297 @@
+"""A whole run: features, candidates of every query, verified poses, scores, outputs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from d2eval.atomic import exclusive, write_text
+from d2eval.errors import D2EvalError
+from d2eval.images import load_image_file
+from d2eval.inloc.benchmark import InlocBenchmark
+from d2eval.inloc.candidates import Candidate
+from d2eval.inloc.choice import merge, rerank
+from d2eval.inloc.dataset import Database3D, Dataset
+from d2eval.inloc.dense_pv import DensePVSettings, verify_pose
+from d2eval.inloc.estimators import Estimator, ImageRecord
+from d2eval.inloc.files import scan_of
+from d2eval.inloc.fingerprint import fingerprint
+from d2eval.inloc.imresize import shrink
+from d2eval.inloc.pictures import FILE as VIEWS
+from d2eval.inloc.pictures import write_views
+from d2eval.inloc.records import candidate_rows, from_records, to_records
+from d2eval.inloc.render import scaled_intrinsics
+from d2eval.inloc.scores import query_rows, submission, summarize
+from d2eval.manifest import environment, write_manifest
+from d2eval.progress import progress
+from d2eval.resources import Cost, measure
+from d2eval.runfolder import Row, put_aside, write_csv
+from d2eval.store import Store
+
+NAME = "inloc"
+VERSION = 2  # raise it when a change of the code changes verified poses
+# What makes two runs the same work; a run of other work in the same folder is put aside first.
+WORK_KEYS = ("benchmark", "protocol", "protocol_sha256", "row", "seed", "dataset")
+MEGA = 1e6
+
+
+@dataclass(frozen=True)
+class InlocRow:
+    """What a run measures.
+
+    Attributes:
+        label: names the run's folder and rows.
+        strategy: "sparse", "direct", "pooled", "dense" or "merge".
+        estimators: one, or the two whose candidates are merged, by the name of their strategy.
+        verified: whether Dense PV judges the poses; always for "merge".
+        described: of the features of each estimator, for the manifest.
+        headlines: lines that say what the features are made with.
+    """
+
+    label: str
+    strategy: str
+    estimators: Mapping[str, Estimator]
+    verified: bool
+    described: Mapping[str, Any]
+    headlines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of a run that belong neither to the method nor to the protocol.
+
+    Attributes:
+        seed: of the pose estimation.
+        device: where views are rendered.
+        workers: threads that read and write while features are extracted.
+    """
+
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where a run lies and what it found.
+
+    Attributes:
+        folder: holds queries.csv, candidates.csv, summary.csv, stages.csv, manifest.json.
+        summary: the rows of summary.csv.
+        stages: the rows of stages.csv.
+        put_aside: where an earlier run of other work went, if there was one.
+    """
+
+    folder: Path
+    summary: list[Row]
+    stages: list[Row]
+    put_aside: Path | None
+
+
+def _verify(
+    query: str,
+    candidates: Sequence[Candidate],
+    dataset: Dataset,
+    spatial: Database3D,
+    settings: DensePVSettings,
+    device: str,
+) -> list[Candidate]:
+    image = load_image_file(dataset.queries[query]).decode()
+    camera = dataset.query_camera(query, (image.shape[1], image.shape[0]))
+    small, K = shrink(image, settings.scale), scaled_intrinsics(camera, settings.scale)
+    verified = []
+    for candidate in candidates:
+        scan = spatial.scan(*scan_of(candidate.cutout))
+        score = verify_pose(small, scan, K, candidate.pose, settings, device).score
+        verified.append(replace(candidate, pv_score=score))
+    return rerank(verified)
+
+
+class _Work:
+    """Candidates of one estimator, through the store."""
+
+    def __init__(
+        self,
+        estimator: Estimator,
+        dataset: Dataset,
+        spatial: Database3D,
+        benchmark: InlocBenchmark,
+        store: Store,
+        settings: Settings,
+    ) -> None:
+        self.estimator, self.dataset, self.spatial = estimator, dataset, spatial
+        self.benchmark, self.store, self.settings = benchmark, store, settings
+
+    def candidates(self, query: str) -> list[Candidate]:
+        """Stored, or estimated now."""
+        path = self.store.unit_path("poses", self.estimator.content(query))
+        record = self.store.read_record(path)
+        if record is not None:
+            return from_records(record)
+        found = self.estimator.candidates(query)
+        self.store.write_record(path, to_records(found))
+        return found
+
+    def verified(self, query: str, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """With scores of Dense PV, best first; stored, or rendered now."""
+        settings = DensePVSettings(**self.benchmark.strategy("dense_pv"))
+        scans = [self.dataset.scans.get(scan_of(c.cutout)) for c in candidates]
+        states = [path.stat() for path in scans if path is not None]
+        content = [
+            VERSION, asdict(settings), self.estimator.content(query), to_records(candidates),
+            [[state.st_size, state.st_mtime_ns] for state in states],
+        ]  # fmt: skip
+        path = self.store.unit_path("poses", content)
+        record = self.store.read_record(path)
+        if record is not None:
+            return from_records(record)
+        found = _verify(
+            query, candidates, self.dataset, self.spatial, settings, self.settings.device
+        )
+        self.store.write_record(path, to_records(found))
+        return found
+
+
+def _stage(name: str, cost: Cost, **counts: Any) -> Row:
+    columns = ("images", "features", "stored_mb", "queries", "candidates", "posed")
+    return {
+        "stage": name, **dict.fromkeys(columns), **counts,
+        "seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb,
+    }  # fmt: skip
+
+
+def _run_estimator(
+    name: str, work: _Work, verified: bool, stages: list[Row]
+) -> tuple[dict[str, list[Candidate]], dict[str, ImageRecord]]:
+    queries = list(work.dataset.queries)
+    with measure() as cost:
+        work.estimator.prepare(work.settings.workers)
+    stages.append(_stage(f"{name} features", cost))
+    with measure() as cost:
+        found = {query: work.candidates(query) for query in progress(queries, f"{name} poses")}
+    images = work.estimator.images()
+    stages[-1] |= {
+        "images": len(images),
+        "features": sum(image.features for image in images.values()),
+        "stored_mb": sum(i.stored_bytes for i in images.values()) / len(images) / MEGA,
+    }
+    everything = [candidate for listed in found.values() for candidate in listed]
+    posed = sum(candidate.pose is not None for candidate in everything)
+    counts = {"queries": len(found), "candidates": len(everything), "posed": posed}
+    stages.append(_stage(f"{name} poses", cost, **counts))
+    if not posed:
+        raise D2EvalError(
+            f"{name}: no pose for any of {len(found)} queries: {len(everything)} candidates with "
+            f"{sum(c.matches for c in everything)} matches, {sum(c.verified for c in everything)} "
+            f"verified, {sum(c.points for c in everything)} with depth; check that retrieval, "
+            "features and depth belong together"
+        )
+    if verified:
+        with measure() as cost:
+            listed = progress(found.items(), f"{name} verification", len(found))
+            found = {query: work.verified(query, candidates) for query, candidates in listed}
+        stages.append(_stage(f"{name} verification", cost, **counts))
+    return found, images
+
+
+def run(
+    row: InlocRow,
+    dataset: Dataset,
+    benchmark: InlocBenchmark,
+    store: Store,
+    output: Path,
+    settings: Settings,
+) -> RunResult:
+    """Measures ``row`` on ``dataset`` and writes ``output/inloc/<label>/``.
+
+    Features, matches, candidates and verified poses go through the store as they are made, so a
+    run that was killed goes on where it stopped. The run's own files are written at the end, each
+    complete or not at all, and the manifest last.
+
+    Raises:
+        D2EvalError: a broken file, no retrieval, no pose at all, a full disk, or another run that
+            writes the same folder.
+    """
+    if not any(dataset.retrieval.get(query) for query in dataset.queries):
+        raise D2EvalError(
+            f"{dataset.root}: no retrieved cutouts for any query; give --retrieval a list or "
+            "--global-retrieval"
+        )
+    folder = output / NAME / row.label
+    stages: list[Row] = []
+    spatial = Database3D(dataset)
+    with exclusive(folder):
+        found: list[dict[str, list[Candidate]]] = []
+        images: dict[str, ImageRecord] = {}
+        for name, estimator in row.estimators.items():
+            work = _Work(estimator, dataset, spatial, benchmark, store, settings)
+            candidates, used = _run_estimator(name, work, row.verified, stages)
+            found.append(candidates)
+            images |= used
+        candidates = found[0]
+        if len(found) == 2:
+            candidates = {q: merge(found[0][q], found[1][q]) for q in dataset.queries}
+        chosen = {query: listed[0] if listed else None for query, listed in candidates.items()}
+        queries = query_rows(dataset, chosen)
+        labels = {"dataset": dataset.completeness, "weights": _weights(row)}
+        stored = sum(s["stored_mb"] for s in stages if s["stored_mb"] is not None)
+        summary = [
+            {"row": row.label, **line, "stored_mb": stored, **labels}
+            for line in summarize(queries, benchmark)
+        ]
+        manifest = _manifest(row, dataset, benchmark, settings, images, stages)
+        aside = put_aside(folder, manifest, WORK_KEYS)
+        write_csv(folder / "queries.csv", [{**line, **labels} for line in queries])
+        rows = candidate_rows(candidates, dataset.references)
+        write_csv(folder / "candidates.csv", rows)
+        write_csv(folder / "summary.csv", summary)
+        write_csv(folder / "stages.csv", stages)
+        write_text(folder / f"InLoc_{row.label}.txt", submission(chosen))
+        if row.verified:
+            options = DensePVSettings(**benchmark.strategy("dense_pv"))
+            write_views(folder / VIEWS, dataset, spatial, candidates, options, settings.device)
+        write_manifest(folder, manifest)
+    return RunResult(folder, summary, stages, aside)
+
+
+def _weights(row: InlocRow) -> str:
+    names = [d["weights"]["name"] if d["weights"] else "none" for d in row.described.values()]
+    return " and ".join(dict.fromkeys(names))
+
+
+def _manifest(
+    row: InlocRow,
+    dataset: Dataset,
+    benchmark: InlocBenchmark,
+    settings: Settings,
+    images: Mapping[str, ImageRecord],
+    stages: Sequence[Row],
+) -> dict[str, Any]:
+    peaks = [image.cost.peak_memory_mb for image in images.values()]
+    known = [p for p in (*peaks, *(s["peak_memory_mb"] for s in stages)) if not math.isnan(p)]
+    return {
+        "benchmark": NAME,
+        "protocol": benchmark.protocol,
+        "protocol_sha256": benchmark.sha256,
+        "label": row.label,
+        "row": {
+            "strategy": row.strategy,
+            "verification": "dense_pv" if row.verified else "none",
+            "features": dict(row.described),
+        },
+        "method": " and ".join(d["method"] for d in row.described.values()),
+        "weights": {name: described["weights"] for name, described in row.described.items()},
+        "seed": settings.seed,
+        "dataset": {
+            "completeness": dataset.completeness,
+            "queries": len(dataset.queries),
+            "references": len(dataset.references),
+            "cutouts": len(dataset.cutouts),
+            "fingerprint": fingerprint(dataset, {n: i.sha256 for n, i in images.items()}),
+        },
+        "root": str(dataset.root),
+        "wall_seconds": round(sum(stage["seconds"] for stage in stages), 3),
+        "peak_memory_mb": round(max(known), 1),
+        **environment(settings.device),
+    }

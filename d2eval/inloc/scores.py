@@ -1,0 +1,137 @@
+"""Rows of the queries, the summary at the protocol's thresholds, and the site's submission file."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+from d2eval.inloc.benchmark import InlocBenchmark
+from d2eval.inloc.candidates import Candidate
+from d2eval.inloc.dataset import Dataset, Reference
+from d2eval.inloc.files import floor_of
+from d2eval.localization import Threshold, pose_cells, pose_error, pose_line, wilson_interval
+from d2eval.runfolder import Row
+
+POOLED = "all"  # what the summary calls both floors together, as in the paper
+COUNTS = ("matches", "verified", "homographies", "points", "inliers")
+NUMBERS = ("retrieval", "score", "pv_score")
+
+
+def candidate_error(
+    candidate: Candidate | None, reference: Reference | None
+) -> tuple[float, float]:
+    """Position error in metres and rotation error in degrees.
+
+    Infinite without a pose and where the cutout is of another floor than the query: poses of
+    different floors aren't of one frame. NaN without a reference.
+    Source: `ht_plotcurve_WUSTL` of InLoc_demo.
+    """
+    if reference is None:
+        return math.nan, math.nan
+    if candidate is None or candidate.pose is None or floor_of(candidate.cutout) != reference.floor:
+        return math.inf, math.inf
+    return pose_error(candidate.pose, reference.pose)
+
+
+def protocol_error(position_m: float, rotation_deg: float, threshold: Threshold) -> float:
+    """The position error in metres that is held against the threshold's.
+
+    It is infinite where the rotation error is larger than the threshold's.
+    """
+    return math.inf if rotation_deg > threshold.rotation_deg else position_m
+
+
+def count_localized(errors: Iterable[tuple[float, float]], threshold: Threshold) -> int:
+    """How many (metres, degrees) have a `protocol_error` below the threshold; NaN never has."""
+    return sum(protocol_error(p, r, threshold) < threshold.position_m for p, r in errors)
+
+
+def query_rows(dataset: Dataset, chosen: Mapping[str, Candidate | None]) -> list[Row]:
+    """One row for each query with an image or a reference, sorted by name.
+
+    Args:
+        dataset: of the run.
+        chosen: the final candidate of each query; None, or no entry, is a failure.
+    """
+    rows = []
+    for name in sorted({*dataset.queries, *dataset.references}):
+        reference, candidate = dataset.references.get(name), chosen.get(name)
+        position, rotation = candidate_error(candidate, reference)
+        pose = candidate.pose if candidate else None
+        rows.append(
+            {
+                "name": name,
+                "floor": reference.floor if reference else None,
+                "scored": int(reference is not None),
+                "posed": int(pose is not None),
+                "cutout": candidate.cutout if candidate else None,
+                "found_floor": floor_of(candidate.cutout) if candidate else None,
+                **{key: getattr(candidate, key, None) for key in (*COUNTS, *NUMBERS)},
+                "position_m": position,
+                "rotation_deg": rotation,
+                **pose_cells(pose),
+                **pose_cells(reference.pose if reference else None, "ref_"),
+            }
+        )
+    return rows
+
+
+def _median(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.median(finite) if finite else math.nan
+
+
+def summarize(rows: Sequence[Row], benchmark: InlocBenchmark) -> list[Row]:
+    """One row for each threshold, over all references and over those of each floor.
+
+    The denominator is the number of references. Without any there is one row for each threshold,
+    over all queries and without scores. Medians are over poses on the right floor.
+
+    Args:
+        rows: from `query_rows`.
+        benchmark: the protocol.
+    """
+    scored = [row for row in rows if row["scored"]]
+    groups = {POOLED: scored or list(rows)}
+    for floor in sorted({row["floor"] for row in scored}):
+        groups[floor] = [row for row in scored if row["floor"] == floor]
+    summary = []
+    for floor, queries in groups.items():
+        errors = [(row["position_m"], row["rotation_deg"]) for row in queries]
+        for threshold in (*benchmark.thresholds, *benchmark.further_thresholds):
+            scores: Row = dict.fromkeys(("localized", "percent", "percent_low", "percent_high"))
+            if scored:
+                count = count_localized(errors, threshold)
+                low, high = wilson_interval(count, len(queries))
+                scores = {
+                    "localized": count,
+                    "percent": 100 * count / len(queries),
+                    "percent_low": 100 * low,
+                    "percent_high": 100 * high,
+                }
+            summary.append(
+                {
+                    "protocol": benchmark.protocol,
+                    "floor": floor,
+                    "position_m": threshold.position_m,
+                    "rotation_deg": threshold.rotation_deg,
+                    "queries": len(queries),
+                    "posed": sum(row["posed"] for row in queries),
+                    **scores,
+                    "median_position_m": _median([position for position, _ in errors]),
+                    "median_rotation_deg": _median([rotation for _, rotation in errors]),
+                }
+            )
+    return summary
+
+
+def submission(chosen: Mapping[str, Candidate | None]) -> str:
+    """The text that the benchmark's site takes: a line for each query with a pose.
+
+    A line is the name of the query, and the pose from the floor's frame to the camera's as
+    quaternion (w, x, y, z) and translation. Queries without a pose have no line.
+    """
+    return "".join(
+        pose_line(name, candidate.pose) + "\n"
+        for name, candidate in sorted(chosen.items())
+        if candidate is not None and candidate.pose is not None
+    )

@@ -1,0 +1,64 @@
+"""NetVLAD's own weights: the MATLAB file of its authors, its classes turned into structs.
+
+For example Pitts30K_struct.mat, which the hloc toolbox downloads from
+https://cvg-data.inf.ethz.ch/hloc/netvlad/. Its network takes RGB minus mean.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from d2eval.errors import D2EvalError
+from methods.vgg16.trunk import CONVOLUTIONS
+
+SUFFIX = ".mat"
+# Counted from 0; the convolutions stand where torchvision's do.
+VLAD_LAYER, WHITENING_LAYER = 30, 33
+
+
+def _weights(layers: Any, index: int, dimensions: tuple[int, int]) -> list[npt.NDArray[Any]]:
+    """Both arrays of a layer, in float32, which must have so many dimensions."""
+    found = [np.asarray(part, np.float32) for part in layers[index].weights]
+    if tuple(part.ndim for part in found) != dimensions:
+        raise ValueError(f"layer {index + 1} has weights of other dimensions")
+    return found
+
+
+def read_netvlad(path: Path) -> dict[str, torch.Tensor]:
+    """The weights by the names that `methods.vgg16.trunk` and `methods.vgg16.netvlad` know.
+
+    Source of the layout: hloc, ``extractors/netvlad.py``. Centroids are stored with the opposite
+    sign, and the whitening takes all clusters of a channel one after the other; both are turned.
+
+    Args:
+        path: the file; not run, as MATLAB files hold data alone.
+
+    Raises:
+        D2EvalError: it can't be read, or isn't such a network.
+    """
+    import scipy.io
+
+    found: dict[str, npt.NDArray[Any]] = {}
+    try:
+        content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
+        layers = content["net"].layers
+        for name, index, _, _ in CONVOLUTIONS:
+            weight, bias = _weights(layers, index, (4, 1))
+            found[f"{name}.weight"], found[f"{name}.bias"] = weight.transpose(3, 2, 0, 1), bias
+        assignment, negative = _weights(layers, VLAD_LAYER, (2, 2))
+        found["conv.weight"], found["centroids"] = assignment.T, -negative.T
+        if len(layers) > WHITENING_LAYER:
+            weight, bias = _weights(layers, WHITENING_LAYER, (2, 1))
+            by_channel = weight.T.reshape(len(bias), *assignment.shape)
+            found["pca_layer.weight"] = by_channel.transpose(0, 2, 1).reshape(len(bias), -1)
+            found["pca_layer.bias"] = bias
+    except Exception as error:  # damaged bytes make loadmat raise almost anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise D2EvalError(
+            f"{path}: no NetVLAD network in a MATLAB file of structs ({reason}); take "
+            "Pitts30K_struct.mat of the hloc toolbox"
+        ) from error
+    return {name: torch.from_numpy(np.ascontiguousarray(part)) for name, part in found.items()}

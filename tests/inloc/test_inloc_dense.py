@@ -1,0 +1,242 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from d2eval.errors import D2EvalError
+from d2eval.geometry import project
+from d2eval.inloc import dense
+from d2eval.inloc.dense import (
+    DenseSettings,
+    coarse_matches,
+    fine_matches,
+    homography_groups,
+    match_dense,
+)
+from d2eval.maps import Maps
+
+SETTINGS = DenseSettings(2, 400, 10.0, 0.999, 100, 10000, "center")
+
+
+def with_(**changes) -> DenseSettings:
+    return dataclasses.replace(SETTINGS, **changes)
+
+
+def random_maps(
+    rng: np.random.Generator, coarse: tuple[int, int], fine: tuple[int, int], scale: float = 1
+) -> Maps:
+    def descriptors(*shape: int) -> np.ndarray:
+        array = rng.normal(size=shape)
+        return array / np.linalg.norm(array, axis=-1, keepdims=True)
+
+    seen = (8 * fine[1], 8 * fine[0])
+    original = (int(scale * seen[0]), int(scale * seen[1]))
+    return Maps(descriptors(*coarse, 6), descriptors(*fine, 4), 16, 8, 3.5, seen, original)
+
+
+# Coarse to fine, as the demo does it, cell by cell
+
+
+def slow_owner(coarse: int, fine: int) -> list[int]:
+    """MATLAB's imresize(1:coarse, [1 fine], 'nearest'), less 1."""
+    scale = fine / coarse
+    owners = []
+    for i in range(1, fine + 1):
+        u = i / scale + 0.5 * (1 - 1 / scale)
+        owners.append(next(c for c in range(1, coarse + 1) if -0.5 <= u - c < 0.5) - 1)
+    return owners
+
+
+def slow_mutual(first: np.ndarray, second: np.ndarray) -> list[tuple[int, int]]:
+    similarity = first @ second.T
+    return [
+        (i, j)
+        for i, row in enumerate(similarity)
+        for j in [int(row.argmax())]
+        if int(similarity[:, j].argmax()) == i
+    ]
+
+
+def slow_near(maps: Maps, cell: int) -> list[int]:
+    (rows, columns), (fine_rows, fine_columns) = maps.coarse.shape[:2], maps.fine.shape[:2]
+    y, x = divmod(cell, columns)
+    owner_y, owner_x = slow_owner(rows, fine_rows), slow_owner(columns, fine_columns)
+    return [
+        r * fine_columns + c
+        for r in range(fine_rows)
+        for c in range(fine_columns)
+        if abs(owner_y[r] - y) <= 1 and abs(owner_x[c] - x) <= 1
+    ]
+
+
+def slow_fine_matches(query: Maps, cutout: Maps, coarse) -> list[list[int]]:
+    found = set()
+    fine = [maps.fine.reshape(-1, 4) for maps in (query, cutout)]
+    for a, b in coarse:
+        near_a, near_b = slow_near(query, a), slow_near(cutout, b)
+        for i, j in slow_mutual(fine[0][near_a], fine[1][near_b]):
+            found.add((near_a[i], near_b[j]))
+    return [list(pair) for pair in sorted(found)]
+
+
+@pytest.mark.parametrize(
+    ("sides", "block_bytes"),
+    [
+        ([((4, 5), (8, 10)), ((4, 5), (8, 10))], None),
+        ([((4, 5), (9, 11)), ((3, 6), (7, 12))], None),  # odd sides: a cell of three
+        ([((1, 1), (2, 3)), ((6, 2), (12, 5))], None),
+        ([((5, 5), (11, 10)), ((4, 4), (8, 9))], 1),  # a block for every match
+    ],
+)
+def test_coarse_to_fine_agrees_with_loops(sides, block_bytes, monkeypatch):
+    if block_bytes:
+        monkeypatch.setattr(dense, "BLOCK_BYTES", block_bytes)
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        query, cutout = (random_maps(rng, *shapes) for shapes in sides)
+        coarse = coarse_matches(query, cutout)
+        expected = slow_mutual(query.coarse.reshape(-1, 6), cutout.coarse.reshape(-1, 6))
+        assert [tuple(pair) for pair in coarse.tolist()] == expected
+        assert len(coarse) > 0
+        found = fine_matches(query, cutout, coarse)
+        assert found.tolist() == slow_fine_matches(query, cutout, expected)
+
+
+def test_a_pair_of_fine_cells_counts_once():
+    # The same image: overlapping neighbourhoods give the same pairs, each cell with itself.
+    maps = random_maps(np.random.default_rng(0), (6, 7), (12, 14))
+    coarse = coarse_matches(maps, maps)
+    assert len(coarse) == 42
+    assert fine_matches(maps, maps, coarse).tolist() == [[i, i] for i in range(168)]
+
+
+# Homographies
+
+
+TILTED = np.array([[0.9, 0.05, 4.0], [-0.04, 1.05, 2.0], [5e-4, -3e-4, 1.0]])
+OTHER = np.array([[0.3, -0.9, 150.0], [0.8, 0.4, -9.0], [1e-4, 2e-4, 1.0]])
+
+
+def planes(counts: tuple[int, int, int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Matches of two planes, then wrong ones."""
+    rng = np.random.default_rng(seed)
+    n = sum(counts)
+    first = rng.uniform(0, [200, 150], (n, 2))
+    end = counts[0] + counts[1]
+    second = np.concatenate(
+        [
+            project(TILTED, first[: counts[0]]),
+            project(OTHER, first[counts[0] : end]),
+            rng.uniform(1000, 4000, (counts[2], 2)),
+        ]
+    )
+    return first, second
+
+
+def test_two_planes_are_told_apart():
+    first, second = planes((900, 600, 500))
+    groups = homography_groups(first, second, SETTINGS, seed=1)
+    assert len(groups) == 2
+    for group, low, high in ((groups[0], 0, 900), (groups[1], 900, 1500)):
+        planted = set(range(low, high))
+        # Some matches of one plane agree with the other within ten cells.
+        assert len(planted & set(group.tolist())) > 0.9 * len(planted)
+        assert np.mean(np.isin(group, list(planted))) > 0.9
+        assert (np.diff(group) > 0).all()
+    assert not set(groups[0]) & set(groups[1])
+    assert max(map(max, groups)) < 1500
+
+
+def test_no_more_homographies_than_asked():
+    first, second = planes((900, 600, 0))
+    assert len(homography_groups(first, second, with_(max_homographies=1), seed=1)) == 1
+
+
+def test_more_inliers_than_the_limit():
+    for count, homographies in ((400, 0), (401, 1)):
+        first, second = planes((count, 0, 100))
+        groups = homography_groups(first, second, SETTINGS, seed=1)
+        assert len(groups) == homographies
+        assert sum(map(len, groups)) == count * homographies
+
+
+def test_the_second_needs_as_many():
+    first, second = planes((900, 350, 0))
+    groups = homography_groups(first, second, SETTINGS, seed=1)
+    assert len(groups) == 1
+
+
+def test_the_error_is_measured_in_cells_of_the_cutout():
+    # 1000 exact matches pin the identity; others are off by so many cells.
+    rng = np.random.default_rng(2)
+    exact = rng.uniform(0, 200, (1000, 2))
+    off = np.array([[9.5, 0], [0, -9.5], [7.5, 7.5], [10.5, 0]])
+    points = np.full((4, 2), 100.0)
+    groups = homography_groups(
+        np.concatenate([exact, points]), np.concatenate([exact, points + off]), SETTINGS, 0
+    )
+    assert groups[0].tolist() == [*range(1000), 1000, 1001]
+
+
+def test_the_seed_decides():
+    first, second = planes((500, 450, 3000), seed=5)
+    once = homography_groups(first, second, SETTINGS, seed=4)
+    again = homography_groups(first, second, SETTINGS, seed=4)
+    assert [group.tolist() for group in once] == [group.tolist() for group in again]
+
+
+# Both together
+
+
+def cropped(maps: Maps, rows: int, columns: int) -> Maps:
+    """The image without its first coarse rows and columns."""
+    size = (maps.network_size[0] - 16 * columns, maps.network_size[1] - 16 * rows)
+    return dataclasses.replace(
+        maps,
+        coarse=maps.coarse[rows:, columns:],
+        fine=maps.fine[2 * rows :, 2 * columns :],
+        network_size=size,
+        image_size=size,
+    )
+
+
+@pytest.mark.parametrize("cell_point", ["center", "inloc_demo"])
+def test_an_image_and_its_crop(cell_point):
+    query = random_maps(np.random.default_rng(1), (20, 25), (40, 50), scale=2)
+    cutout = cropped(query, 2, 3)
+    found = match_dense(query, cutout, with_(cell_point=cell_point), seed=0)
+    assert found.coarse == 18 * 22
+    assert found.fine == len(found) == 36 * 44
+    assert found.inliers == (36 * 44,)
+    # The cutout is as the network saw it, the query twice as large.
+    assert np.abs((found.query + 0.5) / 2 - 0.5 - found.cutout - [48, 32]).max() < (
+        1e-9 if cell_point == "center" else 0.26
+    )
+    first = np.lexsort((found.cutout[:, 0], found.cutout[:, 1]))[0]
+    # Cell 0 is pixel 0 to 7. The demo takes 8 * 1, counted from 1; of the query 16 * (6 + 1).
+    expected = {"center": [[3.5, 3.5], [103.5, 71.5]], "inloc_demo": [[7, 7], [110.5, 78.5]]}
+    assert [found.cutout[first].tolist(), found.query[first].tolist()] == expected[cell_point]
+
+
+def test_images_of_different_places():
+    rng = np.random.default_rng(4)
+    sides = [random_maps(rng, (20, 25), (40, 50)) for _ in range(2)]
+    # Within ten cells of so small maps, hundreds of wrong matches agree by chance.
+    found = match_dense(*sides, with_(tolerance_cells=1.0), seed=0)
+    assert (found.inliers, found.query.shape, found.cutout.shape) == ((), (0, 2), (0, 2))
+    assert found.coarse > 20
+    assert found.fine > found.coarse
+
+
+def test_an_image_without_cells():
+    rng = np.random.default_rng(4)
+    whole = random_maps(rng, (3, 4), (6, 8))
+    empty = Maps(np.zeros((0, 0, 6)), np.zeros((0, 0, 4)), 16, 8, 3.5, (9, 9), (9, 9))
+    for sides in ((whole, empty), (empty, whole), (empty, empty)):
+        found = match_dense(*sides, SETTINGS, 0)
+        assert (found.coarse, found.fine, len(found)) == (0, 0, 0)
+
+
+def test_settings_that_are_not_known():
+    with pytest.raises(D2EvalError, match="cell_point 'corner' is not known"):
+        with_(cell_point="corner")

@@ -1,0 +1,152 @@
+"""Estimators: what decides a query's candidates, and that memory's limits don't."""
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inloc_folder import CUTOUTS, Q1, InlocFolder
+from inloc_hololens import HOLOLENS, needs_data
+
+from d2eval.errors import D2EvalError
+from d2eval.extraction import FeatureSource, open_source
+from d2eval.featurecache import FeatureCache
+from d2eval.inloc import estimators, maps_estimator
+from d2eval.inloc.benchmark import load_benchmark
+from d2eval.inloc.dataset import Database3D, Dataset, load_dataset
+from d2eval.inloc.estimators import SparseEstimator
+from d2eval.inloc.maps_estimator import DenseEstimator
+from d2eval.inloc.records import to_records
+from d2eval.inloc.rows import DenseChoice
+from d2eval.maps import Maps, MapsMethod
+from d2eval.method import Runtime
+from d2eval.store import Store
+
+
+def sparse(
+    strategy: str, dataset: Dataset, cache: Path, seed: int = 0, limit: int = 2**30
+) -> SparseEstimator:
+    """Of RootSIFT; ``limit`` bounds the bytes of depth in memory."""
+    benchmark = load_benchmark("inloc_hloc" if strategy == "pooled" else "inloc")
+    source: FeatureSource = open_source("rootsift", {}, Runtime(cache=cache))
+    spatial = Database3D(dataset, limit)
+    return SparseEstimator(
+        strategy, source, dataset, spatial, benchmark, Store(cache), "cpu", seed
+    )  # fmt: skip
+
+
+# What decides candidates
+
+
+@pytest.fixture
+def folder(tmp_path) -> InlocFolder:
+    folder = InlocFolder(tmp_path / "data")
+    folder.write()
+    return folder
+
+
+def content(folder: InlocFolder, cache: Path, strategy: str = "sparse", **choices: Any) -> Any:
+    dataset = load_dataset(folder.root, load_benchmark())
+    change = choices.pop("change", dataset)
+    estimator = sparse(strategy, change(dataset) if callable(change) else change, cache, **choices)
+    estimator.prepare(0)
+    return estimator.content(Q1)
+
+
+def test_the_same_work_has_the_same_content(folder, tmp_path):
+    first = content(folder, tmp_path / "a")
+    assert first == content(folder, tmp_path / "b")
+
+
+def test_strategy_seed_depth_and_retrieval_are_of_the_content(folder, tmp_path):
+    cache = tmp_path / "cache"
+
+    def swapped(dataset: Dataset) -> Dataset:
+        first, second, *rest = dataset.retrieval[Q1]
+        return replace(dataset, retrieval={Q1: (second, first, *rest)})
+
+    found = [
+        content(folder, cache),
+        content(folder, cache, "direct"),
+        content(folder, cache, "pooled"),
+        content(folder, cache, seed=1),
+        content(folder, cache, change=swapped),
+    ]
+    os.utime(folder.depth(0), ns=(1, 1))
+    found.append(content(folder, cache))
+    path = folder.alignment("DUC1", "001")
+    path.write_text(path.read_text().replace("0.5", "0.75"))
+    found.append(content(folder, cache))
+    assert len({repr(each) for each in found}) == len(found)
+
+
+def test_depth_that_is_missing_is_named(folder, tmp_path):
+    folder.depth(2).unlink()
+    with pytest.raises(D2EvalError) as error:
+        content(folder, tmp_path / "cache")
+    assert str(folder.depth(2)) in str(error.value)
+    assert CUTOUTS[2] in str(error.value)
+
+
+# Memory
+
+
+def few_cutouts(queries: list[str], count: int) -> Dataset:
+    """The small real set with so many cutouts of these queries alone."""
+    dataset = load_dataset(
+        HOLOLENS, load_benchmark(), retrieval=HOLOLENS / "pairs-query-oracle10.txt"
+    )
+    return replace(
+        dataset,
+        queries={name: dataset.queries[name] for name in queries},
+        retrieval={name: dataset.retrieval[name][:count] for name in queries},
+    )
+
+
+def all_candidates(estimator: SparseEstimator | DenseEstimator) -> list[list[dict[str, Any]]]:
+    estimator.prepare(0)
+    return [to_records(estimator.candidates(query)) for query in estimator.dataset.queries]
+
+
+@needs_data
+@pytest.mark.parametrize("strategy", ["sparse", "direct", "pooled"])
+def test_with_next_to_no_memory_sparse_candidates_are_the_same(strategy, tmp_path, monkeypatch):
+    dataset = few_cutouts(["IMG_0011.JPG", "IMG_0063.JPG"], 3)
+    expected = all_candidates(sparse(strategy, dataset, tmp_path / "roomy"))
+    assert all(record["pose"] for records in expected for record in records)
+    monkeypatch.setattr(estimators, "FeatureCache", partial(FeatureCache, limit=1))
+    assert all_candidates(sparse(strategy, dataset, tmp_path / "tight", limit=1)) == expected
+
+
+class Counted:
+    """A network that remembers how often its maps were asked for."""
+
+    def __init__(self, network: MapsMethod) -> None:
+        self.network, self.calls = network, 0
+
+    def maps(self, image: Any) -> Maps:
+        self.calls += 1
+        return self.network.maps(image)
+
+
+@needs_data
+def test_with_next_to_no_memory_dense_candidates_are_the_same(tmp_path, monkeypatch):
+    dataset = few_cutouts(["IMG_0011.JPG", "IMG_0031.JPG"], 2)
+    queries = dict(dataset.retrieval)
+    queries["IMG_0031.JPG"] = queries["IMG_0011.JPG"]  # the same cutouts, once kept, once not
+    dataset = replace(dataset, retrieval=queries)
+    network, identity = DenseChoice("vgg16_dense", {}).open(Runtime(cache=tmp_path))
+    found, calls = [], []
+    for limit in (2**30, 1):
+        monkeypatch.setattr(maps_estimator, "CACHE_BYTES", limit)
+        counted: Any = Counted(network)
+        estimator = DenseEstimator(
+            counted, identity, dataset, Database3D(dataset, limit), load_benchmark(),
+            Store(tmp_path / str(limit)), "cpu", 0,
+        )  # fmt: skip
+        found.append(all_candidates(estimator))
+        calls.append(counted.calls)
+    assert found[0] == found[1]
+    assert calls == [4, 6]

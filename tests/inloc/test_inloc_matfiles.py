@@ -1,0 +1,206 @@
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+from inloc_folder import cells, reference_list
+
+from d2eval.errors import D2EvalError
+from d2eval.inloc.matfiles import (
+    list_variables,
+    read_cells,
+    read_numbers,
+    read_strings,
+    read_structs,
+    read_variable,
+)
+
+XYZ = np.arange(60, dtype=np.float64).reshape(4, 5, 3) / 7
+XYZ[1, 2] = np.nan
+POSE = np.arange(12.0).reshape(3, 4)
+VARIABLES = {
+    "XYZcut": XYZ,
+    "single": XYZ.astype(np.float32),
+    "bytes": np.array([[0, 255], [3, 4], [5, 6]], np.uint8),
+    "names": cells("IMG_1.JPG", "ä_long_name_of_an_image.jpg"),
+    "empty": np.zeros((0, 0)),
+    "A": cells(np.array([[1.5], [2.5]]), "text", cells(np.array([[7]]))),
+    "DUC1_RefList": reference_list({"a.JPG": POSE, "b.JPG": POSE + 1}),
+}
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "compressed"])
+def file(request, tmp_path):
+    path = tmp_path / "file.mat"
+    scipy.io.savemat(path, VARIABLES, do_compression=request.param)
+    return path
+
+
+def test_values_are_those_of_scipy(file):
+    loaded = scipy.io.loadmat(file)
+    for name in ("XYZcut", "single", "bytes"):
+        found = read_numbers(file, name)
+        assert found.dtype == loaded[name].dtype
+        np.testing.assert_array_equal(found, loaded[name])
+        np.testing.assert_array_equal(found, VARIABLES[name])
+    assert read_numbers(file, "empty").shape == (0, 0)
+    assert read_strings(file, "names") == ["IMG_1.JPG", "ä_long_name_of_an_image.jpg"]
+    numbers, text, inner = read_cells(file, "A")
+    assert (numbers.tolist(), text, inner[0].tolist()) == ([[1.5], [2.5]], "text", [[7]])
+    first, second = read_structs(file, "DUC1_RefList", ("queryname", "P"))
+    assert (first["queryname"], second["queryname"], first["label"]) == ("a.JPG", "b.JPG", "Good")
+    np.testing.assert_array_equal(second["P"], POSE + 1)
+
+
+def test_shapes_from_the_headers(file):
+    expected = {name: tuple(shape) for name, shape, _ in scipy.io.whosmat(file)}
+    assert list_variables(file) == expected
+    assert expected["XYZcut"] == (4, 5, 3)
+
+
+def test_column_order_of_a_cell_matrix(tmp_path):
+    path = tmp_path / "file.mat"
+    scipy.io.savemat(path, {"C": np.array([["a", "b"], ["c", "d"]], object)})
+    assert read_strings(path, "C") == ["a", "c", "b", "d"]
+
+
+def test_big_endian(tmp_path):
+    """One double, 2x1, by hand from the format's description."""
+    path = tmp_path / "file.mat"
+    numbers = np.array([1.5, -2.0], ">f8").tobytes()
+    words = [6, 8, 6, 0, 5, 8, 2, 1]  # flags (class 6, double) and dimensions
+    body = np.array(words, ">u4").tobytes()
+    body += np.array([1 << 16 | 1], ">u4").tobytes() + b"v\0\0\0"  # the name, within its tag
+    body += np.array([9, len(numbers)], ">u4").tobytes() + numbers
+    header = b"MATLAB 5.0".ljust(124) + b"\x01\x00MI"
+    path.write_bytes(header + np.array([14, len(body)], ">u4").tobytes() + body)
+    assert scipy.io.loadmat(path)["v"].tolist() == [[1.5], [-2.0]]
+    assert read_numbers(path, "v").tolist() == [[1.5], [-2.0]]
+    assert list_variables(path) == {"v": (2, 1)}
+
+
+@pytest.fixture
+def file73(tmp_path):
+    """As MATLAB lays out version 7.3: 512 bytes of header, arrays transposed, references."""
+    path = tmp_path / "file73.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["XYZcut"] = XYZ.T
+        file["XYZcut"].attrs["MATLAB_class"] = np.bytes_("double")
+
+        def stored(name: str, value: np.ndarray, kind: str) -> h5py.Reference:
+            item = file.create_dataset(f"#refs#/{name}", data=value)
+            item.attrs["MATLAB_class"] = np.bytes_(kind)
+            return item.ref
+
+        def text(name: str, value: str) -> h5py.Reference:
+            codes = np.array([[ord(letter)] for letter in value], np.uint16)
+            return stored(name, codes, "char")
+
+        names = np.array([[text("a", "IMG_1.JPG")], [text("b", "IMG_2.JPG")]], h5py.ref_dtype)
+        file["names"] = names
+        file["names"].attrs["MATLAB_class"] = np.bytes_("cell")
+        poses = [[stored("p", POSE.T, "double")], [stored("q", POSE.T + 1, "double")]]
+        group = file.create_group("DUC1_RefList")
+        group.attrs["MATLAB_class"] = np.bytes_("struct")
+        group["queryname"], group["P"] = names, np.array(poses, h5py.ref_dtype)
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    return path
+
+
+def test_version_7_3(file73):
+    np.testing.assert_array_equal(read_numbers(file73, "XYZcut"), XYZ)
+    assert read_strings(file73, "names") == ["IMG_1.JPG", "IMG_2.JPG"]
+    first, second = read_structs(file73, "DUC1_RefList", ("queryname", "P"))
+    assert (first["queryname"], second["queryname"]) == ("IMG_1.JPG", "IMG_2.JPG")
+    np.testing.assert_array_equal(second["P"], POSE + 1)
+    assert list_variables(file73)["XYZcut"] == (4, 5, 3)
+    file73.write_bytes(file73.read_bytes()[:1500])
+    with pytest.raises(D2EvalError, match=r"broken \.mat file"):
+        read_numbers(file73, "XYZcut")
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (lambda p: read_variable(p, "nothing"), "has no nothing"),
+        (lambda p: read_numbers(p, "names"), "names doesn't hold real numbers"),
+        (lambda p: read_cells(p, "XYZcut"), "XYZcut is no cell array"),
+        (lambda p: read_strings(p, "A"), "A doesn't hold text alone"),
+        (lambda p: read_structs(p, "A", ("P",)), "A is no struct array with P"),
+        (lambda p: read_structs(p, "DUC1_RefList", ("x",)), "DUC1_RefList is no struct array with"),
+        (lambda p: read_variable(p.with_name("other.mat"), "x"), "is missing"),
+        (lambda p: list_variables(p.with_name("other.mat")), "is missing"),
+    ],
+)
+def test_what_is_not_there(file, read, message):
+    with pytest.raises(D2EvalError, match=message):
+        read(file)
+
+
+@pytest.mark.parametrize("value", [np.array([[1 + 2j]]), np.array([["a", "b"]])])
+def test_values_that_are_no_real_numbers(tmp_path, value):
+    path = tmp_path / "file.mat"
+    scipy.io.savemat(path, {"v": value})
+    with pytest.raises(D2EvalError, match=r"file\.mat: "):
+        read_numbers(path, "v")
+
+
+def test_files_that_are_cut_short(file):
+    whole = file.read_bytes()
+    for length in (0, 1, 127, 128, 129, 135, *range(136, len(whole), len(whole) // 60)):
+        file.write_bytes(whole[:length])
+        if length == 128:  # a header without variables
+            assert list_variables(file) == {}
+            continue
+        with pytest.raises(D2EvalError, match=r"broken \.mat file") as caught:
+            list_variables(file)
+        assert "\n" not in str(caught.value)
+
+
+def _read_everything(path: Path) -> None:
+    for name in list_variables(path):
+        read_variable(path, name)
+
+
+def test_damaged_bytes_are_one_line_at_worst(file):
+    """SciPy's reader dies of SIGSEGV on some of these."""
+    whole = file.read_bytes()
+    rng = np.random.default_rng(1)
+    broken = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for at in rng.integers(len(data), size=3):
+            data[at] = rng.choice([0, 1, 255, rng.integers(256)])
+        file.write_bytes(data)
+        try:
+            _read_everything(file)
+        except D2EvalError as error:
+            broken += 1
+            assert str(error).startswith(f"{file}: ")
+            assert "\n" not in str(error)
+    assert broken > 100
+
+
+def test_nothing_is_unpickled(tmp_path):
+    path = tmp_path / "file.mat"
+    path.write_bytes(b"\x80\x04\x95" + b"cos\nsystem\n" * 40)
+    with pytest.raises(D2EvalError, match=r"broken \.mat file \(not of MATLAB 5 to 7\.3\)"):
+        list_variables(path)
+
+
+def test_cells_without_an_end(tmp_path):
+    """A cell array that holds itself a thousand times over is an error, not a crash."""
+    body = b""
+    for _ in range(3000):
+        flags = np.array([6, 8, 1, 0, 5, 8, 1, 1, 1, 0], "<u4").tobytes()
+        body = flags + body
+        body = np.array([14, len(body)], "<u4").tobytes() + body
+    packed = zlib.compress(body)
+    path = tmp_path / "file.mat"
+    head = b"MATLAB 5.0".ljust(124) + b"\x00\x01IM"
+    path.write_bytes(head + np.array([15, len(packed)], "<u4").tobytes() + packed)
+    with pytest.raises(D2EvalError, match=r"broken \.mat file"):
+        read_variable(path, "")

@@ -1,0 +1,111 @@
+import io
+import math
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from d2eval.cli import main
+from d2eval.errors import D2EvalError
+from d2eval.report.inloc.views import draw, error_map, load_views, query_names
+
+SPARSE = ("sparse", "d2_ms", "dense_pv")
+NAMES = ("IMG_0001.JPG", "IMG_0002.JPG")
+CENTERS = np.array([[6, 5], [10, 5], [6, 9], [14, 9]], np.uint16)
+DISTANCES = np.array([0.5, 0.25, 0.75, 1.0], np.float16)
+
+
+def jpeg(color: tuple[int, int, int], size: tuple[int, int] = (24, 16)) -> np.ndarray:
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, "JPEG", quality=95)
+    return np.frombuffer(file.getvalue(), np.uint8)
+
+
+@pytest.fixture
+def views(runs: Path, write_inloc_run) -> Path:
+    """The first query has two views, the second none."""
+    folder = write_inloc_run("mine", SPARSE, {"all": [1, 1, 1, 1, 1]}, errors=[("DUC1", 0.1, 1.0)])
+    valid = np.ones((16, 24), bool)
+    valid[:, :8] = False
+    with h5py.File(folder / "views.h5", "w") as file:
+        for index, name in enumerate(NAMES):
+            group = file.create_group(str(index))
+            group.attrs["name"] = name
+            group["image"] = jpeg((200, 100, 50))
+            for rank in (1, 2) if index == 0 else ():
+                unit = group.create_group(str(rank))
+                unit.attrs["name"] = f"DUC1/000/DUC_cutout_000_{30 * rank}_0.jpg"
+                unit.attrs["score"] = 1.6
+                unit["image"] = jpeg((0, 0, 255))
+                unit["valid"], unit["centers"], unit["distances"] = valid, CENTERS, DISTANCES
+    return folder / "views.h5"
+
+
+def test_the_map_by_hand() -> None:
+    errors, extent = error_map(CENTERS.astype(np.int64), DISTANCES.astype(np.float64))
+    gap = math.nan
+    np.testing.assert_array_equal(errors, [[0.5, 0.25, gap], [0.75, gap, 1.0]])
+    assert extent == (4.0, 16.0, 11.0, 3.0)
+
+
+def test_a_map_of_nothing_and_of_one() -> None:
+    errors, _ = error_map(np.zeros((0, 2), np.int64), np.zeros(0))
+    assert np.isnan(errors).all()
+    errors, extent = error_map(np.array([[7, 3]]), np.array([0.5]))
+    assert errors.tolist() == [[0.5]] and extent == (6.5, 7.5, 3.5, 2.5)
+
+
+def test_what_is_drawn(views: Path) -> None:
+    assert query_names(views) == list(NAMES)
+    found = load_views(views, NAMES[0])
+    assert [view.rank for view in found.views] == [1, 2]
+    figure = draw(found)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles[:3] == [
+        "query", "rank 1: DUC_cutout_000_30_0.jpg, score 1.600",
+        "distance of descriptors, median 0.625",
+    ]  # fmt: skip
+    panels = [axes for axes in figure.axes if axes.images]
+    rendered = np.asarray(panels[1].images[0].get_array())
+    assert (rendered[:, :8] == (255, 0, 255)).all()
+    assert np.abs(rendered[:, 8:].astype(int) - (0, 0, 255)).max() <= 3
+    shown = panels[2].images[1]
+    assert tuple(shown.get_extent()) == (4.0, 16.0, 11.0, 3.0) and shown.get_clim() == (0, 1)
+
+
+def test_a_query_without_a_pose(views: Path) -> None:
+    assert draw(load_views(views, NAMES[1])).get_suptitle() == f"{NAMES[1]}: no pose"
+
+
+def test_the_command(views: Path, runs: Path, tmp_path: Path, capsys) -> None:
+    options = ["--runs", str(runs), "--output", str(tmp_path), "--run", "mine"]
+    assert main(["plot", "inloc", *options, "--query", "all"]) == 0
+    folder = tmp_path / "inloc/mine/views"
+    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.png" for name in NAMES]
+    assert main(["plot", "inloc", *options, "--query", "IMG_0003.JPG"]) == 2
+    error = capsys.readouterr().err
+    assert "no views of such a query" in error and str(views) in error
+    views.unlink()
+    assert main(["plot", "inloc", *options, "--query", "all"]) == 2
+    assert "(no views.h5)" in capsys.readouterr().err
+
+
+def test_broken_files_are_one_line(views: Path) -> None:
+    with h5py.File(views, "a") as file:
+        del file["0/2/valid"]
+    with pytest.raises(D2EvalError, match=r"views\.h5: /0/2 lacks valid"):
+        load_views(views, NAMES[0])
+    with h5py.File(views, "a") as file:
+        file["0/2/valid"] = np.ones((16, 23), bool)
+    with pytest.raises(D2EvalError, match="don't go together"):
+        load_views(views, NAMES[0])
+    with h5py.File(views, "a") as file:
+        del file["0/image"]
+        file["0/image"] = np.frombuffer(b"nothing", np.uint8)
+    with pytest.raises(D2EvalError, match=r"views\.h5"):
+        load_views(views, NAMES[0])
+    views.write_bytes(b"nothing")
+    with pytest.raises(D2EvalError, match=r"views\.h5"):
+        query_names(views)
