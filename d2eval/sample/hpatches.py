@@ -21,7 +21,7 @@ from d2eval.atomic import write_bytes, write_text
 from d2eval.features import Float32Array
 from d2eval.folders import build_once
 from d2eval.images import ImageFile, RgbImage
-from d2eval.sample.photometry import Lamp, Lighting, Shadow, from_srgb8, photograph
+from d2eval.photometry import Lamp, Lighting, Shadow, from_srgb8, photograph
 from d2eval.sample.photos import load_photo
 
 Float64Array = npt.NDArray[np.float64]

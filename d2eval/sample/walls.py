@@ -8,7 +8,7 @@ import numpy as np
 
 from d2eval.features import Float32Array
 from d2eval.images import RgbImage
-from d2eval.sample.photometry import Color, from_srgb8
+from d2eval.photometry import Color, from_srgb8
 from d2eval.sample.scene import Point, Rectangle
 
 PLASTER = 0.12  # albedo where the paint is black, so that its grain shows there too

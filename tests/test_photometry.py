@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from d2eval.sample.photometry import (
+from d2eval.photometry import (
     SHOT_NOISE,
     Lamp,
     Lighting,
