@@ -19,9 +19,9 @@ from scipy.spatial.transform import Rotation
 from d2eval.atomic import write_bytes, write_text
 from d2eval.folders import build_once
 from d2eval.images import RgbImage
+from d2eval.photometry import Lighting, photograph
 from d2eval.sample import scanning
 from d2eval.sample.building import FLOORS
-from d2eval.photometry import Lighting, photograph
 from d2eval.sample.photos import load_photo
 from d2eval.sample.rooms import Floor, Query
 from d2eval.sample.scene import Camera, FloatArray, Scene, look_at, render
