@@ -18,14 +18,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from d2eval.architecture import Architecture
 from d2eval.errors import D2EvalError
-from d2eval.features import Features
+from d2eval.features import Features, Float32Array
 from d2eval.images import RgbImage
 from d2eval.protocol import load_toml
 from d2eval.weights import WeightsInfo
 
 ENTRY_POINT_GROUP = "d2eval.methods"
-AdapterT = TypeVar("AdapterT", bound="Adapter")
+T = TypeVar("T")
 
 
 def option(
@@ -85,6 +86,23 @@ class Identity:
             sort_keys=True,
         )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMap:
+    """How much of a keypoint a method sees in each cell of a grid over an image.
+
+    Attributes:
+        name: a few words that say what the scores are.
+        values: (h, w) float32, not negative; higher is more.
+        origin: x and y of the first cell's centre, in pixels of the image as keypoints are.
+        step: pixels between neighbouring cells in x and y.
+    """
+
+    name: str
+    values: Float32Array
+    origin: tuple[float, float]
+    step: tuple[float, float]
 
 
 class Adapter(ABC):
@@ -150,6 +168,21 @@ class Method(Adapter):
         """
         return None
 
+    @classmethod
+    def architecture(cls, config: Any, size: tuple[int, int]) -> Architecture | None:
+        """The network on an image of (width, height) ``size``, for ``d2eval describe``.
+
+        Needs no weights. None for a method without a network, or one that doesn't describe it.
+        """
+        return None
+
+    def score_map(self, image: RgbImage) -> ScoreMap | None:
+        """Detection scores all over ``image``, for ``d2eval show``.
+
+        None for a method without such a map, or for an image that is too small for one.
+        """
+        return None
+
 
 def load_registry() -> dict[str, Any]:
     """``methods/registry.toml``: local features by name, and one table for each other kind."""
@@ -177,8 +210,8 @@ def registered() -> dict[str, str]:
 
 
 def find_class(
-    name: str, targets: dict[str, str], base: type[AdapterT], kind: str, list_hint: str = ""
-) -> type[AdapterT]:
+    name: str, targets: dict[str, str], base: type[T], kind: str, list_hint: str = ""
+) -> type[T]:
     """The class that ``name`` stands for, or that it names directly as "module:Class".
 
     Args:

@@ -2,7 +2,8 @@
 
 Each command is a module with ``add_arguments(parser)`` and ``run(args) -> int``. Only the command
 that is asked for is imported, and it imports what is heavy when it runs. A command that takes
-``--method`` sets ``TAKES_METHOD``: the options of the method named are added to its own.
+``--method`` sets ``TAKES_METHOD``: the options of the method named are added to its own. With
+``METHOD_FIRST`` the method is the first argument instead.
 """
 
 import argparse
@@ -27,6 +28,10 @@ COMMANDS = {
     ),
     "speed": ("d2eval.cli.speed", "measure seconds, memory and operations per second"),
     "methods": ("d2eval.cli.methods", "list the methods"),
+    "describe": ("d2eval.cli.describe", "table and drawing of a method's network"),
+    "show": ("d2eval.cli.show", "draw a method's keypoints on an image"),
+    "prepare": ("d2eval.cli.prepare", "prepare a dataset for training"),
+    "train": ("d2eval.cli.train", "train D2-Net's weights"),
     "fetch": ("d2eval.cli.fetch", "download weights"),
     "check-data": ("d2eval.cli.check_data", "say what a dataset folder holds and lacks"),
 }
@@ -61,6 +66,16 @@ def _method_named(arguments: Sequence[str]) -> str | None:
     return None
 
 
+def _first_method(command: str, arguments: Sequence[str]) -> str | None:
+    """The argument right after ``command``; what its options are can't be known before."""
+    following = arguments[arguments.index(command) + 1 :]
+    if not following or following[0] in ("-h", "--help"):
+        return None
+    if following[0].startswith("-"):
+        raise D2EvalError(f"{command}: name the method first: d2eval {command} METHOD ...")
+    return following[0]
+
+
 def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentParser:
     from d2eval import __version__
 
@@ -86,7 +101,8 @@ def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentP
             allow_abbrev=False,
         )
         loaded.add_arguments(sub)
-        method = _method_named(arguments)
+        first = getattr(loaded, "METHOD_FIRST", False)
+        method = _first_method(name, arguments) if first else _method_named(arguments)
         if method and getattr(loaded, "TAKES_METHOD", False):
             from d2eval.cli.common import add_config_arguments
 

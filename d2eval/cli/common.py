@@ -70,6 +70,22 @@ def memory_size(text: str) -> int:
         raise argparse.ArgumentTypeError("must be a size such as 512MB or 4GB") from None
 
 
+def joined_numbers(text: str, count: int) -> tuple[int, ...]:
+    """``count`` numbers of 1 or more, joined by x as in 640x480."""
+    try:
+        numbers = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"must be {count} numbers joined by x, not {text!r}")
+    return numbers
+
+
+def image_size(text: str) -> tuple[int, ...]:
+    """(width, height) of text such as 640x480."""
+    return joined_numbers(text, 2)
+
+
 def add_output_argument(parser: argparse.ArgumentParser) -> None:
     """Adds ``--output`` and ``--name``."""
     parser.add_argument(
@@ -105,13 +121,23 @@ def runtime_of(args: argparse.Namespace) -> "Runtime":
 
 
 def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Adds ``--method``, ``--device``, ``--seed``, ``--cache``."""
+    """Adds ``--method`` and what `add_runtime_arguments` adds."""
     parser.add_argument(
         "--method",
         required=required,
         metavar="NAME",
         help="a name that 'd2eval methods' lists, module:Class, or precomputed:DIR",
     )
+    add_runtime_arguments(parser, "threads that read images and write features meanwhile")
+
+
+def add_runtime_arguments(parser: argparse.ArgumentParser, workers: str | None) -> None:
+    """Adds ``--device``, ``--memory-limit``, ``--workers``, ``--seed``, ``--cache``.
+
+    Args:
+        parser: gets them.
+        workers: what the workers are; None: the command has none, nor an option for them.
+    """
     parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu, cuda, cuda:1")
     parser.add_argument(
         "--memory-limit",
@@ -120,13 +146,14 @@ def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True)
         help="what the process may come to hold, e.g. 4GB, for methods that can do with less "
         "(default: 80 %% of what is free)",
     )
-    parser.add_argument(
-        "--workers",
-        type=not_negative,
-        default=1,
-        metavar="N",
-        help="threads that read images and write features meanwhile; 0: none",
-    )
+    if workers is not None:
+        parser.add_argument(
+            "--workers",
+            type=not_negative,
+            default=1,
+            metavar="N",
+            help=f"{workers}; 0: none",
+        )
     parser.add_argument(
         "--seed",
         type=seed,
@@ -142,8 +169,16 @@ def add_config_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """Adds an option for each field of the ``Config`` of the method ``name``."""
     from d2eval.extraction import config_class
 
-    group = parser.add_argument_group(f"options of {name}")
-    config = config_class(name)
+    add_options(parser, config_class(name), f"method {name!r}", f"options of {name}")
+
+
+def add_options(parser: argparse.ArgumentParser, config: type, owner: str, title: str) -> None:
+    """Adds an option for each field of ``config``, a dataclass of `d2eval.method.option` fields.
+
+    Raises:
+        D2EvalError: a field is called like an option of the command.
+    """
+    group = parser.add_argument_group(title)
     types = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         flag = f"--{field.name.replace('_', '-')}"
@@ -158,8 +193,21 @@ def add_config_arguments(parser: argparse.ArgumentParser, name: str) -> None:
             group.add_argument(flag, default=field.default, help=help_text, **kind)
         except argparse.ArgumentError as error:
             raise D2EvalError(
-                f"method {name!r}: its option {flag} is one of this command's own; rename the field"
+                f"{owner}: its option {flag} is one of this command's own; rename the field"
             ) from error
+
+
+def named_method(args: argparse.Namespace) -> str:
+    """``args.method``, which must be one that computes something.
+
+    Raises:
+        D2EvalError: it stands for features from files.
+    """
+    from d2eval.extraction import PRECOMPUTED
+
+    if args.method.startswith(PRECOMPUTED):
+        raise D2EvalError(f"{args.command}: {args.method} stands for files; name a method")
+    return str(args.method)
 
 
 def method_options(args: argparse.Namespace) -> dict[str, Any]:

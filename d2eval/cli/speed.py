@@ -9,6 +9,8 @@ from pathlib import Path
 
 from d2eval.cli.common import (
     add_method_arguments,
+    image_size,
+    joined_numbers,
     method_options,
     positive,
     runtime_of,
@@ -22,22 +24,8 @@ EXAMPLES = """examples:
 """
 
 
-def _numbers(text: str, count: int) -> tuple[int, ...]:
-    try:
-        numbers = tuple(int(part) for part in text.lower().split("x"))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count or min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"must be {count} numbers joined by x, not {text!r}")
-    return numbers
-
-
-def _size(text: str) -> tuple[int, ...]:
-    return _numbers(text, 2)
-
-
 def _descriptors(text: str) -> tuple[int, ...]:
-    return _numbers(text, 3)
+    return joined_numbers(text, 3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     add_method_arguments(parser)
     parser.add_argument(
-        "--size", type=_size, action="append", metavar="WxH",
+        "--size", type=image_size, action="append", metavar="WxH",
         help="an image size; may be repeated (default: 800x640)",
     )  # fmt: skip
     parser.add_argument(

@@ -5,26 +5,36 @@ from typing import ClassVar
 
 import torch
 
+from d2eval.architecture import Architecture
 from d2eval.errors import D2EvalError
 from d2eval.features import Features, make_features
 from d2eval.images import RgbImage
-from d2eval.method import Method, Runtime, option
-from d2eval.weights import load_state_dict
+from d2eval.method import Method, Runtime, ScoreMap, option
+from methods.d2net.architecture import architecture
 from methods.d2net.memory import (
     MIN_STRIP_BYTES,
     choose_strips,
     is_out_of_memory,
     out_of_memory,
 )
-from methods.d2net.network import CHANNELS, PRECISIONS, D2Network
+from methods.d2net.network import CHANNELS, PRECISIONS, STRIDE, D2Network, map_size
 from methods.d2net.pyramid import (
     LevelImage,
     RawFeatures,
+    cells_to_pixels,
     extract_pyramid,
     preprocess,
     resize_to_limits,
+    sizes_within_limits,
 )
-from methods.d2net.weights import OFF_THE_SHELF, TRAINED, choose_weights, state_of_weights
+from methods.d2net.training.detection import soft_scores
+from methods.d2net.weights import (
+    OFF_THE_SHELF,
+    TRAINED,
+    choose_weights,
+    load_weights,
+    state_of_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,6 @@ class D2SingleScale(Method):
     Config = D2Config
     scales: ClassVar[tuple[float, ...]] = (1,)
     official_file: ClassVar[str] = OFF_THE_SHELF
-    bundled: ClassVar[bool] = True
 
     def __init__(self, config: D2Config, runtime: Runtime) -> None:
         """Loads the weights; see `methods.d2net.weights.choose_weights` for which.
@@ -70,16 +79,14 @@ class D2SingleScale(Method):
         Raises:
             D2EvalError: weights missing, broken or of another architecture; no such device.
         """
-        path, self.weights = choose_weights(
-            config.weights, self.official_file, self.bundled, runtime.cache
-        )
-        state = load_state_dict(path)
+        paths, self.weights = choose_weights(config.weights, self.official_file, runtime.cache)
+        state = load_weights(paths)
         try:
             self.network = D2Network(
                 state, config.relu, runtime.device, PRECISIONS[config.precision]
             )
         except D2EvalError as error:
-            raise D2EvalError(f"{path}: {error}; give D2-Net weights") from error
+            raise D2EvalError(f"{paths[-1]}: {error}; give D2-Net weights") from error
         self.config = config
         self.memory_limit = runtime.memory_limit
 
@@ -138,9 +145,44 @@ class D2SingleScale(Method):
         return operations
 
     @classmethod
+    def architecture(cls, config: D2Config, size: tuple[int, int]) -> Architecture:
+        """The network, its levels and what follows it, as ``config`` sets them."""
+        sizes = sizes_within_limits(size, config.max_edge, config.max_sum_edges)
+        return architecture(size, [size, *sizes][-1], cls.scales, config.relu)
+
+    @torch.inference_mode()
+    def score_map(self, image: RgbImage) -> ScoreMap | None:
+        """Soft detection scores (section 3.2 of the paper) of the test-time map at scale 1.
+
+        Cells lie where `cells_to_pixels` puts them, as keypoints do. None for an image without a
+        cell.
+        """
+        height, width = image.shape[:2]
+        resized = resize_to_limits(image, self.config.max_edge, self.config.max_sum_edges)
+        if not all(map_size(*resized.shape[:2])):
+            return None
+        strip_bytes = choose_strips(resized.shape[:2], (1,), self.network.device, self.memory_limit)
+        level = LevelImage(self._upload(resized), 1)
+        try:
+            features = torch.cat(list(self.network.feature_rows(level, strip_bytes)))
+            scores = soft_scores(features.permute(2, 0, 1)[None])[0]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise out_of_memory(resized.shape[:2]) from error
+        first = float(cells_to_pixels(torch.zeros(())))
+        to_image = width / resized.shape[1], height / resized.shape[0]
+        return ScoreMap(
+            "soft detection at scale 1",
+            scores.cpu().numpy(),
+            (first * to_image[0], first * to_image[1]),
+            (STRIDE * to_image[0], STRIDE * to_image[1]),
+        )
+
+    @classmethod
     def weights_state(cls, runtime: Runtime) -> str:
         """Which weights ``--weights auto`` would take now."""
-        return state_of_weights("auto", cls.official_file, cls.bundled, runtime.cache)
+        return state_of_weights("auto", cls.official_file, runtime.cache)
 
 
 class D2MultiScale(D2SingleScale):
@@ -151,16 +193,14 @@ class D2MultiScale(D2SingleScale):
 
 
 class D2SingleScaleTrained(D2SingleScale):
-    """D2-Net at the image's own scale, with the authors' trained weights."""
+    """D2-Net at the image's own scale, with trained weights: the authors', or those bundled."""
 
-    description = "D2-Net, single scale, trained on MegaDepth by the authors"
+    description = "D2-Net, single scale, trained"
     official_file = TRAINED
-    bundled = False
 
 
 class D2MultiScaleTrained(D2MultiScale):
-    """D2-Net over the pyramid, with the authors' trained weights."""
+    """D2-Net over the pyramid, with trained weights: the authors', or those bundled."""
 
-    description = "D2-Net, multi-scale (0.5, 1, 2), trained on MegaDepth by the authors"
+    description = "D2-Net, multi-scale (0.5, 1, 2), trained"
     official_file = TRAINED
-    bundled = False

@@ -27,6 +27,7 @@ CONVOLUTIONS = (
     ("conv3_1", 10, 128, 256), ("conv3_2", 12, 256, 256), ("conv3_3", 14, 256, 256),
     ("conv4_1", 17, 256, 512), ("conv4_2", 19, 512, 512), ("conv4_3", 21, 512, 512),
 )  # fmt: skip
+DILATIONS = {"conv4": 2}  # by block; 1 in the others
 PREFIX = "dense_feature_extraction.model."
 WINOGRAD_MIN_CHANNELS = 128  # of the output; narrower layers gain nothing (SPEED.md)
 STRIP_ROWS = 32  # strips are multiples: 8 map rows, one tile row of a dilated Winograd tile
@@ -37,6 +38,11 @@ PRECISIONS: dict[str, Precision] = {
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
+
+
+def dilation_of(name: str) -> int:
+    """The dilation of the convolution ``name``."""
+    return DILATIONS.get(name.partition("_")[0], 1)
 
 
 def map_size(height: int, width: int) -> tuple[int, int]:
@@ -101,6 +107,8 @@ class Convolution:
 class MaxPool:
     """Max pool 2x2 of stride 2; a last odd row or column is dropped."""
 
+    kernel, stride = 2, 2
+
     def __init__(self) -> None:
         """Starts with no row."""
         self._odd: torch.Tensor | None = None
@@ -119,6 +127,8 @@ class MaxPool:
 class AveragePool:
     """Average pool 2x2 of stride 1, without padding."""
 
+    kernel, stride = 2, 1
+
     def __init__(self) -> None:
         """Starts with no row."""
         self._tail: torch.Tensor | None = None
@@ -131,6 +141,13 @@ class AveragePool:
         if len(x) < 2:
             return x.new_empty(0, x.shape[1] - 1, x.shape[2])
         return _as_rows(functional.avg_pool2d(_as_nchw(x), 2, stride=1))
+
+
+POOLS: dict[str, type[MaxPool] | type[AveragePool]] = {  # by the convolution that they follow
+    "conv1_2": MaxPool,
+    "conv2_2": MaxPool,
+    "conv3_3": AveragePool,
+}
 
 
 class ImageRows(Protocol):
@@ -214,7 +231,7 @@ class D2Network:
         for name, index, _, outputs in CONVOLUTIONS:
             weight = state[f"{PREFIX}{index}.weight"].to(self.device, precision)
             bias = state[f"{PREFIX}{index}.bias"].to(self.device, precision)
-            dilation = 2 if name.startswith("conv4") else 1
+            dilation = dilation_of(name)
             with_relu = relu or name != "conv4_3"
             if workers and outputs >= WINOGRAD_MIN_CHANNELS:
                 layer: Layer = WinogradConvolution(weight, bias, dilation, with_relu, workers)
@@ -240,10 +257,8 @@ class D2Network:
         stages: list[Stage] = []
         for name, layer in self._layers.items():
             stages.append(Convolution(*layer))
-            if name in ("conv1_2", "conv2_2"):
-                stages.append(MaxPool())
-            elif name == "conv3_3":
-                stages.append(AveragePool())
+            if name in POOLS:
+                stages.append(POOLS[name]())
         return stages
 
     @torch.inference_mode()

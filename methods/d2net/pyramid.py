@@ -35,23 +35,33 @@ class RawFeatures:
     descriptors: torch.Tensor
 
 
+def sizes_within_limits(
+    size: tuple[int, int], max_edge: int, max_sum_edges: int
+) -> list[tuple[int, int]]:
+    """The (width, height) that an image is shrunk to, one after the other; none if it fits.
+
+    Source: d2-net ``extract_features.py``: first the longer side, then the sum of sides. Sizes are
+    cut to whole pixels, not rounded.
+    """
+    sizes: list[tuple[int, int]] = []
+    for measure, limit in ((max, max_edge), (sum, max_sum_edges)):
+        if measure(size) > limit:
+            factor = limit / measure(size)
+            size = max(int(size[0] * factor), 1), max(int(size[1] * factor), 1)
+            sizes.append(size)
+    return sizes
+
+
 def resize_to_limits(image: RgbImage, max_edge: int, max_sum_edges: int) -> RgbImage:
     """Shrinks an image whose longer side, then whose sum of sides, passes the limit.
 
     Source: d2-net ``extract_features.py``, scipy's ``imresize`` (bytes, bilinear), whose work
-    Pillow did: sizes are cut to whole pixels, not rounded.
+    Pillow did.
     """
-
-    def shrink(current: RgbImage, factor: float) -> RgbImage:
-        height, width = current.shape[:2]
-        size = (max(int(width * factor), 1), max(int(height * factor), 1))
-        resized = Image.fromarray(current).resize(size, Image.Resampling.BILINEAR)
-        return np.asarray(resized)
-
-    if max(image.shape[:2]) > max_edge:
-        image = shrink(image, max_edge / max(image.shape[:2]))
-    if sum(image.shape[:2]) > max_sum_edges:
-        image = shrink(image, max_sum_edges / sum(image.shape[:2]))
+    size = (image.shape[1], image.shape[0])
+    for smaller in sizes_within_limits(size, max_edge, max_sum_edges):
+        resized = Image.fromarray(image).resize(smaller, Image.Resampling.BILINEAR)
+        image = np.asarray(resized)
     return image
 
 

@@ -4,6 +4,7 @@ installed packages add. A new method needs no test of its own to be held to it."
 import argparse
 import dataclasses
 import importlib
+import itertools
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -108,6 +109,46 @@ def test_its_options_do_not_hide_those_of_a_command(name, command):
     command.add_arguments(parser)
     parser.conflict_handler = "error"
     add_config_arguments(parser, name)
+
+
+def test_its_architecture(name):
+    cls = method_class(name)
+    described = cls.architecture(cls.Config(), (WIDTH, HEIGHT))
+    if described is None:
+        return
+    assert described.image_size == (WIDTH, HEIGHT)
+    assert described.layers
+    assert described.levels
+    for before, after in itertools.pairwise(described.layers):
+        assert before.outputs == after.inputs
+    assert all(all(layer.size) for layer in described.trace())
+    assert described.parameters > 0
+    assert described.flop() > 0
+
+
+def test_its_operations_are_those_of_its_architecture(method, wide):
+    described = type(method).architecture(method.Config(), (WIDTH, HEIGHT))
+    operations = method.run_network(wide)
+    if described is not None and operations is not None:
+        assert described.flop() == operations
+
+
+def test_its_score_map(method, wide):
+    scores = method.score_map(wide)
+    if scores is None:
+        return
+    assert scores.name.strip()
+    assert scores.values.dtype == np.float32
+    assert scores.values.ndim == 2
+    assert np.isfinite(scores.values).all()
+    assert (scores.values >= 0).all()
+    cells = scores.values.shape[::-1]
+    for start, step, count, length in zip(
+        scores.origin, scores.step, cells, (WIDTH, HEIGHT), strict=True
+    ):
+        assert step > 0
+        assert -0.5 <= start <= start + step * (count - 1) <= length - 0.5
+    method.score_map(np.ascontiguousarray(wide[:1, :1]))  # too small for most; no error
 
 
 def test_a_photo(method, features, wide):

@@ -1,0 +1,101 @@
+"""Describes a method: its options, and the architecture of its network.
+
+Prints a table of the layers (size, receptive field, parameters, operations), of the pyramid and of
+what is done with the maps, and writes it with a drawing: architecture_<method>.{csv,md,png,svg}.
+Weights are not needed.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from d2eval.cli.common import image_size, method_options, named_method
+
+if TYPE_CHECKING:
+    from d2eval.architecture import Architecture
+
+TAKES_METHOD = True
+METHOD_FIRST = True
+EXAMPLES = """examples:
+  python -m d2eval describe d2_ms
+  python -m d2eval describe d2_ss --size 1600x1200 --output figures
+  python -m d2eval describe rootsift
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "method", metavar="METHOD", help="a name that 'd2eval methods' lists, or module:Class"
+    )
+    parser.add_argument(
+        "--size", type=image_size, metavar="WxH", default=(640, 480),
+        help="size of the image, for sizes of maps and operations (default: 640x480)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", default=Path("results/plots"),
+        help="folder for table and drawing",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints and writes."""
+    from d2eval.method import method_class
+    from d2eval.report.architecture_table import architecture_table, options_grid
+    from d2eval.report.tables import write_table
+
+    cls = method_class(named_method(args))
+    options = method_options(args)
+    config = cls.Config(**options)
+    title = f"{args.method}: {cls.description}"
+    architecture = cls.architecture(config, args.size)
+    if architecture is None:
+        print(f"# {title}\n")
+    else:
+        _check_size(architecture)
+        stem = f"architecture_{args.method.replace(':', '.')}"
+        table = architecture_table(stem, title, architecture)
+        print(table.markdown)
+    print(f"Descriptors: {cls.descriptor_dim} dimensions.")
+    if options:
+        print(f"\n## Options\n\n{options_grid(_option_rows(config))}")
+    if architecture is None:
+        print("\nIt has no network that it describes, so there is no table and no drawing of one.")
+        return 0
+    from d2eval.report.architecture import draw
+    from d2eval.report.figures import write_figure
+
+    print()
+    for path in (
+        *write_table(table, args.output),
+        *write_figure(draw(architecture), args.output, stem),
+    ):
+        print(f"wrote {path}")
+    return 0
+
+
+def _check_size(architecture: "Architecture") -> None:
+    from d2eval.architecture import trace
+    from d2eval.errors import D2EvalError
+
+    for level in architecture.levels:
+        if not all(trace(architecture.layers, level.size)[-1].size):
+            size = "x".join(map(str, architecture.image_size))
+            raise D2EvalError(
+                f"--size {size}: too small, the network has no output at scale {level.scale:g}; "
+                "give a larger one"
+            )
+
+
+def _option_rows(config: Any) -> list[dict[str, Any]]:
+    import dataclasses
+
+    return [
+        {
+            "flag": f"--{field.name.replace('_', '-')}",
+            "value": getattr(config, field.name),
+            "help": field.metadata.get("help", ""),
+        }
+        for field in dataclasses.fields(config)
+    ]

@@ -1,0 +1,74 @@
+"""Draws a method's keypoints on an image: radius by scale, colour by score.
+
+Beside them stands the method's map of detection scores, if it has one (for D2-Net, soft detection).
+"""
+
+import argparse
+from pathlib import Path
+
+from d2eval.cli.common import (
+    add_runtime_arguments,
+    method_options,
+    named_method,
+    positive,
+    runtime_of,
+)
+
+TAKES_METHOD = True
+METHOD_FIRST = True
+DEFAULT_OUTPUT = Path("results/plots/keypoints")
+EXAMPLES = """examples:
+  python -m d2eval show d2_ms photo.jpg
+  python -m d2eval show d2_ss photo.jpg --top-k 500 --output keypoints.png
+  python -m d2eval show rootsift photo.jpg --num-features 2000
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "method", metavar="METHOD", help="a name that 'd2eval methods' lists, or module:Class"
+    )
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="image file")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE",
+        help="a .png or .svg file (default: <method>_<folder>_<image>.png in "
+        f"{DEFAULT_OUTPUT})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--top-k", type=positive, default=1000, metavar="N",
+        help="draw the keypoints of highest score only; more are hard to tell apart",
+    )  # fmt: skip
+    add_runtime_arguments(parser, None)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Extracts and draws."""
+    from d2eval.errors import D2EvalError
+    from d2eval.extraction import MethodSource, features_of_images, open_source
+    from d2eval.images import read_image
+    from d2eval.report.figures import write_figure
+    from d2eval.report.keypoints import draw
+
+    output = args.output or _default_output(args.method, args.image)
+    kind = output.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise D2EvalError(f"--output {output}: must end with .png or .svg")
+    image = read_image(args.image)
+    name = named_method(args)
+    source = open_source(name, method_options(args), runtime_of(args))
+    if not isinstance(source, MethodSource):
+        raise AssertionError(name)
+    print(source.headline(), flush=True)
+    ((_, unit),) = features_of_images(source, [(args.image, args.image.name)], 0)
+    title = f"{source.label} on {args.image.absolute().parent.name}/{args.image.name}"
+    figure = draw(image, unit.features, args.top_k, source.method.score_map(image), title)
+    (path,) = write_figure(figure, output.parent, output.stem, [kind])
+    print(f"{len(unit.features)} keypoints; wrote {path}")
+    return 0
+
+
+def _default_output(method: str, image: Path) -> Path:
+    folder = image.absolute().parent.name
+    return DEFAULT_OUTPUT / f"{method.replace(':', '.')}_{folder}_{image.stem}.png"
