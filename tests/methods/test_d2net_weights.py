@@ -20,7 +20,7 @@ from methods.d2net import (
     D2SingleScaleTrained,
 )
 from methods.d2net.method import D2Config
-from methods.d2net.weights import BUNDLED_FILE, choose_weights
+from methods.d2net.weights import BUNDLED_FILE, TRAINED_FILE, choose_weights, load_weights
 
 TRAINED = (D2SingleScaleTrained, D2MultiScaleTrained)
 OFF_THE_SHELF = (D2SingleScale, D2MultiScale)
@@ -68,7 +68,7 @@ def key_of(weights: object, **options) -> str:
 
 
 def test_auto_is_bundled_until_the_official_file_is_fetched(server, cache):
-    path, info = choose_weights("auto", "d2_ots.pth", True, cache)
+    (path,), info = choose_weights("auto", "d2_ots.pth", cache)
     assert path.name == BUNDLED_FILE
     assert info.stand_in
     assert info.sha256 == sha256_of(path)
@@ -76,25 +76,25 @@ def test_auto_is_bundled_until_the_official_file_is_fetched(server, cache):
 
     fetched = fetch(server, cache, "d2_ots.pth", b"official")
     for choice in ("auto", "official"):
-        path, info = choose_weights(choice, "d2_ots.pth", True, cache)
+        (path,), info = choose_weights(choice, "d2_ots.pth", cache)
         assert path == fetched
         assert info.name == "official d2_ots.pth"
         assert info.sha256 == sha256_of(fetched)
         assert not info.stand_in
-    assert choose_weights("bundled", "d2_ots.pth", True, cache)[0].name == BUNDLED_FILE
+    assert choose_weights("bundled", "d2_ots.pth", cache)[0][0].name == BUNDLED_FILE
 
 
 def test_another_official_file_does_not_stand_in(server, cache):
     fetch(server, cache, "d2_tf.pth", b"trained")
-    assert choose_weights("auto", "d2_ots.pth", True, cache)[1].stand_in
-    assert choose_weights("auto", "d2_tf.pth", False, cache)[1].name == "official d2_tf.pth"
+    assert choose_weights("auto", "d2_ots.pth", cache)[1].stand_in
+    assert choose_weights("auto", "d2_tf.pth", cache)[1].name == "official d2_tf.pth"
 
 
 def test_a_path_is_taken_as_it_is(cache, tmp_path):
     path = tmp_path / "mine.pth"
     path.write_bytes(b"anything")
-    found, info = choose_weights(str(path), "d2_ots.pth", True, cache)
-    assert found == path
+    found, info = choose_weights(str(path), "d2_ots.pth", cache)
+    assert found == (path,)
     assert "mine.pth" in info.name
     assert info.sha256 == sha256_of(path)
     assert not info.stand_in
@@ -103,7 +103,7 @@ def test_a_path_is_taken_as_it_is(cache, tmp_path):
 def test_a_home_folder_is_expanded(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.pth").write_bytes(b"anything")
-    assert choose_weights("~/mine.pth", "d2_ots.pth", True, cache)[0] == tmp_path / "mine.pth"
+    assert choose_weights("~/mine.pth", "d2_ots.pth", cache)[0] == (tmp_path / "mine.pth",)
 
 
 @pytest.mark.parametrize("method", OFF_THE_SHELF)
@@ -118,10 +118,26 @@ def test_missing_official_weights_are_one_clear_error(method, cache):
 
 
 @pytest.mark.parametrize("method", TRAINED)
-@pytest.mark.parametrize("choice", ["auto", "official", "bundled"])
-def test_trained_methods_never_use_the_stand_in(method, choice, cache):
+def test_trained_methods_without_the_authors_weights(method, cache):
     with pytest.raises(D2EvalError, match="d2eval fetch d2net"):
-        build(choice, method, cache)
+        build("official", method, cache)
+    paths, info = choose_weights("auto", "d2_tf.pth", cache)
+    assert [path.name for path in paths] == [BUNDLED_FILE, TRAINED_FILE]
+    assert info.stand_in
+    assert info.name == "trained here, homographies of BSDS500"
+    assert "authors' trained" in info.description
+
+
+def test_bundled_trained_weights_replace_the_last_layers_alone():
+    (base,), _ = choose_weights("bundled", "d2_ots.pth", Path("no-such-cache"))
+    paths, info = choose_weights("bundled", "d2_tf.pth", Path("no-such-cache"))
+    untrained, own, both = load_file(base), load_file(paths[1]), load_weights(paths)
+    assert {tensor.dtype for tensor in own.values()} == {torch.float16}
+    assert info.sha256 not in (sha256_of(paths[0]), sha256_of(paths[1]))
+    for name, tensor in both.items():
+        assert torch.equal(tensor, own.get(name, untrained[name]))
+        assert (name in own) == (not torch.equal(tensor, untrained[name]))
+    assert both.keys() == untrained.keys()
 
 
 def test_missing_path(cache, tmp_path):
@@ -160,9 +176,7 @@ def test_fetched_weights_are_used(server, cache, half_file):
 
 def test_state_of_weights(server, cache):
     assert "bundled" in D2SingleScale.weights_state(Runtime(cache=cache))
-    missing = D2SingleScaleTrained.weights_state(Runtime(cache=cache))
-    assert "missing" in missing
-    assert "d2eval fetch d2net" in missing
+    assert "trained here" in D2SingleScaleTrained.weights_state(Runtime(cache=cache))
     fetch(server, cache, "d2_tf.pth", b"trained")
     assert "d2_tf.pth" in D2SingleScaleTrained.weights_state(Runtime(cache=cache))
 
@@ -186,7 +200,7 @@ def test_every_layout_gives_the_same_features(half, half_file, tmp_path):
 
 
 def test_bundled_weights_are_the_authors_architecture_in_half_precision():
-    path, _ = choose_weights("bundled", "d2_ots.pth", True, Path("no-such-cache"))
+    (path,), _ = choose_weights("bundled", "d2_ots.pth", Path("no-such-cache"))
     state = load_file(path)
     assert {tensor.dtype for tensor in state.values()} == {torch.float16}
     assert set(state) == set(reference.random_state(0))

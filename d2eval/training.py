@@ -1,0 +1,91 @@
+"""The contract of what trains a method's weights, and its registry.
+
+Registered in the table ``[trainers]`` of ``methods/registry.toml``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from d2eval.method import Runtime, find_class, load_registry
+
+
+@dataclass(frozen=True)
+class Rank:
+    """This process among those that train together; the default is alone.
+
+    Attributes:
+        rank: 0 to world - 1; 0 writes.
+        world: how many processes.
+        local: its number on this machine, which is its GPU.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+
+
+class Trainer(ABC):
+    """Trains weights and leaves them, with curves and a manifest, in a folder.
+
+    Attributes:
+        description: one line for lists.
+        Config: a frozen dataclass of `d2eval.method.option` fields.
+    """
+
+    description: ClassVar[str]
+    Config: ClassVar[type]
+
+    @abstractmethod
+    def __init__(
+        self,
+        config: Any,
+        data: Sequence[str],
+        output: Path,
+        runtime: Runtime,
+        workers: int,
+        rank: Rank,
+    ) -> None:
+        """Opens the data and loads the weights to start from.
+
+        Args:
+            config: of this class's ``Config``.
+            data: each "KIND:PATH".
+            output: the folder.
+            runtime: device, seed, memory and cache.
+            workers: processes that read data; 0: this one.
+            rank: of this process.
+
+        Raises:
+            D2EvalError: data or weights are missing or broken.
+        """
+
+    @abstractmethod
+    def train(self, about: Mapping[str, Any]) -> str:
+        """Trains, or goes on where the same command was cut off.
+
+        Args:
+            about: what the manifest says beside the training's own settings.
+
+        Returns:
+            Lines that say what came of it.
+
+        Raises:
+            D2EvalError: the folder holds other work, the loss is not finite, the disk is full.
+        """
+
+
+def registered_trainers() -> dict[str, str]:
+    """Every trainer: name -> "module:Class", without importing any of them."""
+    return dict(load_registry().get("trainers", {}))
+
+
+def trainer_class(name: str) -> type[Trainer]:
+    """The class registered as ``name``, or named directly as "module:Class".
+
+    Raises:
+        D2EvalError: no such trainer, or it can't be imported.
+    """
+    return find_class(name, registered_trainers(), Trainer, "trainer")  # type: ignore[type-abstract]

@@ -1,0 +1,211 @@
+"""Training pairs from plain photos: each is a plane that two cameras look at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from d2eval.errors import D2EvalError
+from d2eval.geometry import inside, project
+from d2eval.images import RgbImage, read_image
+from methods.d2net.training.lighting import relight
+from methods.d2net.training.pairs import (
+    CROP,
+    BoolArray,
+    FloatArray,
+    PairSource,
+    TrainingPair,
+    correspondences,
+)
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm")
+FOCAL = 1.2  # of a camera, in widths of its image: 45 degrees across
+SUPERSAMPLING = 2
+HELD_OUT = 10  # every tenth photo is for validation
+LEAST_SIDE = 64  # pixels of a photo
+TRIES = 20  # to find a view that lies in the photo for the most part
+
+
+@dataclass(frozen=True)
+class ViewLimits:
+    """How far the two cameras of a pair differ.
+
+    Attributes:
+        width: photo pixels across the first crop, as shares of the photo's shorter side.
+        zoom: the second crop's width is the first's times 2^uniform(-zoom, zoom).
+        tilt_deg: largest angle between the second camera's axis and the plane's normal.
+        roll_deg: standard deviation of the second camera's turn about its axis.
+        shift: largest distance between the crops' centres, in widths of the first crop.
+        visible: least share of the second crop that shows the photo.
+    """
+
+    width: tuple[float, float] = (0.5, 1.0)
+    zoom: float = 0.8
+    tilt_deg: float = 50.0
+    roll_deg: float = 20.0
+    shift: float = 0.25
+    visible: float = 0.6
+
+
+def view_homography(
+    center: tuple[float, float],
+    width: float,
+    size: tuple[int, int],
+    tilt: float = 0.0,
+    azimuth: float = 0.0,
+    roll: float = 0.0,
+) -> FloatArray:
+    """The homography from a photo on a plane to a camera that looks at it.
+
+    Args:
+        center: photo point (x, y) on the optical axis.
+        width: photo pixels across the image, measured at that point's distance.
+        size: (width, height) of the camera's image in pixels.
+        tilt: angle between the optical axis and the plane's normal, in radians.
+        azimuth: direction of the axis, in the plane, that the plane is tilted about, in radians.
+        roll: turn about the optical axis, in radians.
+
+    Returns:
+        (3, 3), pixels (x, y, 1) to pixels, origin at the centre of the top-left pixel.
+    """
+    axis = tilt * np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+    rotation = cv2.Rodrigues(np.array([0.0, 0.0, roll]))[0] @ cv2.Rodrigues(axis)[0]
+    focal = FOCAL * size[0]
+    camera = np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1.0]])
+    # A photo point (u, v) is at (u - cx, v - cy, 0); the camera stands FOCAL widths before it.
+    plane = np.stack(
+        [
+            rotation[:, 0],
+            rotation[:, 1],
+            np.array([0, 0, FOCAL * width]) - rotation[:, :2] @ np.array(center),
+        ],
+        axis=1,
+    )
+    homography = camera @ plane
+    return np.asarray(homography / homography[2, 2], np.float64)
+
+
+def take_picture(photo: RgbImage, homography: FloatArray, size: tuple[int, int]) -> RgbImage:
+    """What a camera of ``size`` (width, height) sees of ``photo``; black beside it."""
+    fine = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
+    offset = (SUPERSAMPLING - 1) / 2  # pixel x of the image is at SUPERSAMPLING x + offset
+    finer = np.diag([SUPERSAMPLING, SUPERSAMPLING, 1.0])
+    finer[:2, 2] = offset
+    seen = cv2.warpPerspective(photo, finer @ homography, fine, flags=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The photos under ``folder``, sorted by their path.
+
+    Raises:
+        D2EvalError: there is no such folder or no photo in it.
+    """
+    if not folder.is_dir():
+        raise D2EvalError(f"{folder}: no such folder; give a folder of photos")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise D2EvalError(f"{folder}: holds no photos ({', '.join(SUFFIXES)}); give another folder")
+    return found
+
+
+def split_photos(photos: list[Path], held_out: bool) -> list[Path]:
+    """Every tenth photo for validation, the others for training.
+
+    Raises:
+        D2EvalError: there are fewer than two photos.
+    """
+    if len(photos) < 2:
+        raise D2EvalError(f"{photos[0]}: is the only photo; training needs at least two")
+    return [p for n, p in enumerate(photos) if (n % HELD_OUT == 0) == held_out]
+
+
+class HomographyPairs(PairSource):
+    """Two 256x256 views of a photo with exact correspondences.
+
+    The first camera looks straight at a part of the photo; the second is nearer or further,
+    turned and tilted. Each view has a light and camera of its own.
+    """
+
+    def __init__(
+        self,
+        photos: list[Path],
+        per_photo: int = 1,
+        light: float = 1.0,
+        limits: ViewLimits | None = None,
+    ) -> None:
+        """Takes the photos.
+
+        Args:
+            photos: files.
+            per_photo: how often an epoch shows each.
+            light: strength of the photometric changes (`random_lighting`); 0: none.
+            limits: of the views.
+        """
+        self._photos = photos
+        self._per_photo = per_photo
+        self._light = light
+        self._limits = limits or ViewLimits()
+
+    def __len__(self) -> int:
+        """Pairs of an epoch."""
+        return len(self._photos) * self._per_photo
+
+    def draw(self, index: int, rng: np.random.Generator) -> TrainingPair | None:
+        """Two views of photo ``index``, modulo the number of photos.
+
+        Raises:
+            D2EvalError: the photo can't be read or is tiny.
+        """
+        path = self._photos[index % len(self._photos)]
+        photo = read_image(path)
+        if min(photo.shape[:2]) < LEAST_SIDE:
+            raise D2EvalError(f"{path}: is smaller than {LEAST_SIDE} pixels; remove it")
+        first, second = self._views(photo, rng)
+        pictures = [take_picture(photo, h, (CROP, CROP)) for h in (first, second)]
+        if self._light:
+            pictures = [relight(picture, rng, self._light) for picture in pictures]
+        back = np.asarray(np.linalg.inv(first), np.float64)
+        forth = second @ back
+        photo_size = (photo.shape[1], photo.shape[0])
+
+        def warp(points: FloatArray) -> tuple[FloatArray, BoolArray]:
+            return project(forth, points), inside(project(back, points), photo_size)
+
+        cells = correspondences(warp, (CROP, CROP), (CROP, CROP))
+        if cells is None:
+            return None
+        return TrainingPair(path.name, pictures[0], pictures[1], *cells)
+
+    def _views(self, photo: RgbImage, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Homographies from the photo to both crops."""
+        height, width = photo.shape[:2]
+        limits = self._limits
+        across = min(height, width) * rng.uniform(*limits.width)
+        center = [
+            rng.uniform((across - 1) / 2, length - 1 - (across - 1) / 2)
+            for length in (width, height)
+        ]
+        first = view_homography((center[0], center[1]), across, (CROP, CROP))
+        second = first
+        for _ in range(TRIES):
+            shift = rng.uniform(-limits.shift, limits.shift, 2) * across
+            second = view_homography(
+                (center[0] + shift[0], center[1] + shift[1]),
+                across * 2 ** rng.uniform(-limits.zoom, limits.zoom),
+                (CROP, CROP),
+                tilt=np.deg2rad(rng.uniform(0, limits.tilt_deg)),
+                azimuth=rng.uniform(0, 2 * np.pi),
+                roll=np.deg2rad(rng.normal(0, limits.roll_deg)),
+            )
+            if self._visible(second, (width, height)) >= limits.visible:
+                break
+        return first, second
+
+    @staticmethod
+    def _visible(homography: FloatArray, photo_size: tuple[int, int]) -> float:
+        """Share of a crop in which the photo is seen."""
+        grid = np.stack(np.meshgrid(*[np.linspace(0, CROP - 1, 16)] * 2), axis=-1).reshape(-1, 2)
+        back = np.asarray(np.linalg.inv(homography), np.float64)
+        return float(inside(project(back, grid), photo_size).mean())

@@ -1,0 +1,130 @@
+"""The network, its loss and its optimizer: one step at a time."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from methods.d2net.network import PRECISIONS
+from methods.d2net.training.batches import Batch
+from methods.d2net.training.detection import soft_scores
+from methods.d2net.training.loss import pair_loss
+from methods.d2net.training.network import TrainingNetwork
+from methods.d2net.training.options import TrainingConfig
+from methods.d2net.training.pairs import CROP
+
+
+class Learner:
+    """Adam on the layers that learn."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, torch.Tensor],
+        config: TrainingConfig,
+        device: torch.device,
+        processes: int,
+    ) -> None:
+        """Takes the weights to start from, by the authors' names.
+
+        Raises:
+            D2EvalError: as `TrainingNetwork`.
+        """
+        self.network = TrainingNetwork(weights, config.finetune_layers)
+        self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = device
+        self._precision = PRECISIONS[config.precision]
+        self._distributed = processes > 1
+        self._module: torch.nn.Module = self.network
+        if self._distributed:
+            self._module = torch.nn.parallel.DistributedDataParallel(self.network)
+        learned = [p for p in self.network.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.Adam(learned)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+
+    def step(self, batch: Batch, rate: float) -> list[float]:
+        """One step down the mean loss of the batch's pairs.
+
+        Args:
+            batch: without pairs there is no step.
+            rate: learning rate.
+
+        Returns:
+            The pairs' losses before the step.
+
+        Raises:
+            FloatingPointError: a loss is not finite; nothing has been learned from the batch.
+        """
+        if not batch.pairs:
+            if self._distributed:
+                self._join_step(rate)
+            return []
+        losses = self._losses(batch)
+        values = [float(loss.detach()) for loss in losses]
+        if not all(math.isfinite(value) for value in values):
+            raise FloatingPointError
+        self._descend(torch.stack(losses).mean(), rate)
+        return values
+
+    def _join_step(self, rate: float) -> None:
+        """Gives the other processes, which wait for gradients, a zero."""
+        images = torch.zeros(2, 3, CROP, CROP, device=self._device)
+        self._descend(self._module(images).sum() * 0.0, rate)
+
+    def _descend(self, loss: torch.Tensor, rate: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> list[float]:
+        """The pairs' losses, without learning."""
+        return [float(loss) for loss in self._losses(batch)] if batch.pairs else []
+
+    @torch.no_grad()
+    def scores(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """(h, w) soft detection scores of both images of the batch's first pair."""
+        scores = soft_scores(self._features(batch)).cpu().numpy()
+        return scores[0], scores[len(batch.pairs)]
+
+    def _features(self, batch: Batch) -> torch.Tensor:
+        images = batch.images
+        if self._device.type == "cuda":
+            images = images.pin_memory().to(self._device, non_blocking=True)
+        mixed = self._precision != torch.float32
+        with torch.autocast(self._device.type, self._precision, enabled=mixed):
+            features: torch.Tensor = self._module(images)
+        return features.float()
+
+    def _losses(self, batch: Batch) -> list[torch.Tensor]:
+        features = self._features(batch)
+        scores = soft_scores(features)
+        count = len(batch.pairs)
+        return [
+            pair_loss(
+                features[n], features[count + n], scores[n], scores[count + n],
+                torch.from_numpy(pair.cells_1).to(self._device),
+                torch.from_numpy(pair.cells_2).to(self._device),
+            )
+            for n, pair in enumerate(batch.pairs)
+        ]  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs: the layers that learn, and the optimizer."""
+        layers = {name: self.network.layers[name].state_dict() for name in self.network.learned}
+        return {
+            "layers": layers,
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes what `state` gave."""
+        for name, layer in state["layers"].items():
+            self.network.layers[name].load_state_dict(layer)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,153 @@
+"""What a training writes down: a row for each step and epoch, curves, and TensorBoard's events."""
+
+import csv
+import io
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from d2eval.atomic import write_text
+from d2eval.errors import D2EvalError
+from methods.d2net.training.curves import draw_curves
+from methods.d2net.training.validation import THRESHOLDS, Matching
+
+STEPS, EPOCHS, CURVES = "steps.csv", "epochs.csv", "curves.png"
+EVENTS = "tensorboard"
+STEP_COLUMNS = ("step", "epoch", "loss")
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """What an epoch gave.
+
+    Attributes:
+        epoch: its number; 0 for the weights as they came.
+        train_loss: mean over its pairs; NaN in epoch 0.
+        pairs: that were learned from.
+        skipped: draws with too few correspondences.
+        validation_loss: mean over the pairs held out.
+        matching: what the weights give when they extract, see `Matching`.
+        learning_rate: of the epoch.
+        seconds: that it took, validation included.
+    """
+
+    epoch: int
+    train_loss: float
+    pairs: int
+    skipped: int
+    validation_loss: float
+    matching: Matching
+    learning_rate: float
+    seconds: float
+
+    def columns(self) -> dict[str, Any]:
+        """The row of epochs.csv."""
+        row = asdict(self)
+        matching = row.pop("matching")
+        shares = {f"mma_{t}": share for t, share in zip(THRESHOLDS, matching["mma"], strict=True)}
+        counts = {"features": matching["features"], "matches": matching["matches"]}
+        last = {name: row.pop(name) for name in ("learning_rate", "seconds")}
+        return {**row, **shares, **counts, **last}
+
+
+def _rows(path: Path, key: str, last: int) -> list[dict[str, str]]:
+    """The whole rows of a CSV whose ``key`` is at most ``last``; none without a file."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    whole = text[: text.rfind("\n") + 1]  # a line that was cut off is no row
+    return [row for row in csv.DictReader(io.StringIO(whole)) if int(row[key]) <= last]
+
+
+def _to_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _events(folder: Path, next_step: int) -> Any:
+    """TensorBoard's writer, or None where it is not installed (extra ``training``)."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=next_step)
+
+
+class RunLog:
+    """The rows of a training in its folder; going on from a checkpoint drops what came after it."""
+
+    def __init__(self, folder: Path, step: int, epoch: int) -> None:
+        """Opens the files.
+
+        Args:
+            folder: of the training.
+            step: the last step that the checkpoint holds; later rows are dropped.
+            epoch: the epoch under way; rows of it and later ones are dropped.
+
+        Raises:
+            D2EvalError: the folder can't be written.
+        """
+        self._folder, self._step = folder, step
+        self._steps = _rows(folder / STEPS, "step", step)
+        self._epochs: list[dict[str, Any]] = [*_rows(folder / EPOCHS, "epoch", epoch - 1)]
+        write_text(folder / STEPS, _to_csv([*STEP_COLUMNS], self._steps))
+        self._file = (folder / STEPS).open("a")
+        self._writer = csv.DictWriter(self._file, STEP_COLUMNS, lineterminator="\n")
+        self._events = _events(folder / EVENTS, step + 1)
+
+    def __enter__(self) -> "RunLog":
+        """The log itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the files; rows that were not flushed are not needed after an error."""
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+    def step(self, step: int, epoch: int, loss: float) -> None:
+        """Adds a step's mean loss."""
+        row = {"step": step, "epoch": epoch, "loss": loss}
+        self._step = step
+        self._steps.append({name: str(value) for name, value in row.items()})
+        self._writer.writerow(row)
+        if self._events is not None:
+            self._events.add_scalar("loss/step", loss, step)
+
+    def epoch(self, row: EpochRow) -> None:
+        """Adds an epoch and draws the curves anew."""
+        columns = row.columns()
+        self._epochs.append(columns)
+        write_text(self._folder / EPOCHS, _to_csv([*columns], self._epochs))
+        draw_curves(self._folder / CURVES, self._steps, self._epochs)
+        if self._events is not None:
+            for name, value in columns.items():
+                if name != "epoch":
+                    self._events.add_scalar(f"epoch/{name}", float(value), self._step)
+
+    def flush(self) -> None:
+        """Makes the rows so far durable, to be called before a checkpoint is written.
+
+        Raises:
+            D2EvalError: the disk is full.
+        """
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise D2EvalError(
+                f"{self._folder / STEPS}: can't be written ({error.strerror or error}); free "
+                "space, then run the same command again: finished work is kept"
+            ) from error
+        if self._events is not None:
+            self._events.flush()

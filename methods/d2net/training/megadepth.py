@@ -1,0 +1,233 @@
+"""Training pairs from MegaDepth, drawn as in D2-Net's training code (``lib/dataset.py``).
+
+``d2eval prepare megadepth`` has written an .npz for each scene (`methods.d2net.training.prepare`).
+The scenes for training and for validation, the overlap and the pairs of an epoch are listed in
+``benchmarks/megadepth.toml``; other scenes in the folder are not used.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from d2eval.errors import D2EvalError
+from d2eval.protocol import load_protocol
+from methods.d2net.training.depth_files import read_view
+from methods.d2net.training.depth_warp import PIXEL_CENTER, PosedView, crop_pair
+from methods.d2net.training.pairs import FloatArray, IntArray, PairSource, TrainingPair
+
+FORMAT = 1  # of the files; others are written anew
+REMEDY = "run 'd2eval prepare megadepth' again"
+
+# What a file holds beside "format", for I images, P pairs and M observations of 3D points:
+# name -> (kinds of type, number of dimensions).
+FIELDS = {
+    "root": ("U", 0),  # MegaDepth's folder; the paths are below it
+    "image_paths": ("U", 1),  # (I,)
+    "depth_paths": ("U", 1),  # (I,)
+    "intrinsics": ("f", 3),  # (I, 3, 3), COLMAP's pixels
+    "poses": ("f", 3),  # (I, 4, 4), world to camera
+    "pairs": ("iu", 2),  # (P, 2), ordered, all that share a 3D point
+    "overlaps": ("f", 1),  # (P,), shared 3D points / those of the first image
+    "scale_ratios": ("f", 1),  # (P,), the least of a shared 3D point, see `prepare`
+    "offsets": ("iu", 1),  # (I + 1,), where each image's observations begin
+    "point_ids": ("iu", 1),  # (M,), ascending in each image
+    "points": ("f", 2),  # (M, 2), COLMAP's pixels
+    "normalized_depths": ("f", 1),  # (M,), depth / focal length
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which pairs are drawn; from ``benchmarks/megadepth.toml``.
+
+    Attributes:
+        scenes: their names.
+        overlap: least and greatest, inclusive.
+        max_scale_ratio: of a pair, and of the place its crops show.
+        pairs: drawn from each scene in an epoch.
+    """
+
+    scenes: tuple[str, ...]
+    overlap: tuple[float, float]
+    max_scale_ratio: float
+    pairs: int
+
+
+def load_pair_protocol(held_out: bool) -> Protocol:
+    """The protocol of validation or of training."""
+    content, use = load_protocol("megadepth").content, "validation" if held_out else "training"
+    pairs = content["pairs"]
+    least, greatest = pairs["overlap"]
+    scenes = tuple(content["scenes"][use])
+    return Protocol(scenes, (least, greatest), pairs["max_scale_ratio"], pairs[use])
+
+
+def read_scene_file(path: Path, names: Sequence[str] = tuple(FIELDS)) -> dict[str, Any]:
+    """Some arrays of a scene's file, by name; see `FIELDS`.
+
+    Raises:
+        D2EvalError: the file is missing, broken or of another version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if int(file["format"]) != FORMAT:
+                raise D2EvalError(f"{path}: is of another version; {REMEDY}")
+            arrays = {name: file[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise D2EvalError(f"{path}: broken scene file ({reason}); {REMEDY}") from error
+    for name, array in arrays.items():
+        kinds, dimensions = FIELDS[name]
+        if array.dtype.kind not in kinds or array.ndim != dimensions:
+            raise D2EvalError(f"{path}: broken scene file ({name} is of another type); {REMEDY}")
+    return arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """The 3D points that an image shows.
+
+    Attributes:
+        ids: (M,) distinct, ascending.
+        points: (M, 2) where they are, COLMAP's pixels.
+        normalized_depths: (M,) depth / focal length.
+    """
+
+    ids: IntArray
+    points: npt.NDArray[np.float32]
+    normalized_depths: npt.NDArray[np.float32]
+
+    @staticmethod
+    def of(scene: dict[str, Any], image: int) -> "Observations":
+        """Those of an image of a scene's file."""
+        part = slice(scene["offsets"][image], scene["offsets"][image + 1])
+        return Observations(
+            scene["point_ids"][part], scene["points"][part], scene["normalized_depths"][part]
+        )
+
+
+def draw_shared_point(
+    first: Observations, second: Observations, max_scale_ratio: float, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Where a random 3D point that two images show is in each.
+
+    Args:
+        first: of one image.
+        second: of the other; they share a point within the ratio.
+        max_scale_ratio: greatest ratio of the point's normalized depths.
+        rng: draws it.
+
+    Returns:
+        (x, y) in both, with the origin at the centre of the first pixel.
+    """
+    _, in_first, in_second = np.intersect1d(
+        first.ids, second.ids, assume_unique=True, return_indices=True
+    )
+    ratio = first.normalized_depths[in_first] / second.normalized_depths[in_second]
+    chosen = rng.choice(np.flatnonzero(np.maximum(ratio, 1 / ratio) <= max_scale_ratio))
+    points = first.points[in_first[chosen]], second.points[in_second[chosen]]
+    return points[0] - np.float64(PIXEL_CENTER), points[1] - np.float64(PIXEL_CENTER)
+
+
+def scene_files(folder: Path, protocol: Protocol) -> list[Path]:
+    """The files of those scenes of the protocol that are in ``folder``.
+
+    Raises:
+        D2EvalError: there is none.
+    """
+    if not folder.is_dir():
+        raise D2EvalError(f"{folder}: no such folder; run 'd2eval prepare megadepth' first")
+    scenes = protocol.scenes
+    found = [path for path in (folder / f"{scene}.npz" for scene in scenes) if path.exists()]
+    if not found:
+        raise D2EvalError(
+            f"{folder}: holds none of the {len(scenes)} scenes {scenes[0]} to {scenes[-1]}; "
+            "prepare them by 'd2eval prepare megadepth'"
+        )
+    return found
+
+
+def photo_of_each_scene(folder: Path, protocol: Protocol) -> list[Path]:
+    """The first image of each scene that is there.
+
+    Raises:
+        D2EvalError: no scene is there, or a file is broken.
+    """
+    photos = []
+    for path in scene_files(folder, protocol):
+        scene = read_scene_file(path, ("root", "image_paths"))
+        photos.append(Path(str(scene["root"])) / str(scene["image_paths"][0]))
+    return photos
+
+
+class MegaDepthPairs(PairSource):
+    """256x256 crops of two images of a scene around a 3D point that both show.
+
+    An epoch takes so many random pairs of each scene, with replacement, and of each pair a random
+    3D point. D2-Net's code draws them anew in each epoch, too.
+    """
+
+    def __init__(self, folder: Path, protocol: Protocol) -> None:
+        """Opens the scenes of the protocol that are there.
+
+        Args:
+            folder: with a file <scene>.npz for each.
+            protocol: which pairs.
+
+        Raises:
+            D2EvalError: no scene is there, none has such a pair, or a file is broken.
+        """
+        self._protocol = protocol
+        self._scenes: list[tuple[Path, IntArray]] = []
+        least, greatest = protocol.overlap
+        for path in scene_files(folder, protocol):
+            scene = read_scene_file(path, ("pairs", "overlaps", "scale_ratios"))
+            suits = (scene["overlaps"] >= least) & (scene["overlaps"] <= greatest)
+            suits &= scene["scale_ratios"] <= protocol.max_scale_ratio
+            if suits.any():  # as in D2-Net's code a scene without such pairs is left out
+                self._scenes.append((path, scene["pairs"][suits]))
+        if not self._scenes:
+            raise D2EvalError(
+                f"{folder}: has no two images with an overlap of {least:g} to {greatest:g}; "
+                "prepare more scenes"
+            )
+
+    def __len__(self) -> int:
+        """Pairs of an epoch."""
+        return len(self._scenes) * self._protocol.pairs
+
+    def draw(self, index: int, rng: np.random.Generator) -> TrainingPair | None:
+        """A random pair of the scene that ``index`` stands for.
+
+        Raises:
+            D2EvalError: a file is missing or broken, or sizes differ.
+        """
+        path, pairs = self._scenes[index // self._protocol.pairs]
+        first, second = (int(image) for image in rng.choice(pairs))
+        scene = read_scene_file(path)
+        centers = draw_shared_point(
+            Observations.of(scene, first),
+            Observations.of(scene, second),
+            self._protocol.max_scale_ratio,
+            rng,
+        )
+        names = [Path(str(scene["image_paths"][image])).name for image in (first, second)]
+        views = self._view(path, scene, first), self._view(path, scene, second)
+        return crop_pair(f"{path.stem}/{names[0]} {names[1]}", views, centers)
+
+    @staticmethod
+    def _view(path: Path, scene: dict[str, Any], image: int) -> PosedView:
+        root = Path(str(scene["root"]))
+        if not root.is_dir():
+            raise D2EvalError(f"{root}: {path} was prepared from this folder; {REMEDY}")
+        return read_view(
+            root / str(scene["image_paths"][image]),
+            root / str(scene["depth_paths"][image]),
+            scene["intrinsics"][image],
+            scene["poses"][image],
+        )

@@ -1,0 +1,197 @@
+"""Training from the first epoch to the exported weights, resumable at any moment."""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_safetensors
+
+from d2eval.atomic import exclusive, write_bytes, write_text
+from d2eval.errors import D2EvalError
+from d2eval.method import Runtime
+from d2eval.progress import progress
+from d2eval.training import Rank, Trainer
+from d2eval.weights import sha256_of
+from methods.d2net.training import checkpoint
+from methods.d2net.training.batches import Draws, batches, keep_batch, order_of_epoch
+from methods.d2net.training.checkpoint import Progress
+from methods.d2net.training.learner import Learner
+from methods.d2net.training.logs import EpochRow, RunLog
+from methods.d2net.training.options import TrainingConfig
+from methods.d2net.training.pictures import draw_pair
+from methods.d2net.training.sources import MixedPairs, held_out_photos, open_source
+from methods.d2net.training.validation import ValidationPair, measure_matching, validation_pairs
+from methods.d2net.weights import OFF_THE_SHELF, choose_weights, load_weights
+
+BEST = "best.safetensors"
+MANIFEST = "manifest.json"
+VALIDATION_SEED = 42  # of the pairs that the validation loss is measured on
+
+
+class D2NetTrainer(Trainer):
+    """D2-Net's training (D2-Net paper, section 4; the constants are those of its public code)."""
+
+    description = "D2-Net: conv4_3 (or more layers) by the extended triplet margin ranking loss"
+    Config = TrainingConfig
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: Sequence[str],
+        output: Path,
+        runtime: Runtime,
+        workers: int,
+        rank: Rank,
+    ) -> None:
+        """Opens data and weights; see `d2eval.training.Trainer`."""
+        self._config, self._data, self._output = config, list(data), output
+        self._runtime, self._workers, self._rank = runtime, workers, rank
+        self._recipe = config.schedule()
+        self._training = MixedPairs([open_source(text, config, False) for text in data])
+        self._validation = MixedPairs([open_source(text, config, True) for text in data])
+        paths, self._start = choose_weights(config.weights, OFF_THE_SHELF, runtime.cache)
+        self._learner = Learner(
+            load_weights(paths), config, torch.device(runtime.device), rank.world
+        )
+        self._held_out: list[ValidationPair] = []
+        self._log: RunLog | None = None
+        self._progress = Progress()
+        self._work = self._describe_work()
+
+    def _describe_work(self) -> str:
+        """Everything that decides the weights, as JSON."""
+        keyed = {
+            field.name: getattr(self._config, field.name)
+            for field in fields(self._config)
+            if field.metadata.get("keyed", True) and field.name != "weights"
+        }
+        keyed |= {"data": self._data, "pairs_of_an_epoch": len(self._training)}
+        keyed |= {"start": self._start.sha256, "seed": self._runtime.seed}
+        return json.dumps(keyed | {"processes": self._rank.world})
+
+    def train(self, about: Mapping[str, Any]) -> str:
+        """Trains; see `d2eval.training.Trainer`."""
+        with ExitStack() as stack:
+            writes = self._rank.rank == 0
+            if writes:
+                stack.enter_context(exclusive(self._output))
+            found = checkpoint.load(self._output / checkpoint.FILE, self._work)
+            if found is not None:
+                self._progress, state = found
+                self._learner.load_state(state)
+            if writes:
+                photos = held_out_photos(self._data)[: self._config.validation_photos]
+                self._held_out = validation_pairs(photos)
+                log = RunLog(self._output, self._progress.step, self._progress.epoch)
+                self._log = stack.enter_context(log)
+            while self._progress.epoch <= self._recipe.epochs:
+                start = time.perf_counter()
+                self._train_epoch()
+                self._end_epoch(about, start)
+        if not writes:
+            return ""
+        best = self._progress
+        return (
+            f"lowest validation loss {best.best_loss:.4f} after epoch {best.best_epoch}; "
+            f"weights: {self._output / BEST}"
+        )
+
+    def _train_epoch(self) -> None:
+        """What is left of the epoch under way; epoch 0 is the weights as they came."""
+        at, config = self._progress, self._config
+        if at.epoch == 0:
+            return
+        order = order_of_epoch(len(self._training), self._runtime.seed, at.epoch)
+        # Every process takes as many pairs, since each step waits for all of them.
+        order = order[: len(order) - len(order) % self._rank.world]
+        mine = order[self._rank.rank :: self._rank.world][at.batch * config.batch_size :]
+        draws = Draws(self._training, self._runtime.seed, at.epoch, mine)
+        drawn = batches(draws, config.batch_size, self._workers, config.preprocessing)
+        total = math.ceil(len(mine) / config.batch_size)
+        for batch in progress(drawn, f"epoch {at.epoch}", total):
+            try:
+                losses = self._learner.step(batch, self._recipe.rate(at.epoch))
+            except FloatingPointError as error:
+                path = keep_batch(self._output, batch)
+                raise D2EvalError(
+                    f"{path}: the loss of step {at.step + 1} is not finite; the batch is kept "
+                    f"here ({', '.join(p.name for p in batch.pairs)}); lower --learning-rate"
+                ) from error
+            at.batch, at.step = at.batch + 1, at.step + 1
+            at.loss_sum += sum(losses)
+            at.pairs += len(losses)
+            at.skipped += batch.skipped
+            if self._log is not None and losses:
+                self._log.step(at.step, at.epoch, sum(losses) / len(losses))
+            if config.picture_every and at.step % config.picture_every == 0 and batch.pairs:
+                path = self._output / "pictures" / f"step_{at.step:07d}.png"
+                draw_pair(path, batch.pairs[0], *self._learner.scores(batch))
+            if at.batch % config.checkpoint_every == 0:
+                self._save()
+
+    def _save(self) -> None:
+        if self._log is not None:
+            self._log.flush()
+            checkpoint.save(
+                self._output / checkpoint.FILE, self._work, self._progress, self._learner.state()
+            )
+
+    def _validation_loss(self) -> float:
+        """Mean over the pairs held out, which are the same in every epoch and training."""
+        draws = Draws(self._validation, VALIDATION_SEED, 0, range(len(self._validation)))
+        drawn = batches(draws, self._config.batch_size, self._workers, self._config.preprocessing)
+        total = math.ceil(len(draws) / self._config.batch_size)
+        losses = [
+            loss
+            for batch in progress(drawn, "validation", total)
+            for loss in self._learner.evaluate(batch)
+        ]
+        return sum(losses) / len(losses) if losses else math.nan
+
+    def _end_epoch(self, about: Mapping[str, Any], start: float) -> None:
+        """Validates, keeps the weights if they are the best, and goes to the next epoch."""
+        at = self._progress
+        if self._log is not None:
+            loss = self._validation_loss()
+            matching = measure_matching(
+                self._learner.network.weights(), self._held_out, self._config.preprocessing,
+                self._runtime.device, self._runtime.memory_limit,
+            )  # fmt: skip
+            if loss < at.best_loss:
+                at.best_epoch, at.best_loss = at.epoch, loss
+                self._export(about)
+            self._log.epoch(
+                EpochRow(
+                    epoch=at.epoch,
+                    train_loss=at.loss_sum / at.pairs if at.pairs else math.nan,
+                    pairs=at.pairs,
+                    skipped=at.skipped,
+                    validation_loss=loss,
+                    matching=matching,
+                    learning_rate=self._recipe.rate(at.epoch) if at.epoch else 0.0,
+                    seconds=time.perf_counter() - start,
+                )
+            )
+        at.epoch, at.batch = at.epoch + 1, 0
+        at.loss_sum, at.pairs, at.skipped = 0.0, 0, 0
+        self._save()
+
+    def _export(self, about: Mapping[str, Any]) -> None:
+        """Writes the weights as they are now, and what they are."""
+        path, at = self._output / BEST, self._progress
+        write_bytes(path, to_safetensors(self._learner.network.weights()))
+        content = {
+            **about,
+            "training": json.loads(self._work),
+            "start": self._start.name,
+            "epoch": at.epoch,
+            "validation_loss": at.best_loss,
+            "sha256": sha256_of(path),
+        }
+        write_text(self._output / MANIFEST, json.dumps(content, indent=2, default=str) + "\n")

@@ -1,0 +1,154 @@
+"""The command that trains: a tiny run of it, its errors, several processes, and kill -9."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from d2eval.cli import main
+from d2eval.sample.photos import load_photo
+
+REPOSITORY = Path(__file__).parents[2]
+# One thread, since sums of several may depend on how the machine is loaded.
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Twelve small photos, of which two are held out."""
+    folder = tmp_path_factory.mktemp("photos")
+    photo = load_photo("coffee").decode()
+    for number in range(12):
+        top, left = 15 * (number // 4), 60 * (number % 4)
+        crop = photo[top : top + 200, left : left + 240]
+        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number:02}.png")
+    return folder
+
+
+def arguments(photos, output, *words):
+    options = {"--epochs": 1, "--weights": "bundled", "--validation-photos": 1, "--workers": 0}
+    options |= {"--data": f"homographies:{photos}", "--output": output}
+    options |= {"--cache": output.parent / "cache"}
+    flat = [str(word) for option in options.items() for word in option]
+    return ["train", *flat, *(str(word) for word in words)]
+
+
+def learned(output):
+    content = torch.load(output / "checkpoint.pt", weights_only=True)
+    return content["layers"]["conv4_3"]["weight"]
+
+
+def test_a_tiny_training_gives_weights_that_extract(photos, tmp_path, capsys):
+    output = tmp_path / "run"
+    assert main(arguments(photos, output, "--seed", 3)) == 0
+    out, err = capsys.readouterr()
+    assert "lowest validation loss" in out
+    assert str(output / "best.safetensors") in out
+    assert err == ""
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert manifest["training"]["seed"] == 3
+    assert manifest["training"]["recipe"] == "code"
+    assert manifest["training"]["data"] == [f"homographies:{photos}"]
+    image = sorted(photos.iterdir())[0]
+    words = ["extract", str(image), "--method", "d2_ss", "--cache", str(tmp_path / "cache")]
+    words += ["--weights", str(output / "best.safetensors"), "--output", str(tmp_path / "out")]
+    assert main(words) == 0
+
+
+def test_validation_loss_falls_and_accuracy_rises_over_seeds(photos, tmp_path):
+    for seed in (0, 1):
+        output = tmp_path / str(seed)
+        words = ["--epochs", 3, "--light", 0, "--zoom", 0.2, "--tilt", 15, "--roll", 2]
+        words += ["--learning-rate", 1e-4, "--pairs", 2, "--validation-photos", 2]
+        assert main(arguments(photos, output, "--seed", seed, *words)) == 0
+        epochs = pd.read_csv(output / "epochs.csv")
+        first, last = epochs.iloc[0], epochs.iloc[-1]
+        assert last["validation_loss"] < 0.9 * first["validation_loss"]
+        assert last["mma_10"] > first["mma_10"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data", "homographies:/no/such/folder"], "/no/such/folder: no such folder"),
+        (["--data", "photos"], "is not KIND:PATH"),
+        (["--finetune-layers", 11], "--finetune-layers 11: must be 1"),
+        (["--weights", "/no/weights.pth"], "/no/weights.pth: no such weights file"),
+        (["--device", "cuda:9"], "cuda:9"),
+    ],
+)
+def test_mistakes_are_one_line(photos, tmp_path, capsys, words, message):
+    assert main(arguments(photos, tmp_path / "run", *words)) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_folder_of_another_training_is_refused(photos, tmp_path, capsys):
+    assert main(arguments(photos, tmp_path / "run", "--epochs", 1)) == 0
+    before = learned(tmp_path / "run")
+    assert main(arguments(photos, tmp_path / "run", "--recipe", "paper")) == 2
+    assert "another training (recipe was 'code', is 'paper')" in capsys.readouterr().err
+    assert torch.equal(learned(tmp_path / "run"), before)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_with_twice_the_batch_learns(photos, tmp_path):
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "d2eval"]
+    subprocess.run([*command, *arguments(photos, together)], cwd=REPOSITORY, env=ALONE, check=True)
+    command = [sys.executable, "-m", "d2eval", *arguments(photos, alone, "--batch-size", 2)]
+    subprocess.run(command, cwd=REPOSITORY, env=ALONE, check=True)
+    ours, theirs = (pd.read_csv(folder / "epochs.csv") for folder in (together, alone))
+    np.testing.assert_allclose(ours["validation_loss"], theirs["validation_loss"], rtol=1e-3)
+    torch.testing.assert_close(learned(together), learned(alone), rtol=0, atol=2e-4)
+    start = load_file(next((REPOSITORY / "methods/d2net/weights").glob("d2_vgg16*")))
+    moved = learned(together) - next(v for k, v in start.items() if k.endswith("21.weight"))
+    assert moved.abs().mean() > 1e-3
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_weights(photos, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    words = ["--epochs", 2, "--checkpoint-every", 2]
+    command = [sys.executable, "-m", "d2eval"]
+    begun = time.monotonic()
+    subprocess.run(
+        [*command, *arguments(photos, whole, *words)], cwd=REPOSITORY, env=ALONE, check=True
+    )
+    lasted = time.monotonic() - begun
+    moments = np.random.default_rng(4)
+    killed = 0
+    for _ in range(4):
+        process = subprocess.Popen(
+            [*command, *arguments(photos, cut, *words)],
+            cwd=REPOSITORY, env=ALONE, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(lasted * moments.uniform(0.3, 0.9))
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+    assert killed >= 1
+    subprocess.run(
+        [*command, *arguments(photos, cut, *words)], cwd=REPOSITORY, env=ALONE, check=True
+    )
+    ours, theirs = (load_file(folder / "best.safetensors") for folder in (cut, whole))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert torch.equal(learned(cut), learned(whole))
+    for name in ("steps.csv", "epochs.csv"):
+        ours, theirs = (
+            pd.read_csv(folder / name).drop(columns="seconds", errors="ignore")
+            for folder in (cut, whole)
+        )
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

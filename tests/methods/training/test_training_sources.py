@@ -1,0 +1,61 @@
+"""Training data by name, and several sources as one."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from d2eval.errors import D2EvalError
+from methods.d2net.training.options import TrainingConfig
+from methods.d2net.training.pairs import PairSource, TrainingPair
+from methods.d2net.training.sources import MixedPairs, held_out_photos, open_source, parse
+
+
+class Numbered(PairSource):
+    """Pairs that say where they come from."""
+
+    def __init__(self, name, length):
+        self.name, self.length = name, length
+
+    def __len__(self):
+        return self.length
+
+    def draw(self, index, rng):
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        blank, cells = np.zeros((8, 8, 3), np.uint8), np.zeros((1, 2), np.int64)
+        return TrainingPair(f"{self.name}{index}", blank, blank, cells, cells)
+
+
+def test_several_sources_stand_one_after_the_other():
+    mixed = MixedPairs([Numbered("a", 2), Numbered("b", 0), Numbered("c", 3)])
+    names = [mixed.draw(index, np.random.default_rng(0)).name for index in range(len(mixed))]
+    assert names == ["a0", "a1", "c0", "c1", "c2"]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(23):
+        shade = np.full((70, 90, 3), number, np.uint8)
+        Image.fromarray(shade).save(tmp_path / f"{number:02}.png")
+    return tmp_path
+
+
+def test_held_out_photos_are_not_trained_on(photos):
+    data = f"homographies:{photos}"
+    config = TrainingConfig(pairs=2, light=0.0)
+    shades = {}
+    for validation in (False, True):
+        source = open_source(data, config, validation)
+        drawn = [source.draw(k, np.random.default_rng(k)) for k in range(len(source))]
+        shades[validation] = {int(pair.image_1[128, 128, 0]) for pair in drawn if pair is not None}
+    assert shades[True] <= {0, 10, 20}
+    assert shades[True]
+    assert len(shades[False]) > 10
+    assert not shades[True] & shades[False]
+    assert [path.name for path in held_out_photos([data])] == ["00.png", "10.png", "20.png"]
+
+
+@pytest.mark.parametrize("text", ["", "homographies", "homographies:", "photos:/x", "/a/folder"])
+def test_what_is_no_source_is_refused(text):
+    with pytest.raises(D2EvalError, match="is not KIND:PATH with KIND one of homographies"):
+        parse(text)

@@ -1,0 +1,197 @@
+"""Whole trainings on a few photos: repeated, cut off and resumed, stopped by errors."""
+
+import json
+import resource
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from d2eval.errors import D2EvalError
+from d2eval.method import Runtime
+from d2eval.sample.photos import load_photo
+from d2eval.training import Rank, trainer_class
+from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
+from methods.d2net.training import checkpoint, learner
+from methods.d2net.training.checkpoint import Progress
+from methods.d2net.training.learner import Learner
+
+PHOTOS = ("astronaut", "chelsea", "coffee")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Eleven small photos, of which two are held out."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(11):
+        photo = load_photo(PHOTOS[number % 3]).decode()
+        top, left = 20 * (number // 3), 30 * (number // 3)
+        crop = photo[top : top + 180, left : left + 220]
+        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def train(photos, tmp_path):
+    """Trains in the folder of the given name and says what is there then."""
+
+    def run(name="run", seed=0, data=None, **options):
+        trainer = trainer_class("d2net")
+        settings = {"epochs": 1, "weights": "bundled", "validation_photos": 1}
+        settings |= {"learning_rate": 1e-5, "checkpoint_every": 1} | options
+        runtime = Runtime(seed=seed, cache=tmp_path / "cache")
+        output = tmp_path / name
+        given = [data or f"homographies:{photos}"]
+        trainer(trainer.Config(**settings), given, output, runtime, 0, Rank()).train({"by": "test"})
+        return output
+
+    return run
+
+
+def rows(output, name="epochs.csv"):
+    frame = pd.read_csv(output / name)
+    return frame.drop(columns="seconds", errors="ignore")
+
+
+def same_training(one, other):
+    """Whether two folders hold the same weights and rows."""
+    ours, theirs = (load_file(folder / "best.safetensors") for folder in (one, other))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    ours, theirs = (
+        torch.load(folder / "checkpoint.pt", weights_only=True)["layers"]["conv4_3"]
+        for folder in (one, other)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    pd.testing.assert_frame_equal(rows(one), rows(other), check_exact=True)
+    pd.testing.assert_frame_equal(rows(one, "steps.csv"), rows(other, "steps.csv"))
+
+
+def test_a_training_cut_off_anywhere_gives_the_same(train, monkeypatch):
+    whole = train("whole", epochs=2)
+    steps = []
+    step = Learner.step
+
+    def cut(self, batch, rate):
+        steps.append(len(steps))
+        if len(steps) in (3, 12):
+            raise KeyboardInterrupt
+        return step(self, batch, rate)
+
+    monkeypatch.setattr(Learner, "step", cut)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train("cut", epochs=2, checkpoint_every=2)
+    train("cut", epochs=2, checkpoint_every=2)
+    # Nine pairs an epoch. Cut at step 3, two were kept; cut nine steps later, at step 11 of all,
+    # nine and one were done and nine were kept.
+    assert len(steps) == 3 + 9 + 9
+    same_training(whole, train("cut", epochs=2, checkpoint_every=2))
+    assert len(steps) == 3 + 9 + 9  # a finished training does nothing
+    assert list(rows(whole)["epoch"]) == [0, 1, 2]
+    assert list(rows(whole, "steps.csv")["step"]) == list(range(1, 19))
+
+
+def test_what_a_training_leaves(train):
+    output = train(seed=5, picture_every=4)
+    weights = load_file(output / "best.safetensors")
+    check_state(weights)
+    manifest = json.loads((output / "manifest.json").read_text())
+    epochs = rows(output)
+    best = epochs.loc[epochs["validation_loss"].idxmin()]
+    assert manifest["by"] == "test"
+    assert manifest["epoch"] == best["epoch"]
+    assert manifest["validation_loss"] == pytest.approx(best["validation_loss"])
+    assert manifest["training"]["seed"] == 5
+    assert epochs.loc[1, "pairs"] == 9
+    steps = rows(output, "steps.csv")
+    assert epochs.loc[1, "train_loss"] == pytest.approx(steps["loss"].mean())
+    assert sorted(p.name for p in (output / "pictures").iterdir()) == [
+        "step_0000004.png",
+        "step_0000008.png",
+    ]
+    assert (output / "curves.png").stat().st_size > 10_000
+
+
+def test_only_the_last_layer_moves_and_seeds_differ(train):
+    start, one, other = (
+        torch.load(train(name, seed=seed, learning_rate=rate) / "checkpoint.pt", weights_only=True)[
+            "layers"
+        ]["conv4_3"]["weight"]
+        for name, seed, rate in (("a", 0, 1e-30), ("b", 0, 1e-5), ("c", 1, 1e-5))
+    )
+    # Adam's steps are about the learning rate long.
+    assert 1e-6 < (one - start).abs().mean() < 9e-5
+    assert not torch.equal(one, other)
+    weights = load_file(train("b", learning_rate=1e-5) / "best.safetensors")
+    index = CONVOLUTIONS[-1][1]
+    assert weights[f"{PREFIX}{index}.weight"].shape == one.shape
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_batch_kept(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(learner, "pair_loss", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(D2EvalError, match=r"loss of step 1 is not finite.*\.png") as caught:
+        train()
+    assert "\n" not in str(caught.value)
+    with np.load(tmp_path / "run" / "bad_batch.npz", allow_pickle=False) as held:
+        assert held["image_1_of_pair_0"].shape == (256, 256, 3)
+        assert held["cells_1_of_pair_0"].shape == held["cells_2_of_pair_0"].shape
+
+
+def test_another_trainings_folder_is_refused(train):
+    train()
+    with pytest.raises(D2EvalError, match=r"another training \(recipe was 'code', is 'paper'\)"):
+        train(recipe="paper")
+    with pytest.raises(D2EvalError, match=r"another training \(seed was 0, is 3\)"):
+        train(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [("photos", "is not KIND:PATH"), ("homographies:/no/such", "no such folder")],
+)
+def test_data_that_are_not_there(train, data, message):
+    with pytest.raises(D2EvalError, match=message):
+        train(data=data)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "--batch-size must be 1 or more"),
+        ({"finetune_layers": 11}, "--finetune-layers 11: must be 1"),
+        ({"epochs": -1}, "--epochs must be 0 or more"),
+    ],
+)
+def test_options_that_make_no_sense(train, options, message):
+    with pytest.raises(D2EvalError, match=message):
+        train(**options)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    state = {"layer": torch.arange(300_000.0)}
+    checkpoint.save(path, "{}", Progress(epoch=1), state)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    try:
+        with pytest.raises(D2EvalError, match=r"checkpoint\.pt: can't be written"):
+            checkpoint.save(path, "{}", Progress(epoch=2), state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    progress, held = checkpoint.load(path, "{}")
+    assert progress.epoch == 1
+    assert torch.equal(held["layer"], state["layer"])
+
+
+def test_a_broken_checkpoint_is_named(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, "{}", Progress(), {"layer": torch.zeros(100)})
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(D2EvalError, match=r"checkpoint\.pt: broken checkpoint"):
+        checkpoint.load(path, "{}")
