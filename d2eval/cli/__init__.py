@@ -2,8 +2,9 @@
 
 Each command is a module with ``add_arguments(parser)`` and ``run(args) -> int``. Only the command
 that is asked for is imported, and it imports what is heavy when it runs. A command that takes
-``--method`` sets ``TAKES_METHOD``: the options of the method named are added to its own. With
-``METHOD_FIRST`` the method is the first argument instead.
+``--method`` sets ``TAKES_METHOD``: the options of the method named are added to its own, and with
+``--method`` given several times it runs once for each. With ``METHOD_FIRST`` the method is the
+first argument instead.
 """
 
 import argparse
@@ -57,13 +58,36 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         return text
 
 
-def _method_named(arguments: Sequence[str]) -> str | None:
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+def _without_methods(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments without ``--method``, and the methods that were named."""
+    others: list[str] = []
+    methods: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
         if argument == "--method":
-            return following or None
-        if argument.startswith("--method="):
-            return argument.partition("=")[2]
-    return None
+            methods.append(next(remaining, ""))
+        elif argument.startswith("--method="):
+            methods.append(argument.partition("=")[2])
+        else:
+            others.append(argument)
+    return others, [method for method in methods if method]
+
+
+def _for_each_method(command: str | None, arguments: list[str]) -> list[list[str]]:
+    """The arguments, once for each method where several are named.
+
+    Raises:
+        D2EvalError: their runs would get one name.
+    """
+    if command is None:
+        return [arguments]
+    others, methods = _without_methods(arguments)
+    takes_one = getattr(importlib.import_module(COMMANDS[command][0]), "TAKES_METHOD", False)
+    if len(methods) < 2 or not takes_one:
+        return [arguments]
+    if any(argument.partition("=")[0] == "--name" for argument in others):
+        raise D2EvalError("--name names one run; leave it out where --method is given repeatedly")
+    return [[*others, "--method", method] for method in dict.fromkeys(methods)]
 
 
 def _first_method(command: str, arguments: Sequence[str]) -> str | None:
@@ -102,7 +126,8 @@ def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentP
         )
         loaded.add_arguments(sub)
         first = getattr(loaded, "METHOD_FIRST", False)
-        method = _first_method(name, arguments) if first else _method_named(arguments)
+        named = _without_methods(arguments)[1]
+        method = _first_method(name, arguments) if first else next(iter(named), None)
         if method and getattr(loaded, "TAKES_METHOD", False):
             from d2eval.cli.common import add_config_arguments
 
@@ -123,8 +148,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `d2eval methods | head` ends quietly
     try:
-        args = _parser(command, arguments).parse_args(arguments)
-        return int(args.run(args))
+        several = _for_each_method(command, arguments)
+        parsed = [_parser(command, each).parse_args(each) for each in several]
+        # All are understood before the first runs, and one that fails is the last.
+        return next((code for args in parsed if (code := int(args.run(args)))), 0)
     except D2EvalError as error:
         print(f"d2eval: {error}", file=sys.stderr)
         return 2

@@ -71,6 +71,44 @@ def command(tmp_path, capfd) -> Callable[..., tuple[int, str, str]]:
     return run
 
 
+def test_several_methods_run_one_after_the_other(command, tiny_hpatches, tmp_path):
+    code, out, _ = command(
+        "--method", "upright_rootsift", "--method=rootsift", "--data", tiny_hpatches
+    )
+    assert code == 0
+    assert out.index("upright_rootsift") > out.index("rootsift")
+    for name, alone in (("rootsift", "a"), ("upright_rootsift", "b")):
+        assert command("--data", tiny_hpatches, method=name, output=alone)[0] == 0
+        ours, theirs = (
+            tmp_path / folder / "hpatches" / name / "pairs.csv" for folder in ("runs", alone)
+        )
+        assert without_costs(ours) == without_costs(theirs)
+    assert sorted(path.name for path in (tmp_path / "runs/hpatches").iterdir()) == [
+        "rootsift",
+        "upright_rootsift",
+    ]
+
+
+def without_costs(rows: Path) -> list[dict[str, str]]:
+    """The rows of a run without what differs between two of them."""
+    with rows.open() as file:
+        return [
+            {k: v for k, v in row.items() if not k.startswith(("seconds", "peak"))}
+            for row in csv.DictReader(file)
+        ]
+
+
+def test_several_methods_are_checked_before_the_first_runs(command, tiny_hpatches, tmp_path):
+    code, out, error = command("--method", "rotsift", "--data", tiny_hpatches)
+    assert (code, out) == (2, "")
+    assert "rotsift" in error
+    assert error.count("\n") == 1
+    code, out, error = command("--method", "upright_rootsift", "--name", "x")
+    assert (code, out) == (2, "")
+    assert "--name names one run" in error
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.fixture
 def data(tmp_path, tiny_hpatches) -> Path:
     """A copy of the tiny set that may be changed."""

@@ -36,7 +36,7 @@ def test_every_method_has_its_line(listed):
     assert lines["rootsift"].endswith("  none needed")
     assert lines["d2_ss"].endswith("  bundled stand-in")
     assert "  512  D2-Net, single scale, trained" in lines["d2_ss_trained"]
-    assert "  missing: the authors' d2_tf.pth has not been fetched" in lines["d2_ss_trained"]
+    assert lines["d2_ss_trained"].endswith("  trained here, homographies of BSDS500")
 
 
 def test_the_columns_are_aligned(listed):
