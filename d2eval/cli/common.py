@@ -126,8 +126,8 @@ def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True)
         "--method",
         required=required,
         metavar="NAME",
-        help="a name that 'd2eval methods' lists, module:Class, or precomputed:DIR; may be repeated, "
-        "to run one after the other",
+        help="a name that 'd2eval methods' lists, module:Class, or precomputed:DIR; may be "
+        "repeated, to run one after the other",
     )
     add_runtime_arguments(parser, "threads that read images and write features meanwhile")
 
