@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,7 @@ class D2NetTrainer(Trainer):
         content = {
             **about,
             "training": json.loads(self._work),
+            "schedule": asdict(self._recipe),
             "start": self._start.name,
             "epoch": at.epoch,
             "validation_loss": at.best_loss,
