@@ -16,6 +16,11 @@ BUNDLED_FILE = "d2_vgg16_hed_fp16.safetensors"
 TRAINED_FILE = "d2_trained_bsds500_fp16.safetensors"
 OFF_THE_SHELF = "d2_ots.pth"
 TRAINED = "d2_tf.pth"
+# The authors' files of a method, the one in the paper first.
+OFFICIAL = {
+    OFF_THE_SHELF: (OFF_THE_SHELF,),
+    TRAINED: (TRAINED, "d2_tf_no_phototourism.pth"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,13 @@ BUNDLED = {  # by the authors' file that they stand in for
 }
 
 
-def _official(folder: Path, file: str) -> tuple[Path, WeightsInfo] | None:
-    path = verified_path(folder, file)
-    if path is None:
-        return None
-    description = f"the authors' {file}"
-    return path, WeightsInfo(f"official {file}", description, sha256_of(path))
+def _official(folder: Path, names: tuple[str, ...]) -> tuple[Path, WeightsInfo] | None:
+    """The first of the authors' files that was fetched."""
+    for name in names:
+        path = verified_path(folder, name)
+        if path is not None:
+            return path, WeightsInfo(f"official {name}", f"the authors' {name}", sha256_of(path))
+    return None
 
 
 def choose_weights(
@@ -65,7 +71,7 @@ def choose_weights(
 
     Args:
         choice: "auto" (official if fetched, else bundled), "official", "bundled", or a path.
-        official_file: the authors' file of this method.
+        official_file: the authors' file of this method, a key of `OFFICIAL`.
         cache: the cache folder, where fetched weights lie.
 
     Returns:
@@ -75,7 +81,7 @@ def choose_weights(
         D2EvalError: the weights are not there, or fetched ones were changed.
     """
     if choice in ("auto", "official"):
-        found = _official(cache / "weights" / GROUP, official_file)
+        found = _official(cache / "weights" / GROUP, OFFICIAL[official_file])
         if found is not None:
             return (found[0],), found[1]
         if choice == "official":

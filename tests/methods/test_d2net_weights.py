@@ -90,6 +90,17 @@ def test_another_official_file_does_not_stand_in(server, cache):
     assert choose_weights("auto", "d2_tf.pth", cache)[1].name == "official d2_tf.pth"
 
 
+def test_trained_weights_without_phototourism_serve_where_the_papers_are_not_fetched(server, cache):
+    other = fetch(server, cache, "d2_tf_no_phototourism.pth", b"fewer scenes")
+    for choice in ("auto", "official"):
+        (path,), info = choose_weights(choice, "d2_tf.pth", cache)
+        assert path == other
+        assert info.name == "official d2_tf_no_phototourism.pth"
+    assert choose_weights("auto", "d2_ots.pth", cache)[1].stand_in
+    fetch(server, cache, "d2_tf.pth", b"trained")
+    assert choose_weights("auto", "d2_tf.pth", cache)[1].name == "official d2_tf.pth"
+
+
 def test_a_path_is_taken_as_it_is(cache, tmp_path):
     path = tmp_path / "mine.pth"
     path.write_bytes(b"anything")

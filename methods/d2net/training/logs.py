@@ -93,11 +93,10 @@ class RunLog:
             D2EvalError: the folder can't be written.
         """
         self._folder, self._step = folder, step
-        self._steps = _rows(folder / STEPS, "step", step)
+        self._steps: list[dict[str, Any]] = [*_rows(folder / STEPS, "step", step)]
         self._epochs: list[dict[str, Any]] = [*_rows(folder / EPOCHS, "epoch", epoch - 1)]
         write_text(folder / STEPS, _to_csv([*STEP_COLUMNS], self._steps))
-        self._file = (folder / STEPS).open("a")
-        self._writer = csv.DictWriter(self._file, STEP_COLUMNS, lineterminator="\n")
+        self._pending: list[dict[str, Any]] = []  # steps that are not in the file yet
         self._events = _events(folder / EVENTS, step + 1)
 
     def __enter__(self) -> "RunLog":
@@ -110,30 +109,59 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Closes the files; rows that were not flushed are not needed after an error."""
-        self._file.close()
-        if self._events is not None:
+        """Flushes and closes; after an error, rows that were not flushed are not needed."""
+        try:
+            if error is None:
+                self.flush()
+        finally:
+            self._close_events(error)
+
+    def _close_events(self, error: BaseException | None) -> None:
+        if self._events is None:
+            return
+        try:
             self._events.close()
+        except OSError as failed:
+            if error is None:  # else that one tells more
+                raise self._unwritten(EVENTS, failed) from failed
+
+    def _unwritten(self, name: str, error: OSError) -> D2EvalError:
+        return D2EvalError(
+            f"{self._folder / name}: can't be written ({error.strerror or error}); free space, "
+            "then run the same command again: finished work is kept"
+        )
+
+    def _add_event(self, name: str, value: float) -> None:
+        if self._events is None:
+            return
+        try:
+            self._events.add_scalar(name, value, self._step)
+        except OSError as error:  # of the thread that writes, from an event before
+            raise self._unwritten(EVENTS, error) from error
 
     def step(self, step: int, epoch: int, loss: float) -> None:
-        """Adds a step's mean loss."""
-        row = {"step": step, "epoch": epoch, "loss": loss}
+        """Adds a step's mean loss.
+
+        Raises:
+            D2EvalError: the disk is full.
+        """
         self._step = step
-        self._steps.append({name: str(value) for name, value in row.items()})
-        self._writer.writerow(row)
-        if self._events is not None:
-            self._events.add_scalar("loss/step", loss, step)
+        self._pending.append({"step": step, "epoch": epoch, "loss": loss})
+        self._add_event("loss/step", loss)
 
     def epoch(self, row: EpochRow) -> None:
-        """Adds an epoch and draws the curves anew."""
+        """Adds an epoch and draws the curves anew.
+
+        Raises:
+            D2EvalError: the disk is full.
+        """
         columns = row.columns()
         self._epochs.append(columns)
         write_text(self._folder / EPOCHS, _to_csv([*columns], self._epochs))
-        draw_curves(self._folder / CURVES, self._steps, self._epochs)
-        if self._events is not None:
-            for name, value in columns.items():
-                if name != "epoch":
-                    self._events.add_scalar(f"epoch/{name}", float(value), self._step)
+        draw_curves(self._folder / CURVES, [*self._steps, *self._pending], self._epochs)
+        for name, value in columns.items():
+            if name != "epoch":
+                self._add_event(f"epoch/{name}", float(value))
 
     def flush(self) -> None:
         """Makes the rows so far durable, to be called before a checkpoint is written.
@@ -142,12 +170,17 @@ class RunLog:
             D2EvalError: the disk is full.
         """
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            with (self._folder / STEPS).open("a") as file:
+                writer = csv.DictWriter(file, STEP_COLUMNS, lineterminator="\n")
+                writer.writerows(self._pending)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
-            raise D2EvalError(
-                f"{self._folder / STEPS}: can't be written ({error.strerror or error}); free "
-                "space, then run the same command again: finished work is kept"
-            ) from error
+            raise self._unwritten(STEPS, error) from error
+        self._steps += self._pending
+        self._pending = []
         if self._events is not None:
-            self._events.flush()
+            try:
+                self._events.flush()
+            except OSError as error:
+                raise self._unwritten(EVENTS, error) from error

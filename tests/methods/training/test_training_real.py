@@ -1,0 +1,59 @@
+"""Training on real photos, and what the bundled trained weights do on real sequences."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from d2eval.cli import main
+
+SHARED = Path(__file__).resolve().parents[3].parent / "shared"
+PHOTOS = SHARED / "data/photos/BSDS500"
+SEQUENCES = SHARED / "data/hpatches-sequences-release"
+
+
+def needs(folder: Path) -> None:
+    if not folder.is_dir():
+        pytest.skip(f"real data are absent: {folder}")
+
+
+def test_forty_steps_on_real_photos_help(tmp_path):
+    needs(PHOTOS)
+    (tmp_path / "photos").mkdir()
+    for number, photo in enumerate(sorted(PHOTOS.rglob("*.jpg"))[::11][:44]):
+        (tmp_path / "photos" / f"{number:02}.jpg").symlink_to(photo)
+    words = ["--data", f"homographies:{tmp_path / 'photos'}", "--output", str(tmp_path / "run")]
+    words += ["--epochs", "1", "--workers", "0", "--validation-photos", "2"]
+    words += ["--weights", "bundled", "--cache", str(tmp_path / "cache")]
+    assert main(["train", *words]) == 0
+    before, after = pd.read_csv(tmp_path / "run" / "epochs.csv").to_dict("records")
+    assert after["pairs"] == 39
+    assert after["validation_loss"] < 0.95 * before["validation_loss"]
+    assert after["mma_5"] > before["mma_5"]
+
+
+def evaluated(folder: Path, sequence: str, *methods: str) -> list[pd.DataFrame]:
+    """The rows of each method on one of the real sequences, from one command."""
+    needs(SEQUENCES / sequence)
+    words = ["hpatches", "--data", str(SEQUENCES), "--sequences", sequence]
+    words += ["--weights", "bundled", "--output", str(folder), "--cache", str(folder / "cache")]
+    assert main([*words, *(word for name in methods for word in ("--method", name))]) == 0
+    return [pd.read_csv(folder / "hpatches" / name / "pairs.csv") for name in methods]
+
+
+@pytest.mark.parametrize(
+    ("scale", "sequence"),
+    [
+        ("ss", "i_leuven"),
+        pytest.param("ss", "v_bird", marks=pytest.mark.slow),
+        pytest.param("ms", "i_leuven", marks=pytest.mark.slow),
+        pytest.param("ms", "v_bird", marks=pytest.mark.slow),
+    ],
+)
+def test_trained_gives_more_and_better_matches(tmp_path, scale, sequence):
+    untrained, trained = evaluated(tmp_path, sequence, f"d2_{scale}", f"d2_{scale}_trained")
+    assert trained["features_k"].mean() > untrained["features_k"].mean()
+    assert trained["mma_5px"].mean() > untrained["mma_5px"].mean()
+    correct = [float(np.mean(rows["matches"] * rows["mma_5px"])) for rows in (untrained, trained)]
+    assert correct[1] > 1.5 * correct[0]
