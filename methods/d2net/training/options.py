@@ -43,7 +43,11 @@ class TrainingConfig:
         "every 10",
         choices=tuple(RECIPES),
     )
-    epochs: int = option(0, "of the recipe instead of its own number; 0: its own")
+    epochs: int = option(
+        0,
+        "of the recipe instead of its own number; 0: its own; a finished training goes on with more",
+        keyed=False,
+    )
     learning_rate: float = option(0.0, "of the recipe instead of its own; 0: its own")
     halve_every: int = option(
         0, "epochs after which the rate is halved, instead of the recipe's; 0: the recipe's"

@@ -94,6 +94,11 @@ def test_a_training_cut_off_anywhere_gives_the_same(train, monkeypatch):
     assert list(rows(whole, "steps.csv")["step"]) == list(range(1, 19))
 
 
+def test_a_finished_training_goes_on_with_more_epochs(train):
+    train("longer", epochs=1)
+    same_training(train("whole", epochs=2), train("longer", epochs=2))
+
+
 def test_what_a_training_leaves(train):
     output = train(seed=5, picture_every=4)
     weights = load_file(output / "best.safetensors")
