@@ -45,7 +45,8 @@ class TrainingConfig:
     )
     epochs: int = option(
         0,
-        "of the recipe instead of its own number; 0: its own; a finished training goes on with more",
+        "of the recipe instead of its own number; 0: its own; with more, a finished training goes "
+        "on",
         keyed=False,
     )
     learning_rate: float = option(0.0, "of the recipe instead of its own; 0: its own")
