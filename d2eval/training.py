@@ -4,7 +4,7 @@ Registered in the table ``[trainers]`` of ``methods/registry.toml``.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -63,11 +63,12 @@ class Trainer(ABC):
         """
 
     @abstractmethod
-    def train(self, about: Mapping[str, Any]) -> str:
+    def train(self, about: Callable[[], Mapping[str, Any]]) -> str:
         """Trains, or goes on where the same command was cut off.
 
         Args:
-            about: what the manifest says beside the training's own settings.
+            about: gives what the manifest says beside the training's own settings, called when the
+                manifest is written.
 
         Returns:
             Lines that say what came of it.

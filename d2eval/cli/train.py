@@ -68,9 +68,8 @@ def run(args: argparse.Namespace) -> int:
         torch.distributed.init_process_group("nccl" if "cuda" in args.device else "gloo")
     try:
         output = args.output.expanduser()
-        done = trainer(config, args.data, output, runtime, args.workers, rank).train(
-            environment(args.device)
-        )
+        trained = trainer(config, args.data, output, runtime, args.workers, rank)
+        done = trained.train(lambda: environment(args.device))
     finally:
         if rank.world > 1:
             torch.distributed.destroy_process_group()

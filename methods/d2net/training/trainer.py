@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -75,7 +75,7 @@ class D2NetTrainer(Trainer):
         keyed |= {"start": self._start.sha256, "seed": self._runtime.seed}
         return json.dumps(keyed | {"processes": self._rank.world})
 
-    def train(self, about: Mapping[str, Any]) -> str:
+    def train(self, about: Callable[[], Mapping[str, Any]]) -> str:
         """Trains; see `d2eval.training.Trainer`."""
         with ExitStack() as stack:
             writes = self._rank.rank == 0
@@ -154,7 +154,7 @@ class D2NetTrainer(Trainer):
         ]
         return sum(losses) / len(losses) if losses else math.nan
 
-    def _end_epoch(self, about: Mapping[str, Any], start: float) -> None:
+    def _end_epoch(self, about: Callable[[], Mapping[str, Any]], start: float) -> None:
         """Validates, keeps the weights if they are the best, and goes to the next epoch."""
         at = self._progress
         if self._log is not None:
@@ -182,12 +182,12 @@ class D2NetTrainer(Trainer):
         at.loss_sum, at.pairs, at.skipped = 0.0, 0, 0
         self._save()
 
-    def _export(self, about: Mapping[str, Any]) -> None:
+    def _export(self, about: Callable[[], Mapping[str, Any]]) -> None:
         """Writes the weights as they are now, and what they are."""
         path, at = self._output / BEST, self._progress
         write_bytes(path, to_safetensors(self._learner.network.weights()))
         content = {
-            **about,
+            **about(),
             "training": json.loads(self._work),
             "schedule": asdict(self._recipe),
             "start": self._start.name,

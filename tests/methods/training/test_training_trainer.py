@@ -45,7 +45,8 @@ def train(photos, tmp_path):
         runtime = Runtime(seed=seed, cache=tmp_path / "cache")
         output = tmp_path / name
         given = [data or f"homographies:{photos}"]
-        trainer(trainer.Config(**settings), given, output, runtime, 0, Rank()).train({"by": "test"})
+        opened = trainer(trainer.Config(**settings), given, output, runtime, 0, Rank())
+        opened.train(lambda: {"by": "test"})
         return output
 
     return run
