@@ -6,3 +6,9 @@ class D2EvalError(Exception):
 
     The message names the file or option, says what is wrong and what to do.
     """
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what an error says, or what it is called where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

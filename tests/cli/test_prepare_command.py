@@ -245,7 +245,6 @@ def test_a_full_disk_while_preparing_keeps_what_is_done(command, walks, tmp_path
     assert (scenes / "0001.npz").stat().st_size > 90_000
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="measure_matching fails without photos")
 @pytest.mark.parametrize("what", ["a single scene", "no photos"])
 def test_training_without_photos_for_validation(train, posed, what, monkeypatch):
     monkeypatch.setattr(Learner, "evaluate", lambda *_: [1.0])
@@ -257,7 +256,6 @@ def test_training_without_photos_for_validation(train, posed, what, monkeypatch)
     assert (code, err) == (0, "")
 
 
-@pytest.mark.xfail(strict=True, reason="names weights that it did not write")
 def test_weights_that_are_named_are_there(train, no_extraction, posed, tmp_path, monkeypatch):
     # No pair for validation has correspondences, so there is no validation loss.
     monkeypatch.setattr(Learner, "step", lambda *_: [1.0])

@@ -1,5 +1,6 @@
 """Depth maps from disk, and posed views made of them."""
 
+import tokenize
 from pathlib import Path
 
 import h5py
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
 from d2eval.images import read_image
 from methods.d2net.training.depth_warp import DepthMap, PosedView
 from methods.d2net.training.pairs import FloatArray
@@ -54,9 +55,11 @@ def read_depth(path: Path) -> DepthMap:
         values = READERS[path.suffix](path)
     except FileNotFoundError as error:
         raise D2EvalError(f"{path}: no such depth map; every image needs one") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0]
-        raise D2EvalError(f"{path}: broken depth map ({reason}); replace the file") from error
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, RuntimeError, MemoryError,
+            OverflowError, tokenize.TokenError, Image.DecompressionBombError) as error:  # fmt: skip
+        raise D2EvalError(
+            f"{path}: broken depth map ({reason_of(error)}); replace the file"
+        ) from error
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise D2EvalError(
             f"{path}: holds {'x'.join(map(str, values.shape))} values of type {values.dtype}, not "
@@ -98,8 +101,8 @@ def check_camera(intrinsics: FloatArray, cam_from_world: FloatArray) -> str | No
             return f"{name} is not {shape[0]}x{shape[1]} numbers"
         if not np.isfinite(matrix).all():
             return f"{name} holds NaN or infinite values"
-    focal = np.diag(intrinsics)[:2]
-    if (focal <= 0).any() or not np.array_equal(intrinsics[2], [0, 0, 1]):
+    focal, skew = np.diag(intrinsics)[:2], intrinsics[[0, 1], [1, 0]]
+    if (focal <= 0).any() or skew.any() or not np.array_equal(intrinsics[2], [0, 0, 1]):
         return "intrinsics is not [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]"
     rotation = cam_from_world[:3, :3]
     off = np.abs(rotation @ rotation.T - np.eye(3)).max()

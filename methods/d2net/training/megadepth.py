@@ -6,6 +6,7 @@ The scenes for training and for validation, the overlap and the pairs of an epoc
 """
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
 from d2eval.protocol import load_protocol
 from methods.d2net.training.depth_files import read_view
 from methods.d2net.training.depth_warp import PIXEL_CENTER, PosedView, crop_pair
@@ -78,9 +79,9 @@ def read_scene_file(path: Path, names: Sequence[str] = tuple(FIELDS)) -> dict[st
             if int(file["format"]) != FORMAT:
                 raise D2EvalError(f"{path}: is of another version; {REMEDY}")
             arrays = {name: file[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise D2EvalError(f"{path}: broken scene file ({reason}); {REMEDY}") from error
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError,
+            NotImplementedError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise D2EvalError(f"{path}: broken scene file ({reason_of(error)}); {REMEDY}") from error
     for name, array in arrays.items():
         kinds, dimensions = FIELDS[name]
         if array.dtype.kind not in kinds or array.ndim != dimensions:

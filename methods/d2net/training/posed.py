@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
 from d2eval.progress import progress
 from methods.d2net.training.depth_files import check_camera, read_view
 from methods.d2net.training.depth_warp import PosedView, crop_pair, seen_at, shared_point, unproject
@@ -90,17 +90,20 @@ def read_scene(scene: Path) -> dict[str, PosedImage]:
     Raises:
         D2EvalError: cameras.json is broken, or an image or depth map in it is missing.
     """
-    path, images = scene / CAMERAS, {}
+    path = scene / CAMERAS
+    images: dict[str, PosedImage] = {}
+    depths: dict[Path, str] = {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries = sorted(content.items())
-    except (OSError, ValueError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise D2EvalError(f"{path}: can't be read as JSON by image name ({reason})") from error
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise D2EvalError(
+            f"{path}: can't be read as JSON by image name ({reason_of(error)})"
+        ) from error
     for name, entry in entries:
         try:
             intrinsics, pose = _matrix(entry, "intrinsics"), _matrix(entry, "cam_from_world")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise D2EvalError(
                 f"{path}: {name} has no intrinsics (3x3) or cam_from_world (4x4) as numbers"
             ) from error
@@ -110,18 +113,22 @@ def read_scene(scene: Path) -> dict[str, PosedImage]:
         image = scene / IMAGES / name
         if not image.is_file():
             raise D2EvalError(f"{image}: no such image, but {path.name} names it")
-        images[name] = PosedImage(image, _find_depth(scene, image), intrinsics, pose)
+        depth = _find_depth(scene, name)
+        if depth in depths:
+            raise D2EvalError(f"{depth}: is it of {depths[depth]} or {name}? rename one of them")
+        depths[depth] = name
+        images[name] = PosedImage(image, depth, intrinsics, pose)
     if len(images) < 2:
         raise D2EvalError(f"{path}: names fewer than two images; pairs need two")
     return images
 
 
-def _find_depth(scene: Path, image: Path) -> Path:
-    names = [scene / DEPTH / f"{image.stem}{suffix}" for suffix in DEPTH_SUFFIXES]
-    for path in names:
+def _find_depth(scene: Path, name: str) -> Path:
+    paths = [(scene / DEPTH / name).with_suffix(suffix) for suffix in DEPTH_SUFFIXES]
+    for path in paths:
         if path.is_file():
             return path
-    raise D2EvalError(f"{names[0]}: no depth map of {image.name}, nor {names[1].name} there")
+    raise D2EvalError(f"{paths[0]}: no depth map of {name}, nor {paths[1].name} there")
 
 
 def read_pairs(path: Path, images: dict[str, PosedImage]) -> list[tuple[str, str]]:

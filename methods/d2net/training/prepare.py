@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pycolmap
 
 from d2eval.atomic import exclusive, write_bytes
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
 from d2eval.preparation import Preparer
 from d2eval.progress import progress
 from d2eval.protocol import load_protocol
@@ -125,7 +125,7 @@ def _is_done(path: Path, root: Path) -> bool:
     if not path.exists():
         return False
     try:
-        return str(read_scene_file(path, ("root",))["root"]) == str(root)
+        return str(read_scene_file(path)["root"]) == str(root)
     except D2EvalError:
         return False  # broken, or of an older version: written anew
 
@@ -140,9 +140,10 @@ def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
     """
     try:
         model = pycolmap.Reconstruction(scene.model)
-    except (ValueError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise D2EvalError(f"{scene.model}: no COLMAP model that can be read ({reason})") from error
+    except (ValueError, RuntimeError, OSError, IndexError, KeyError) as error:
+        raise D2EvalError(
+            f"{scene.model}: no COLMAP model that can be read ({reason_of(error)})"
+        ) from error
     least = load_protocol("megadepth").content["usable"]["least_depth_bytes"]
     images = []
     for image in sorted(model.images.values(), key=lambda image: image.name):

@@ -24,6 +24,7 @@ from methods.d2net.training.checkpoint import Progress
 from methods.d2net.training.learner import Learner
 from methods.d2net.training.logs import EpochRow, RunLog
 from methods.d2net.training.options import TrainingConfig
+from methods.d2net.training.pairs import LEAST_CORRESPONDENCES
 from methods.d2net.training.pictures import draw_pair
 from methods.d2net.training.sources import MixedPairs, held_out_photos, open_source
 from methods.d2net.training.validation import ValidationPair, measure_matching, validation_pairs
@@ -143,7 +144,11 @@ class D2NetTrainer(Trainer):
             )
 
     def _validation_loss(self) -> float:
-        """Mean over the pairs held out, which are the same in every epoch and training."""
+        """Mean over the pairs held out, which are the same in every epoch and training.
+
+        Raises:
+            D2EvalError: none of them has enough correspondences.
+        """
         draws = Draws(self._validation, VALIDATION_SEED, 0, range(len(self._validation)))
         drawn = batches(draws, self._config.batch_size, self._workers, self._config.preprocessing)
         total = math.ceil(len(draws) / self._config.batch_size)
@@ -152,7 +157,12 @@ class D2NetTrainer(Trainer):
             for batch in progress(drawn, "validation", total)
             for loss in self._learner.evaluate(batch)
         ]
-        return sum(losses) / len(losses) if losses else math.nan
+        if not losses:
+            raise D2EvalError(
+                f"{', '.join(self._data)}: none of the {len(self._validation)} pairs held out for "
+                f"validation has {LEAST_CORRESPONDENCES} correspondences; give more data"
+            )
+        return sum(losses) / len(losses)
 
     def _end_epoch(self, about: Callable[[], Mapping[str, Any]], start: float) -> None:
         """Validates, keeps the weights if they are the best, and goes to the next epoch."""

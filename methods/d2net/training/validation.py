@@ -1,5 +1,6 @@
 """Validation's matching: what the weights give when they extract, on photos not trained on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,10 @@ def measure_matching(
     """Extracts at a single scale with the test-time network, matches, and compares with the truth.
 
     A match's error is measured in image 2 as on HPatches; a pair without matches counts as zero.
+    Without pairs all is NaN.
     """
+    if not pairs:
+        return Matching((math.nan,) * len(THRESHOLDS), math.nan, math.nan)
     network = D2Network(weights, device=device)
 
     def extract(image: RgbImage) -> RawFeatures:

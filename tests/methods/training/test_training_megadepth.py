@@ -311,7 +311,6 @@ def test_a_file_that_is_of_no_use_is_written_anew(tmp_path, fault):
     assert (output / "0001.npz").stat().st_mtime_ns == other
 
 
-@pytest.mark.xfail(strict=True, reason="prepare._is_done looks at 'root' alone")
 @pytest.mark.parametrize("fault", ["flipped byte", "lacking array"])
 def test_a_file_that_training_refuses_is_written_anew_as_it_says(
     tmp_path, scenes, root, protocol, fault
@@ -427,7 +426,6 @@ def test_a_model_without_its_points_is_named(tmp_path):
     assert message.startswith(f"{folder}: a.jpg shows a 3D point that points3D lacks")
 
 
-@pytest.mark.xfail(strict=True, reason="pycolmap's IndexError is let through by prepare.read_scene")
 @pytest.mark.parametrize("part", ["cameras", "images"])
 def test_a_model_whose_parts_disagree_is_named(tmp_path, part):
     folder = write_model(tmp_path, "0000", 0) / "sparse-txt"
@@ -668,7 +666,6 @@ def test_a_scene_file_that_is_cut_short_is_named(tmp_path, scenes, protocol, con
     assert found.endswith("; run 'd2eval prepare megadepth' again")
 
 
-@pytest.mark.xfail(strict=True, reason="zipfile's NotImplementedError is let through")
 def test_a_scene_file_that_zipfile_does_not_know_is_named(tmp_path, scenes, protocol):
     path = tmp_path / "0001.npz"
     content = bytearray((scenes / "0001.npz").read_bytes())
@@ -747,7 +744,6 @@ def hold_nothing(file):
     file["depth"] = h5py.Empty("f")
 
 
-@pytest.mark.xfail(strict=True, reason="h5py's RuntimeError, KeyError, TypeError are let through")
 @pytest.mark.parametrize("fill", [flip_a_byte, link_to_nothing, hold_nothing])
 def test_a_depth_map_that_is_whole_but_broken_is_named(tmp_path, fill):
     path = tmp_path / "depth.h5"

@@ -401,7 +401,6 @@ def test_a_depth_map_that_is_wrong_is_named(tmp_path, suffix, content, message, 
     assert refused(scene).startswith(f"{scene}/depth/a{suffix}: {message}")
 
 
-@pytest.mark.xfail(strict=True, reason="depth_files.read_depth lets these errors through")
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -507,7 +506,6 @@ def test_a_camera_that_is_wrong_is_named(tmp_path, changes, message):
     assert refused(scene).startswith(f"{scene}/cameras.json: {message}")
 
 
-@pytest.mark.xfail(strict=True, reason="posed._matrix and check_camera let these through")
 @pytest.mark.parametrize(
     "intrinsics",
     [
@@ -567,3 +565,18 @@ def test_a_folder_without_a_scene_is_named(tmp_path):
     assert refused(tmp_path / "file").startswith(f"{tmp_path}/file: no such folder")
     with pytest.raises(D2EvalError, match="holds no scene"):
         photos_of_held_out_scenes(tmp_path)
+
+
+def test_a_depth_map_of_two_images_is_refused(tmp_path):
+    scene = write_wall(tmp_path, names=("a.png", "a.jpg", "b.png"))
+    assert refused(scene) == (f"{scene}/depth/a.npy: is it of a.jpg or a.png? rename one of them")
+
+
+def test_images_in_folders_have_their_depth_in_folders(tmp_path):
+    scene = write_wall(tmp_path)
+    for part in ("images", "depth"):
+        (scene / part / "left").mkdir()
+    (scene / "images/a.png").rename(scene / "images/left/a.png")
+    (scene / "depth/a.npy").rename(scene / "depth/left/a.npy")
+    write_cameras(scene, ("left/a.png", "b.png"), {})
+    assert read_scene(scene)["left/a.png"].depth == scene / "depth/left/a.npy"
