@@ -1,11 +1,12 @@
-"""The embedded scene, rendered once for all tests of training data, and a judge of its pairs."""
+"""Random weights; the embedded scene, rendered once for all tests, and a judge of its pairs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from d2eval.images import read_image
 from d2eval.sample.training import CAMERA, TRAINING_SHOTS, VALIDATION_SHOTS, Shot, Taken, take
@@ -17,6 +18,30 @@ SHOTS = (
     Shot("c0.jpg", (-0.6, 4.6, 1.5), (-0.3, 10.0, 1.8)),
     Shot("c1.jpg", (1.6, 1.2, 1.7), (4.9, 8.5, 1.5)),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums of several threads may depend on the machine's load, and they wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def state() -> dict[str, torch.Tensor]:
+    """He-normal weights and small normal biases of VGG16, by the authors' names."""
+    indices = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
+    widths = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
+    generator = torch.Generator().manual_seed(7)
+    tensors = {}
+    for index, inputs, outputs in zip(indices, widths, widths[1:], strict=False):
+        weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
+        name = f"dense_feature_extraction.model.{index}"
+        tensors[f"{name}.weight"] = weight * (2 / (inputs * 9)) ** 0.5
+        tensors[f"{name}.bias"] = 0.1 * torch.randn(outputs, generator=generator)
+    return tensors
 
 
 @pytest.fixture(scope="session")

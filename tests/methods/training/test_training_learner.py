@@ -15,33 +15,16 @@ from methods.d2net.training.pairs import TrainingPair
 PREFIX = "dense_feature_extraction.model."
 INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)  # of the convolutions, conv4_3 last
 POOLED = (2, 7, 14)
-WIDTHS = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
 CONV4_3 = (f"{PREFIX}21.weight", f"{PREFIX}21.bias")
 CELLS = (6, 11)
 SIZE = (48, 88)  # pixels
 RATE = 1e-3
 
 
-@pytest.fixture(scope="module")
-def start():
-    """He-normal weights and small normal biases."""
-    generator = torch.Generator().manual_seed(11)
-    tensors = {}
-    for number, index in enumerate(INDICES):
-        inputs, outputs = WIDTHS[number : number + 2]
-        weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
-        tensors[f"{PREFIX}{index}.weight"] = weight * (2 / (inputs * 9)) ** 0.5
-        tensors[f"{PREFIX}{index}.bias"] = 0.1 * torch.randn(outputs, generator=generator)
-    return tensors
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums of several threads may depend on how the machine is loaded."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture
+def start(state):
+    """The weights before the first step."""
+    return state
 
 
 def batch_of(*seeds):

@@ -16,29 +16,6 @@ VGG16 = {
     "conv3_1": 10, "conv3_2": 12, "conv3_3": 14,
     "conv4_1": 17, "conv4_2": 19, "conv4_3": 21,
 }  # fmt: skip
-WIDTHS = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
-
-
-@pytest.fixture(scope="module")
-def state():
-    """He-normal weights and small normal biases."""
-    generator = torch.Generator().manual_seed(7)
-    tensors = {}
-    for number, index in enumerate(VGG16.values()):
-        inputs, outputs = WIDTHS[number : number + 2]
-        weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
-        tensors[f"{PREFIX}{index}.weight"] = weight * (2 / (inputs * 9)) ** 0.5
-        tensors[f"{PREFIX}{index}.bias"] = 0.1 * torch.randn(outputs, generator=generator)
-    return tensors
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Two threads that wait for each other on a busy machine take many times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def plain(state, images):

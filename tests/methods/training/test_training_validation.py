@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from d2eval.errors import D2EvalError
@@ -21,15 +20,6 @@ from methods.d2net.training.validation import (
 from methods.d2net.weights import OFF_THE_SHELF, choose_weights, load_weights
 
 WIDTH, HEIGHT = 240, 200  # of the ramp, whose red is x and whose green is y
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Two threads that wait for each other on a busy machine take many times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
