@@ -12,7 +12,9 @@ EXAMPLES = """examples:
   python -m d2eval train --data megadepth:SCENES --output RUN --device cuda
 
 what MEGADEPTH holds, for each scene:
-  Undistorted_SfM/<scene>/images and sparse-txt or sparse   by COLMAP's image_undistorter
+  Undistorted_SfM/<scene>/images and sparse-txt or sparse   by COLMAP's image_undistorter with
+                                                            --max_image_size the largest side of the
+                                                            scene's depth maps
   MegaDepth_v1/<scene>/dense0/depths                        depth maps (.h5) as distributed
 """
 

@@ -1,11 +1,12 @@
 """Trains a method's weights and exports the best by validation.
 
 The same command goes on where it was cut off. Several processes: torchrun --nproc-per-node N -m
-d2eval train ..., one GPU each.
+d2eval train ..., one GPU each; all must see the same output folder.
 """
 
 import argparse
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from d2eval.training import Rank
 
 TRAINER = "d2net"
+PATIENCE = timedelta(hours=12)
 EXAMPLES = """examples:
   python -m d2eval train --data homographies:PHOTOS --output RUN
   python -m d2eval train --data homographies:PHOTOS --output RUN --light 0 --epochs 3
@@ -57,15 +59,18 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.training import trainer_class
 
     rank = _rank()
-    if args.device.startswith("cuda") and rank.world > 1:
+    several_gpus = args.device.startswith("cuda") and rank.world > 1
+    if several_gpus:
         args.device = f"cuda:{rank.local}"
-        torch.cuda.set_device(args.device)
     runtime = runtime_of(args)
+    if several_gpus:
+        torch.cuda.set_device(args.device)
     trainer = trainer_class(TRAINER)
     names = [field.name for field in dataclasses.fields(trainer.Config)]
     config = trainer.Config(**{name: getattr(args, name) for name in names})
     if rank.world > 1:
-        torch.distributed.init_process_group("nccl" if "cuda" in args.device else "gloo")
+        # The others wait in the next step while the first process validates.
+        torch.distributed.init_process_group("nccl" if several_gpus else "gloo", timeout=PATIENCE)
     try:
         output = args.output.expanduser()
         trained = trainer(config, args.data, output, runtime, args.workers, rank)

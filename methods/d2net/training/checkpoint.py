@@ -29,6 +29,7 @@ class Progress:
         step: steps that were taken in all.
         loss_sum, pairs, skipped: over the epoch's pairs so far.
         best_epoch, best_loss: of the lowest validation loss so far; epoch 0 is the start.
+        seconds: that the epochs took which are done.
     """
 
     epoch: int = 0
@@ -39,6 +40,7 @@ class Progress:
     skipped: int = 0
     best_epoch: int = 0
     best_loss: float = field(default=float("inf"))
+    seconds: float = 0.0
 
 
 def save(path: Path, work: str, progress: Progress, parts: dict[str, Any]) -> None:

@@ -30,6 +30,22 @@ def _read_h5(path: Path) -> npt.NDArray[np.generic]:
         return np.asarray(file[H5_DATASET])
 
 
+def h5_depth_size(path: Path) -> tuple[int, int]:
+    """(width, height) of MegaDepth's depth map, from the file's header alone.
+
+    Raises:
+        D2EvalError: the file is broken or holds no depth map.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            height, width = file[H5_DATASET].shape
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise D2EvalError(
+            f"{path}: broken depth map ({reason_of(error)}); replace the file"
+        ) from error
+    return int(width), int(height)
+
+
 def _read_png(path: Path) -> npt.NDArray[np.generic]:
     with Image.open(path) as image:
         if not image.mode.startswith("I"):

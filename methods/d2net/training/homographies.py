@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from d2eval.errors import D2EvalError
 from d2eval.geometry import inside, project
-from d2eval.images import RgbImage, read_image
+from d2eval.images import RgbImage, read_image, read_image_size
 from methods.d2net.training.lighting import relight
 from methods.d2net.training.pairs import (
     CROP,
@@ -17,6 +18,7 @@ from methods.d2net.training.pairs import (
     PairSource,
     TrainingPair,
     correspondences,
+    hash_of_files,
 )
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm")
@@ -41,9 +43,9 @@ class ViewLimits:
     """
 
     width: tuple[float, float] = (0.5, 1.0)
-    zoom: float = 0.8
-    tilt_deg: float = 50.0
-    roll_deg: float = 20.0
+    zoom: float = 0.3
+    tilt_deg: float = 25.0
+    roll_deg: float = 4.0
     shift: float = 0.25
     visible: float = 0.6
 
@@ -96,6 +98,20 @@ def take_picture(photo: RgbImage, homography: FloatArray, size: tuple[int, int])
     return np.asarray(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def read_photo(path: Path) -> RgbImage:
+    """Reads a photo, shrunk where its shorter side has more pixels than a picture samples.
+
+    Raises:
+        D2EvalError: it can't be read.
+    """
+    photo = read_image(path)
+    scale = CROP * SUPERSAMPLING / min(photo.shape[:2])
+    if scale >= 1:
+        return photo
+    size = (round(photo.shape[1] * scale), round(photo.shape[0] * scale))
+    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def photos_in(folder: Path) -> list[Path]:
     """The photos under ``folder``, sorted by their path.
 
@@ -142,7 +158,13 @@ class HomographyPairs(PairSource):
             per_photo: how often an epoch shows each.
             light: strength of the photometric changes (`random_lighting`); 0: none.
             limits: of the views.
+
+        Raises:
+            D2EvalError: a photo is tiny or no photo.
         """
+        for path in photos:
+            if min(read_image_size(path)) < LEAST_SIDE:
+                raise D2EvalError(f"{path}: is smaller than {LEAST_SIDE} pixels; remove it")
         self._photos = photos
         self._per_photo = per_photo
         self._light = light
@@ -152,16 +174,22 @@ class HomographyPairs(PairSource):
         """Pairs of an epoch."""
         return len(self._photos) * self._per_photo
 
+    def describe(self) -> dict[str, Any]:
+        """How many photos, views of each, and a hash of the files."""
+        return {
+            "photos": len(self._photos),
+            "views": self._per_photo,
+            "files": hash_of_files(self._photos),
+        }
+
     def draw(self, index: int, rng: np.random.Generator) -> TrainingPair | None:
         """Two views of photo ``index``, modulo the number of photos.
 
         Raises:
-            D2EvalError: the photo can't be read or is tiny.
+            D2EvalError: the photo can't be read.
         """
         path = self._photos[index % len(self._photos)]
-        photo = read_image(path)
-        if min(photo.shape[:2]) < LEAST_SIDE:
-            raise D2EvalError(f"{path}: is smaller than {LEAST_SIDE} pixels; remove it")
+        photo = read_photo(path)
         first, second = self._views(photo, rng)
         pictures = [take_picture(photo, h, (CROP, CROP)) for h in (first, second)]
         if self._light:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from d2eval.atomic import write_text
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
 from methods.d2net.training.curves import draw_curves
 from methods.d2net.training.validation import THRESHOLDS, Matching
 
@@ -70,12 +70,19 @@ def _to_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
 
 
 def _events(folder: Path, next_step: int) -> Any:
-    """TensorBoard's writer, or None where it is not installed (extra ``training``)."""
+    """TensorBoard's writer, or None where it is not installed (extra ``training``).
+
+    Raises:
+        D2EvalError: the folder can't be written.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=next_step)
+    try:
+        return SummaryWriter(str(folder), purge_step=next_step)
+    except OSError as error:
+        raise D2EvalError(f"{folder}: can't be written ({reason_of(error)})") from error
 
 
 class RunLog:

@@ -19,7 +19,13 @@ from d2eval.errors import D2EvalError, reason_of
 from d2eval.protocol import load_protocol
 from methods.d2net.training.depth_files import read_view
 from methods.d2net.training.depth_warp import PIXEL_CENTER, PosedView, crop_pair
-from methods.d2net.training.pairs import FloatArray, IntArray, PairSource, TrainingPair
+from methods.d2net.training.pairs import (
+    FloatArray,
+    IntArray,
+    PairSource,
+    TrainingPair,
+    hash_of_files,
+)
 
 FORMAT = 1  # of the files; others are written anew
 REMEDY = "run 'd2eval prepare megadepth' again"
@@ -40,6 +46,10 @@ FIELDS = {
     "points": ("f", 2),  # (M, 2), COLMAP's pixels
     "normalized_depths": ("f", 1),  # (M,), depth / focal length
 }
+
+
+# What a pair is drawn from, without what chooses the pairs: most of a large scene's file.
+DRAWN_FROM = tuple(name for name in FIELDS if name not in ("pairs", "overlaps", "scale_ratios"))
 
 
 @dataclass(frozen=True)
@@ -202,6 +212,17 @@ class MegaDepthPairs(PairSource):
         """Pairs of an epoch."""
         return len(self._scenes) * self._protocol.pairs
 
+    def describe(self) -> dict[str, Any]:
+        """Which share of the protocol's scenes there is, and a hash of their files."""
+        files = [path for path, _ in self._scenes]
+        share = f"{len(files)} of {len(self._protocol.scenes)}"
+        complete = len(files) == len(self._protocol.scenes)
+        return {
+            "scenes": "complete" if complete else f"partial ({share})",
+            "pairs": self._protocol.pairs,
+            "files": hash_of_files(files),
+        }
+
     def draw(self, index: int, rng: np.random.Generator) -> TrainingPair | None:
         """A random pair of the scene that ``index`` stands for.
 
@@ -210,7 +231,7 @@ class MegaDepthPairs(PairSource):
         """
         path, pairs = self._scenes[index // self._protocol.pairs]
         first, second = (int(image) for image in rng.choice(pairs))
-        scene = read_scene_file(path)
+        scene = read_scene_file(path, DRAWN_FROM)
         centers = draw_shared_point(
             Observations.of(scene, first),
             Observations.of(scene, second),

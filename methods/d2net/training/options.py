@@ -1,9 +1,11 @@
 """What a training can be told, and the two named recipes."""
 
+import math
 from dataclasses import dataclass
 
 from d2eval.errors import D2EvalError
 from d2eval.method import option
+from methods.d2net.training.homographies import ViewLimits
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,13 @@ class TrainingConfig:
     light: float = option(
         1.0, "strength of the changes of light and camera between views, 0: none (homographies)"
     )
-    zoom: float = option(0.3, "views differ in size by up to 2^this (homographies)")
-    tilt: float = option(25.0, "views are tilted by up to so many degrees (homographies)")
-    roll: float = option(4.0, "deviation of a view's turn in degrees (homographies)")
+    zoom: float = option(ViewLimits.zoom, "views differ in size by up to 2^this (homographies)")
+    tilt: float = option(
+        ViewLimits.tilt_deg, "views are tilted by up to so many degrees (homographies)"
+    )
+    roll: float = option(
+        ViewLimits.roll_deg, "deviation of a view's turn in degrees (homographies)"
+    )
     validation_photos: int = option(20, "held-out photos that validation's MMA is measured on")
     checkpoint_every: int = option(200, "steps between checkpoints", keyed=False)
     picture_every: int = option(0, "steps between pictures of score maps; 0: none", keyed=False)
@@ -90,8 +96,10 @@ class TrainingConfig:
             "validation_photos",
             "picture_every",
         ):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise D2EvalError(f"--{name.replace('_', '-')} must be 0 or more")
+        if self.light > 1:
+            raise D2EvalError("--light must be 1 or less; 1 reaches from noon to a lamp at night")
 
     def schedule(self) -> Recipe:
         """The recipe with what was given instead."""

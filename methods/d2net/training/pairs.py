@@ -5,13 +5,17 @@ has a stride of 8, so cell (row i, column j) of its map lies at (8 j + 3.5, 8 i 
 point's nearest cell is rint((p - 3.5) / 8) (D2-Net's training code, ``lib/loss.py``).
 """
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from d2eval.errors import D2EvalError, reason_of
 from d2eval.images import RgbImage
 
 CROP = 256  # pixels, both sides of a training crop
@@ -52,12 +56,31 @@ class PairSource(ABC):
         """Pairs of an epoch."""
 
     @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What it holds, as JSON, for the manifest and so that other data aren't taken for it."""
+
+    @abstractmethod
     def draw(self, index: int, rng: np.random.Generator) -> TrainingPair | None:
         """Pair ``index`` of an epoch; None if fewer than 128 correspondences were found.
 
         Raises:
             D2EvalError: a file is missing or broken.
         """
+
+
+def hash_of_files(paths: Iterable[Path]) -> str:
+    """Tells files from others by their names and sizes, in this order.
+
+    Raises:
+        D2EvalError: one is missing.
+    """
+    found = hashlib.sha256()
+    for path in paths:
+        try:
+            found.update(f"{path.name} {path.stat().st_size}\n".encode())
+        except OSError as error:
+            raise D2EvalError(f"{path}: can't be read ({reason_of(error)})") from error
+    return found.hexdigest()[:16]
 
 
 def cell_centers(cells: IntArray) -> FloatArray:

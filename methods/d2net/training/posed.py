@@ -36,7 +36,7 @@ from d2eval.errors import D2EvalError, reason_of
 from d2eval.progress import progress
 from methods.d2net.training.depth_files import check_camera, read_view
 from methods.d2net.training.depth_warp import PosedView, crop_pair, seen_at, shared_point, unproject
-from methods.d2net.training.pairs import FloatArray, PairSource, TrainingPair
+from methods.d2net.training.pairs import FloatArray, PairSource, TrainingPair, hash_of_files
 
 CAMERAS, PAIRS = "cameras.json", "pairs.txt"
 IMAGES, DEPTH = "images", "depth"
@@ -260,6 +260,15 @@ class PosedPairs(PairSource):
     def __len__(self) -> int:
         """Pairs of an epoch."""
         return len(self._pairs)
+
+    def describe(self) -> dict[str, Any]:
+        """How many scenes and pairs, and a hash of the pairs' files."""
+        images = [image for _, *pair in self._pairs for image in pair]
+        return {
+            "scenes": len({scene for scene, *_ in self._pairs}),
+            "pairs": len(self._pairs),
+            "files": hash_of_files(path for image in images for path in (image.image, image.depth)),
+        }
 
     def draw(self, index: int, rng: np.random.Generator) -> TrainingPair | None:
         """Crops of pair ``index``.

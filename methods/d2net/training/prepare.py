@@ -21,6 +21,7 @@ from d2eval.errors import D2EvalError, reason_of
 from d2eval.preparation import Preparer
 from d2eval.progress import progress
 from d2eval.protocol import load_protocol
+from methods.d2net.training.depth_files import h5_depth_size
 from methods.d2net.training.megadepth import FORMAT, Observations, read_scene_file
 from methods.d2net.training.pairs import FloatArray, IntArray
 
@@ -99,7 +100,7 @@ def find_scenes(root: Path, names: Sequence[str] = ()) -> tuple[dict[str, SceneF
     if not undistorted.is_dir():
         raise D2EvalError(
             f"{undistorted}: no such folder; undistort MegaDepth's models with COLMAP's "
-            "image_undistorter first"
+            "image_undistorter (--max_image_size: the depth maps' largest side) first"
         )
     found, lacking = {}, []
     for name in names or sorted(p.name for p in undistorted.iterdir() if p.is_dir()):
@@ -136,7 +137,8 @@ def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
     See `methods.d2net.training.megadepth.FIELDS` for what they are.
 
     Raises:
-        D2EvalError: the model is broken or not of undistorted images, or an image is missing.
+        D2EvalError: the model is broken or not of undistorted images, an image is missing, or a
+            depth map is broken or of another size than its image.
     """
     try:
         model = pycolmap.Reconstruction(scene.model)
@@ -156,12 +158,8 @@ def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
     if not images:
         return None
     cameras = [model.cameras[image.camera_id] for image, _ in images]
-    for camera in cameras:
-        if camera.model_name not in CAMERA_MODELS:
-            raise D2EvalError(
-                f"{scene.model}: has a {camera.model_name} camera; undistort the model with "
-                "COLMAP's image_undistorter"
-            )
+    for camera, (_, depth) in zip(cameras, images, strict=True):
+        _check_camera(scene, camera, depth)
     intrinsics = np.stack([np.asarray(c.calibration_matrix(), np.float64) for c in cameras])
     poses = np.stack([np.vstack([i.cam_from_world().matrix(), [0, 0, 0, 1]]) for i, _ in images])
     seen = [
@@ -186,6 +184,20 @@ def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
         "points": np.concatenate([observed.points for observed in seen]),
         "normalized_depths": np.concatenate([observed.normalized_depths for observed in seen]),
     }
+
+
+def _check_camera(scene: SceneFolders, camera: pycolmap.Camera, depth: Path) -> None:
+    if camera.model_name not in CAMERA_MODELS:
+        raise D2EvalError(
+            f"{scene.model}: has a {camera.model_name} camera; undistort the model with "
+            "COLMAP's image_undistorter"
+        )
+    width, height = h5_depth_size(depth)
+    if (width, height) != (camera.width, camera.height):
+        raise D2EvalError(
+            f"{depth}: is {width}x{height}, but {scene.model} says {camera.width}x"
+            f"{camera.height}; undistort with --max_image_size {max(width, height)}"
+        )
 
 
 def _observations(

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,10 @@ class MixedPairs(PairSource):
         """Pairs of all sources."""
         return self._ends[-1]
 
+    def describe(self) -> dict[str, Any]:
+        """What each source says, by its place."""
+        return {str(place): source.describe() for place, source in enumerate(self._sources)}
+
     def draw(self, index: int, rng: np.random.Generator) -> TrainingPair | None:
         """Pair ``index`` of the source that holds it."""
         position = bisect_right(self._ends, index)
@@ -55,6 +60,9 @@ def parse(text: str) -> tuple[str, Path]:
 def open_source(text: str, config: TrainingConfig, validation: bool) -> PairSource:
     """The pairs of ``text`` for training, or those held out for validation.
 
+    Validation's views and lights are the defaults, whatever ``config`` says, so that trainings
+    compare.
+
     Raises:
         D2EvalError: the data are missing or broken.
     """
@@ -64,6 +72,8 @@ def open_source(text: str, config: TrainingConfig, validation: bool) -> PairSour
     if kind == "megadepth":
         return MegaDepthPairs(path, load_pair_protocol(validation))
     photos = split_photos(photos_in(path), validation)
+    if validation:
+        return HomographyPairs(photos)
     limits = ViewLimits(zoom=config.zoom, tilt_deg=config.tilt, roll_deg=config.roll)
     return HomographyPairs(photos, config.pairs, config.light, limits)
 

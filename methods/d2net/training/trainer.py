@@ -1,5 +1,6 @@
 """Training from the first epoch to the exported weights, resumable at any moment."""
 
+import hashlib
 import json
 import math
 import time
@@ -16,8 +17,9 @@ from d2eval.atomic import exclusive, write_bytes, write_text
 from d2eval.errors import D2EvalError
 from d2eval.method import Runtime
 from d2eval.progress import progress
+from d2eval.resources import peak_memory_mb
 from d2eval.training import Rank, Trainer
-from d2eval.weights import sha256_of
+from methods.d2net.network import check_state
 from methods.d2net.training import checkpoint
 from methods.d2net.training.batches import Draws, batches, keep_batch, order_of_epoch
 from methods.d2net.training.checkpoint import Progress
@@ -56,10 +58,18 @@ class D2NetTrainer(Trainer):
         self._recipe = config.schedule()
         self._training = MixedPairs([open_source(text, config, False) for text in data])
         self._validation = MixedPairs([open_source(text, config, True) for text in data])
+        if len(self._training) < rank.world:
+            raise D2EvalError(
+                f"{', '.join(data)}: {len(self._training)} pairs an epoch are too few for "
+                f"{rank.world} processes; start fewer"
+            )
         paths, self._start = choose_weights(config.weights, OFF_THE_SHELF, runtime.cache)
-        self._learner = Learner(
-            load_weights(paths), config, torch.device(runtime.device), rank.world
-        )
+        weights = load_weights(paths)
+        try:
+            check_state(weights)
+        except D2EvalError as error:
+            raise D2EvalError(f"{paths[-1]}: {error}; give D2-Net weights") from error
+        self._learner = Learner(weights, config, torch.device(runtime.device), rank.world)
         self._held_out: list[ValidationPair] = []
         self._log: RunLog | None = None
         self._progress = Progress()
@@ -72,7 +82,8 @@ class D2NetTrainer(Trainer):
             for field in fields(self._config)
             if field.metadata.get("keyed", True) and field.name != "weights"
         }
-        keyed |= {"data": self._data, "pairs_of_an_epoch": len(self._training)}
+        keyed |= {"data": self._data, "held": self._training.describe()}
+        keyed |= {"held_out": self._validation.describe()}
         keyed |= {"start": self._start.sha256, "seed": self._runtime.seed}
         return json.dumps(keyed | {"processes": self._rank.world})
 
@@ -130,7 +141,8 @@ class D2NetTrainer(Trainer):
             at.skipped += batch.skipped
             if self._log is not None and losses:
                 self._log.step(at.step, at.epoch, sum(losses) / len(losses))
-            if config.picture_every and at.step % config.picture_every == 0 and batch.pairs:
+            due = config.picture_every and at.step % config.picture_every == 0
+            if due and batch.pairs and self._log is not None:
                 path = self._output / "pictures" / f"step_{at.step:07d}.png"
                 draw_pair(path, batch.pairs[0], *self._learner.scores(batch))
             if at.batch % config.checkpoint_every == 0:
@@ -188,21 +200,26 @@ class D2NetTrainer(Trainer):
                     seconds=time.perf_counter() - start,
                 )
             )
+        at.seconds += time.perf_counter() - start
         at.epoch, at.batch = at.epoch + 1, 0
         at.loss_sum, at.pairs, at.skipped = 0.0, 0, 0
         self._save()
 
     def _export(self, about: Callable[[], Mapping[str, Any]]) -> None:
-        """Writes the weights as they are now, and what they are."""
-        path, at = self._output / BEST, self._progress
-        write_bytes(path, to_safetensors(self._learner.network.weights()))
-        content = {
+        """Writes the weights as they are now, and what they are: in their header, and beside."""
+        at = self._progress
+        held = {"training": self._work, "epoch": str(at.epoch), "loss": repr(at.best_loss)}
+        content = to_safetensors(self._learner.network.weights(), metadata=held)
+        manifest = {
             **about(),
             "training": json.loads(self._work),
             "schedule": asdict(self._recipe),
             "start": self._start.name,
             "epoch": at.epoch,
             "validation_loss": at.best_loss,
-            "sha256": sha256_of(path),
+            "seconds_before_this_epoch": round(at.seconds, 1),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "sha256": hashlib.sha256(content).hexdigest(),
         }
-        write_text(self._output / MANIFEST, json.dumps(content, indent=2, default=str) + "\n")
+        write_bytes(self._output / BEST, content)
+        write_text(self._output / MANIFEST, json.dumps(manifest, indent=2, default=str) + "\n")

@@ -12,8 +12,9 @@ from d2eval.geometry import project
 from d2eval.images import RgbImage, read_image
 from d2eval.matching import mutual_nearest_neighbors
 from methods.d2net.memory import choose_strips
+from methods.d2net.method import D2Config
 from methods.d2net.network import D2Network
-from methods.d2net.pyramid import RawFeatures, extract_pyramid, preprocess
+from methods.d2net.pyramid import RawFeatures, extract_pyramid, preprocess, resize_to_limits
 from methods.d2net.training.homographies import take_picture, view_homography
 from methods.d2net.training.lighting import relight
 from methods.d2net.training.pairs import FloatArray
@@ -56,12 +57,14 @@ class Matching:
 def validation_pairs(photos: list[Path]) -> list[ValidationPair]:
     """Two pairs of each photo: another viewpoint, and another light at the same viewpoint.
 
+    Photos that an extraction would shrink are shrunk.
+
     Raises:
         D2EvalError: a photo can't be read.
     """
     pairs = []
     for number, path in enumerate(photos):
-        photo = read_image(path)
+        photo = resize_to_limits(read_image(path), D2Config.max_edge, D2Config.max_sum_edges)
         size = (photo.shape[1], photo.shape[0])
         rng = np.random.default_rng([SEED, number])
         view = view_homography(

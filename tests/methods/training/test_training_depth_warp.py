@@ -96,9 +96,9 @@ def test_a_camera_that_steps_forward():
 def test_a_camera_that_turns_about_its_axis():
     # x to the right becomes y down.
     first, second = flat_view((40, 40)), flat_view((40, 40), cam_from_world=pose((0, 0, 90)))
-    moved, seen = warp(first, second, np.array([[29.5, 19.5], [19.5, 10.0], [0.0, 0.0]]))
+    moved, seen = warp(first, second, np.array([[29.5, 19.5], [19.5, 10.0], [0.5, 0.25]]))
     assert seen.all()
-    assert moved == pytest.approx(np.array([[19.5, 29.5], [29.0, 19.5], [39.0, 0.0]]))
+    assert moved == pytest.approx(np.array([[19.5, 29.5], [29.0, 19.5], [38.75, 0.5]]))
 
 
 def test_a_camera_that_turns_aside():

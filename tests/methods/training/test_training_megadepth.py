@@ -1,5 +1,6 @@
 """MegaDepth: scenes prepared as counted by loops, the pairs drawn from them, and wrong data."""
 
+import io
 import shutil
 from dataclasses import replace
 
@@ -133,6 +134,14 @@ def assert_pairs_are(scene, expected):
         assert found[pair] == pytest.approx(values, rel=2e-6)
 
 
+def depth_of(width, height):
+    """A depth map's file, in which nothing is known."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.create_dataset("depth", (height, width), np.float32, chunks=True)
+    return buffer.getvalue()
+
+
 def write_model(root, name, seed, cameras=None):
     """A scene of six images whose cameras differ, of random points; its images are no images.
 
@@ -177,8 +186,10 @@ def write_model(root, name, seed, cameras=None):
             path.parent.mkdir(exist_ok=True)
         (folder / "images" / image_name).write_bytes(b"not looked at")
         if image_name != "f.jpg":
+            width, height = cameras[count % len(cameras)].split()[2:4]
             size = FEWEST_BYTES - (image_name == "e.jpg")
-            (depth / image_name).with_suffix(".h5").write_bytes(bytes(size))
+            content = depth_of(int(width), int(height)).ljust(size, b"\0")
+            (depth / image_name).with_suffix(".h5").write_bytes(content)
     (folder / "sparse-txt/images.txt").write_text("\n".join(lines) + "\n")
     points = [
         f"{number} {x:.17g} {y:.17g} {z:.17g} 1 2 3 0.5 {' '.join(tracks[number])}".strip()
@@ -329,6 +340,16 @@ def test_a_file_that_training_refuses_is_written_anew_as_it_says(
     assert message.startswith(f"{path}: broken scene file")
     assert message.endswith("run 'd2eval prepare megadepth' again")
     assert prepare(root, output) == f"{output}: 1 scenes prepared, 3 were there"
+
+
+def test_depth_of_another_size_is_refused_before_training(tmp_path):
+    folder = write_model(tmp_path, "0000", 0, cameras=["7 PINHOLE 640 480 500 520 320 240"])
+    depth = tmp_path / DEPTH / "0000/dense0/depths/b.h5"
+    depth.write_bytes(depth_of(320, 240).ljust(FEWEST_BYTES, b"\0"))
+    assert refused(prepare, tmp_path, tmp_path / "out") == (
+        f"{depth}: is 320x240, but {folder}/sparse-txt says 640x480; undistort with "
+        "--max_image_size 320"
+    )
 
 
 @pytest.mark.parametrize(

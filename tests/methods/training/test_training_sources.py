@@ -19,6 +19,9 @@ class Numbered(PairSource):
     def __len__(self):
         return self.length
 
+    def describe(self):
+        return {"length": self.length}
+
     def draw(self, index, rng):
         if not 0 <= index < self.length:
             raise IndexError(index)
@@ -42,17 +45,39 @@ def photos(tmp_path):
 
 def test_held_out_photos_are_not_trained_on(photos):
     data = f"homographies:{photos}"
-    config = TrainingConfig(pairs=2, light=0.0)
-    shades = {}
+    shown = {}
     for validation in (False, True):
-        source = open_source(data, config, validation)
+        source = open_source(data, TrainingConfig(pairs=2), validation)
         drawn = [source.draw(k, np.random.default_rng(k)) for k in range(len(source))]
-        shades[validation] = {int(pair.image_1[128, 128, 0]) for pair in drawn if pair is not None}
-    assert shades[True] <= {0, 10, 20}
-    assert shades[True]
-    assert len(shades[False]) > 10
-    assert not shades[True] & shades[False]
+        assert len(source) == (3 if validation else 40)
+        shown[validation] = {pair.name for pair in drawn if pair is not None}
+    assert shown[True] == {"00.png", "10.png", "20.png"}
+    assert len(shown[False]) == 20
+    assert not shown[True] & shown[False]
     assert [path.name for path in held_out_photos([data])] == ["00.png", "10.png", "20.png"]
+
+
+def test_validation_is_the_same_whatever_a_training_shows(photos):
+    data = f"homographies:{photos}"
+    drawn = [
+        open_source(data, config, True).draw(1, np.random.default_rng(5))
+        for config in (TrainingConfig(), TrainingConfig(light=0.0, zoom=0.0, tilt=1.0, pairs=3))
+    ]
+    assert (drawn[0].image_2 == drawn[1].image_2).all()
+    assert (drawn[0].cells_2 == drawn[1].cells_2).all()
+    training = open_source(data, TrainingConfig(light=0.0), False)
+    plain = training.draw(1, np.random.default_rng(5)).image_1
+    assert len(np.unique(plain)) == 1 < len(np.unique(drawn[0].image_1))  # a shade, and it lit
+
+
+def test_other_files_are_other_data(photos):
+    def described():
+        return open_source(f"homographies:{photos}", TrainingConfig(), False).describe()
+
+    before = described()
+    assert described() == before
+    (photos / "05.png").write_bytes((photos / "05.png").read_bytes() + b"more")
+    assert described()["files"] != before["files"]
 
 
 @pytest.mark.parametrize("text", ["", "homographies", "homographies:", "photos:/x", "/a/folder"])
