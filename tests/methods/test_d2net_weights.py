@@ -1,5 +1,6 @@
 """Which weights D2-Net takes, and what it refuses."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -99,6 +100,13 @@ def test_trained_weights_without_phototourism_serve_where_the_papers_are_not_fet
     assert choose_weights("auto", "d2_ots.pth", cache)[1].stand_in
     fetch(server, cache, "d2_tf.pth", b"trained")
     assert choose_weights("auto", "d2_tf.pth", cache)[1].name == "official d2_tf.pth"
+
+
+def test_the_bundled_trained_file_is_the_one_that_is_described():
+    (_, path), info = choose_weights("bundled", "d2_tf.pth", Path("no-such-cache"))
+    described = json.loads(path.with_name("d2_trained_bsds500.json").read_text())
+    assert described["sha256"] == sha256_of(path)
+    assert described["name"] == info.name
 
 
 def test_a_path_is_taken_as_it_is(cache, tmp_path):

@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from d2eval.errors import D2EvalError
 from d2eval.method import Runtime
 from d2eval.sample.photos import load_photo
 from d2eval.training import Rank, trainer_class
+from d2eval.weights import sha256_of
 from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
 from methods.d2net.training import checkpoint, learner
 from methods.d2net.training.checkpoint import Progress
@@ -111,6 +113,12 @@ def test_what_a_training_leaves(train):
     assert manifest["epoch"] == best["epoch"]
     assert manifest["validation_loss"] == pytest.approx(best["validation_loss"])
     assert manifest["training"]["seed"] == 5
+    assert manifest["training"]["held"]["0"]["photos"] == 9
+    assert manifest["training"]["held_out"]["0"]["photos"] == 2
+    assert manifest["sha256"] == sha256_of(output / "best.safetensors")
+    with safe_open(output / "best.safetensors", "pt") as file:
+        assert file.metadata()["epoch"] == str(manifest["epoch"])
+        assert json.loads(file.metadata()["training"]) == manifest["training"]
     assert epochs.loc[1, "pairs"] == 9
     steps = rows(output, "steps.csv")
     assert epochs.loc[1, "train_loss"] == pytest.approx(steps["loss"].mean())
@@ -163,12 +171,28 @@ def test_data_that_are_not_there(train, data, message):
         train(data=data)
 
 
+def test_weights_of_another_network_are_named(train, tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"layer.weight": torch.zeros(1)}, path)
+    with pytest.raises(D2EvalError, match=r"other\.safetensors: .* is missing; give D2-Net"):
+        train(weights=str(path))
+
+
+def test_more_processes_than_pairs_are_refused(photos, tmp_path):
+    trainer = trainer_class("d2net")
+    config, runtime = trainer.Config(weights="bundled"), Runtime(cache=tmp_path)
+    with pytest.raises(D2EvalError, match="9 pairs an epoch are too few for 10 processes"):
+        trainer(config, [f"homographies:{photos}"], tmp_path, runtime, 0, Rank(0, 10, 0))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"batch_size": 0}, "--batch-size must be 1 or more"),
         ({"finetune_layers": 11}, "--finetune-layers 11: must be 1"),
         ({"epochs": -1}, "--epochs must be 0 or more"),
+        ({"light": 1.5}, "--light must be 1 or less"),
+        ({"learning_rate": float("nan")}, "--learning-rate must be 0 or more"),
     ],
 )
 def test_options_that_make_no_sense(train, options, message):
