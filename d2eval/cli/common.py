@@ -1,4 +1,4 @@
-"""Options that several commands share, and the only place that reads the environment."""
+"""Options that several commands share, and where the cache folder comes from."""
 
 import argparse
 import dataclasses

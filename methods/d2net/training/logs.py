@@ -22,6 +22,9 @@ STEP_COLUMNS = ("step", "epoch", "loss")
 class EpochRow:
     """What an epoch gave.
 
+    Of several processes that train together, the training loss and counts are those of the first
+    one's share.
+
     Attributes:
         epoch: its number; 0 for the weights as they came.
         train_loss: mean over its pairs; NaN in epoch 0.

@@ -12,6 +12,7 @@ from methods.d2net.training.homographies import (
     HomographyPairs,
     ViewLimits,
     photos_in,
+    read_photo,
     split_photos,
     take_picture,
     view_homography,
@@ -149,6 +150,17 @@ def test_folders_without_photos(tmp_path, case):
     with pytest.raises(D2EvalError, match=r"photos|only photo") as caught:
         split_photos(photos_in(folder), False)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("size", "read"), [((1200, 1000), (614, 512)), ((600, 512), (600, 512))])
+def test_large_photos_are_averaged_down_to_what_a_crop_samples(tmp_path, size, read):
+    # Every other column is white: sampled they would stay so, averaged they are grey.
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    image[:, ::2] = 255
+    cv2.imwrite(str(tmp_path / "striped.png"), image)
+    photo = read_photo(tmp_path / "striped.png")
+    assert photo.shape[1::-1] == read
+    assert (np.abs(photo.astype(int) - 127) < 80).all() == (size != read)
 
 
 def test_broken_and_tiny_photos(tmp_path):
