@@ -48,6 +48,8 @@ def write_text(path: Path, text: str) -> None:
 def exclusive(folder: Path) -> Iterator[None]:
     """Holds ``folder`` for this process; the lock goes with the process, however it ends.
 
+    What a killed holder had half written there is removed.
+
     Raises:
         D2EvalError: another process holds it, or the folder can't be made.
     """
@@ -72,6 +74,8 @@ def exclusive(folder: Path) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()}")
             file.flush()
+            for leftover in folder.glob(".*.tmp") if fcntl is not None else ():
+                leftover.unlink(missing_ok=True)
         except OSError as error:
             raise D2EvalError(f"{folder}: can't be written ({error.strerror or error})") from error
         yield

@@ -112,6 +112,13 @@ def test_a_folder_is_held_by_one_process(tmp_path, hold):
         assert (folder / ".lock").read_text() == f"process {os.getpid()}"
 
 
+def test_what_a_killed_holder_had_half_written_is_removed(tmp_path):
+    (tmp_path / ".checkpoint.pt.123-abc.tmp").write_bytes(b"half")
+    (tmp_path / "kept.tmp").write_bytes(b"a user's")
+    with exclusive(tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "kept.tmp"]
+
+
 def test_a_lock_goes_with_its_killed_process(tmp_path, hold):
     holder = hold(tmp_path)
     holder.send_signal(signal.SIGKILL)

@@ -174,7 +174,7 @@ def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm
     for name in ("queries.csv", "Aachen_eval_rootsift.txt"):
         assert (folder / name).read_bytes() == (sample.folder / name).read_bytes()
     assert not (folder / ".work").exists()
-    assert not list(warm.rglob("*.tmp"))
+    assert not list((warm / "runs").rglob("*.tmp"))  # the store removes its own when they are old
     assert users.read_bytes() == sample.database.read_bytes()
     assert [path.name for path in users.parent.glob("database.db*")] == ["database.db"]
 

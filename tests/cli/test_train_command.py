@@ -145,6 +145,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(photos, tmp_path
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert torch.equal(learned(cut), learned(whole))
+    assert not list(cut.glob(".*.tmp"))
     for name in ("steps.csv", "epochs.csv"):
         ours, theirs = (
             pd.read_csv(folder / name).drop(columns="seconds", errors="ignore")
