@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
 from d2eval.features import Features, InvalidFeaturesError, make_features
 from d2eval.images import SUFFIXES, ImageFile, read_image_size
 from d2eval.method import option
@@ -46,7 +46,7 @@ def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features
 
             arrays = loadmat(io.BytesIO(data))  # type: ignore[arg-type]  # file objects work
     except Exception as error:  # damaged bytes make these readers raise almost anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
         raise D2EvalError(
             f"{path}: no npz or mat file of plain arrays ({reason}); write it again"
         ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +73,7 @@ def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.T
             "it would run code); save a state_dict of tensors, or use safetensors"
         ) from error
     except Exception as error:  # damaged bytes make torch.load raise almost anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
         raise D2EvalError(f"{path}: corrupted weights ({reason}); get the file again") from error
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):

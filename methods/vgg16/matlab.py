@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
 from methods.vgg16.trunk import CONVOLUTIONS
 
 SUFFIX = ".mat"
@@ -56,7 +56,7 @@ def read_netvlad(path: Path) -> dict[str, torch.Tensor]:
             found["pca_layer.weight"] = by_channel.transpose(0, 2, 1).reshape(len(bias), -1)
             found["pca_layer.bias"] = bias
     except Exception as error:  # damaged bytes make loadmat raise almost anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
         raise D2EvalError(
             f"{path}: no NetVLAD network in a MATLAB file of structs ({reason}); take "
             "Pitts30K_struct.mat of the hloc toolbox"
