@@ -27,10 +27,10 @@ ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 def photos(tmp_path_factory):
     """Twelve small photos, of which two are held out."""
     folder = tmp_path_factory.mktemp("photos")
-    whole = [load_photo(name).decode() for name in ("astronaut", "chelsea", "coffee")]
+    photo = load_photo("coffee").decode()
     for number in range(12):
-        top, left = 20 * (number // 3), 60 * (number // 3)
-        crop = whole[number % 3][top : top + 200, left : left + 240]
+        top, left = 15 * (number // 4), 60 * (number % 4)
+        crop = photo[top : top + 200, left : left + 240]
         Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number:02}.png")
     return folder
 
@@ -68,12 +68,12 @@ def test_a_tiny_training_gives_weights_that_extract(photos, tmp_path, capsys):
 def test_validation_loss_falls_and_accuracy_rises_over_seeds(photos, tmp_path):
     for seed in (0, 1):
         output = tmp_path / str(seed)
-        words = ["--epochs", 3, "--learning-rate", 1e-4, "--pairs", 2, "--validation-photos", 2]
+        words = ["--epochs", 3, "--learning-rate", 1e-4, "--pairs", 3, "--validation-photos", 2]
         assert main(arguments(photos, output, "--seed", seed, *words)) == 0
         epochs = pd.read_csv(output / "epochs.csv")
         first, last = epochs.iloc[0], epochs.iloc[-1]
-        assert last["validation_loss"] < 0.95 * first["validation_loss"]
-        assert last["mma_3"] > first["mma_3"]
+        assert last["validation_loss"] < 0.9 * first["validation_loss"]
+        assert last["mma_10"] > first["mma_10"]
 
 
 @pytest.mark.parametrize(
