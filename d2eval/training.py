@@ -5,26 +5,11 @@ Registered in the table ``[trainers]`` of ``methods/registry.toml``.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from d2eval.method import Runtime, find_class, load_registry
-
-
-@dataclass(frozen=True)
-class Rank:
-    """This process among those that train together; the default is alone.
-
-    Attributes:
-        rank: 0 to world - 1; 0 writes.
-        world: how many processes.
-        local: its number on this machine, which is its GPU.
-    """
-
-    rank: int = 0
-    world: int = 1
-    local: int = 0
+from d2eval.processes import Rank
 
 
 class Trainer(ABC):
@@ -63,15 +48,14 @@ class Trainer(ABC):
         """
 
     @abstractmethod
-    def train(self, about: Callable[[], Mapping[str, Any]]) -> str:
+    def train(self, about: Callable[[], Mapping[str, Any]], say: Callable[[str], None]) -> None:
         """Trains, or goes on where the same command was cut off.
 
         Args:
             about: gives what the manifest says beside the training's own settings, called when the
                 manifest is written.
-
-        Returns:
-            Lines that say what came of it.
+            say: gets a line on what is trained, on each epoch when it is done, and on what came of
+                it; of several processes only the first calls it.
 
         Raises:
             D2EvalError: the folder holds other work, the loss is not finite, the disk is full.

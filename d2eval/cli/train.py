@@ -5,18 +5,11 @@ d2eval train ..., one GPU each; all must see the same output folder.
 """
 
 import argparse
-import os
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from d2eval.cli.common import add_options, add_runtime_arguments
 
-if TYPE_CHECKING:
-    from d2eval.training import Rank
-
 TRAINER = "d2net"
-PATIENCE = timedelta(hours=12)
 EXAMPLES = """examples:
   python -m d2eval train --data homographies:PHOTOS --output RUN
   python -m d2eval train --data homographies:PHOTOS --output RUN --light 0 --epochs 3
@@ -51,44 +44,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains."""
     import dataclasses
+    from functools import partial
 
     import torch
 
     from d2eval.cli.common import runtime_of
     from d2eval.manifest import environment
+    from d2eval.processes import number_of_first, own_rank, together
     from d2eval.training import trainer_class
 
-    rank = _rank()
+    rank = own_rank()
     several_gpus = args.device.startswith("cuda") and rank.world > 1
     if several_gpus:
         args.device = f"cuda:{rank.local}"
-    runtime = runtime_of(args)
+    runtime_of(args)  # there is such a device
     if several_gpus:
         torch.cuda.set_device(args.device)
     trainer = trainer_class(TRAINER)
     names = [field.name for field in dataclasses.fields(trainer.Config)]
     config = trainer.Config(**{name: getattr(args, name) for name in names})
-    if rank.world > 1:
-        # The others wait in the next step while the first process validates.
-        torch.distributed.init_process_group("nccl" if several_gpus else "gloo", timeout=PATIENCE)
-    try:
+    with together(rank, args.device):
+        args.seed = number_of_first(args.seed, rank, args.device)  # a random one is drawn by each
         output = args.output.expanduser()
-        trained = trainer(config, args.data, output, runtime, args.workers, rank)
-        done = trained.train(lambda: environment(args.device))
-    finally:
-        if rank.world > 1:
-            torch.distributed.destroy_process_group()
-    if done:
-        print(done)
+        trained = trainer(config, args.data, output, runtime_of(args), args.workers, rank)
+        trained.train(lambda: environment(args.device), partial(print, flush=True))
     return 0
-
-
-def _rank() -> "Rank":
-    """This process among those that torchrun started."""
-    from d2eval.training import Rank
-
-    rank, world, local = (
-        int(os.environ.get(name, default))
-        for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-    )
-    return Rank(rank, world, local)

@@ -125,7 +125,10 @@ def test_megadepth_is_prepared_and_trained_on(command, train, few_pairs, megadep
     assert sorted(p.name for p in scenes.glob("*.npz")) == ["0000.npz", "0016.npz"]
     code, out, err = train(f"megadepth:{scenes}")
     assert (code, err) == (0, "")
-    assert out.startswith("lowest validation loss ")
+    first, *epochs, last = out.splitlines()
+    assert first.startswith("start: bundled stand-in (")
+    assert [line.partition(":")[0] for line in epochs] == ["epoch 0", "epoch 1"]
+    assert last.startswith("lowest validation loss ")
     assert_trained(tmp_path / "run", pairs=2)
     image = tmp_path / "image.png"
     with Image.open(megadepth / "Undistorted_SfM/0000/images/a0.jpg") as picture:
@@ -144,7 +147,10 @@ def test_posed_images_are_trained_on(train, no_extraction, posed, tmp_path):
     listed.write_text("a0.jpg a1.jpg\na2.jpg a1.jpg\n")
     code, out, err = train(f"posed:{tmp_path}/posed")
     assert (code, err) == (0, "")
-    assert out.startswith("lowest validation loss ")
+    first, *epochs, last = out.splitlines()
+    assert first.startswith("start: bundled stand-in (")
+    assert [line.partition(":")[0] for line in epochs] == ["epoch 0", "epoch 1"]
+    assert last.startswith("lowest validation loss ")
     assert_trained(tmp_path / "run", pairs=2)
 
 
@@ -219,7 +225,9 @@ def test_a_depth_map_that_is_broken_halfway_is_one_line(train, posed, tmp_path):
     path = folder / "walk_a/depth/b1.npy"
     path.write_bytes(path.read_bytes()[:-100])
     code, out, err = train(f"posed:{folder}")
-    assert (code, out) == (2, "")
+    assert code == 2
+    assert out.startswith("start: ")
+    assert out.count("\n") == 1  # no epoch was done
     one_line(err, f"{path}: broken depth map")
 
 

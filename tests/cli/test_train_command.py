@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -101,12 +103,63 @@ def test_a_folder_of_another_training_is_refused(photos, tmp_path, capsys):
     assert torch.equal(learned(tmp_path / "run"), before)
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def test_a_broken_photo_ends_all_processes(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    broken = tmp_path / "photos" / "07.png"
+    broken.write_bytes(broken.read_bytes()[:2000])
+    words = arguments(tmp_path / "photos", tmp_path / "run", "--validation-photos", 0)
+    ended = subprocess.run(
+        [*TORCHRUN, "-m", "d2eval", *words],
+        cwd=REPOSITORY, env=ALONE, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode != 0
+    said = [line for line in ended.stderr.splitlines() if line.startswith("d2eval: ")]
+    assert sum(str(broken) in line for line in said) == 1
+    assert all(str(broken) in line or "another process ended" in line for line in said)
+    assert "epoch 0: validation loss" in ended.stdout
+    assert not list((tmp_path / "run").glob(".*.tmp"))
+
+
+@pytest.mark.slow
+def test_processes_that_find_other_checkpoints_stop(photos, tmp_path):
+    """As on machines that share no disk; and a random seed is drawn once for all."""
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    (tmp_path / "elsewhere").mkdir()
+    words = ["--seed", "random", "--validation-photos", 0]
+    subprocess.run(
+        [*TORCHRUN, "-m", "d2eval", *arguments(photos, run, *words)],
+        cwd=REPOSITORY, env=ALONE, check=True,
+    )  # fmt: skip
+    seed = json.loads((run / "manifest.json").read_text())["training"]["seed"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {**ALONE, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    words = ["--seed", seed, "--validation-photos", 0, "--epochs", 2, "--cache", cache]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "d2eval", *arguments(photos, output, *words)],
+            cwd=REPOSITORY, env={**group, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE, text=True,
+        )
+        for rank, output in enumerate((run, tmp_path / "elsewhere"))
+    ]  # fmt: skip
+    before = (run / "checkpoint.pt").read_bytes()
+    for process in processes:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 2
+        assert "the processes find other checkpoints or data" in err
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
 @pytest.mark.slow
 def test_two_processes_learn_what_one_with_twice_the_batch_learns(photos, tmp_path):
     together, alone = tmp_path / "together", tmp_path / "alone"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "d2eval"]
-    subprocess.run([*command, *arguments(photos, together)], cwd=REPOSITORY, env=ALONE, check=True)
+    command = [*TORCHRUN, "-m", "d2eval", *arguments(photos, together)]
+    subprocess.run(command, cwd=REPOSITORY, env=ALONE, check=True)
     command = [sys.executable, "-m", "d2eval", *arguments(photos, alone, "--batch-size", 2)]
     subprocess.run(command, cwd=REPOSITORY, env=ALONE, check=True)
     ours, theirs = (pd.read_csv(folder / "epochs.csv") for folder in (together, alone))

@@ -17,6 +17,13 @@ from methods.d2net.training.options import TrainingConfig
 from methods.d2net.training.pairs import CROP
 
 
+def _finite(losses: list[torch.Tensor]) -> list[float]:
+    values = [float(loss.detach()) for loss in losses]
+    if not all(math.isfinite(value) for value in values):
+        raise FloatingPointError
+    return values
+
+
 class Learner:
     """Adam on the layers that learn."""
 
@@ -62,9 +69,7 @@ class Learner:
             return []
         with self._arithmetic():
             losses = self._losses(batch) if batch.pairs else [self._no_loss()]
-            values = [float(loss.detach()) for loss in losses][: len(batch.pairs)]
-            if not all(math.isfinite(value) for value in values):
-                raise FloatingPointError
+            values = _finite(losses)[: len(batch.pairs)]
             # Gradients are averaged over the processes, so that this is the mean over all pairs.
             self._descend(torch.stack(losses).sum() * (self._processes / pairs), rate)
         return values
@@ -100,11 +105,15 @@ class Learner:
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> list[float]:
-        """The pairs' losses, without learning."""
+        """The pairs' losses, without learning.
+
+        Raises:
+            FloatingPointError: one is not finite.
+        """
         if not batch.pairs:
             return []
         with self._arithmetic():
-            return [float(loss) for loss in self._losses(batch)]
+            return _finite(self._losses(batch))
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:

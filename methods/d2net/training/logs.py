@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class EpochRow:
         validation_loss: mean over the pairs held out.
         matching: what the weights give when they extract, see `Matching`.
         learning_rate: of the epoch.
-        seconds: that it took, validation included.
+        seconds: that it took, validation included; since it was resumed, if it was.
     """
 
     epoch: int
@@ -44,6 +45,19 @@ class EpochRow:
     matching: Matching
     learning_rate: float
     seconds: float
+
+    def __str__(self) -> str:
+        """The row as a line to read."""
+        found, accuracy = self.matching, self.matching.mma[THRESHOLDS.index(5)]
+        parts = [f"validation loss {self.validation_loss:.4f}"]
+        if self.epoch:
+            parts.insert(
+                0, f"{self.pairs} pairs, {self.skipped} skipped, loss {self.train_loss:.4f}"
+            )
+        if not math.isnan(accuracy):
+            parts.append(f"MMA@5px {accuracy:.3f}")
+            parts.append(f"{found.features:.0f} features, {found.matches:.0f} matches")
+        return f"epoch {self.epoch}: {', '.join(parts)}, {self.seconds:.0f} s"
 
     def columns(self) -> dict[str, Any]:
         """The row of epochs.csv."""
@@ -56,12 +70,22 @@ class EpochRow:
 
 
 def _rows(path: Path, key: str, last: int) -> list[dict[str, str]]:
-    """The whole rows of a CSV whose ``key`` is at most ``last``; none without a file."""
+    """The whole rows of a CSV whose ``key`` is at most ``last``; none without a file.
+
+    Raises:
+        D2EvalError: the file is damaged.
+    """
     if not path.exists():
         return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]  # a line that was cut off is no row
-    return [row for row in csv.DictReader(io.StringIO(whole)) if int(row[key]) <= last]
+    try:
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]  # a line that was cut off is no row
+        return [row for row in csv.DictReader(io.StringIO(whole)) if int(row[key]) <= last]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise D2EvalError(
+            f"{path}: damaged ({reason_of(error)}); remove it, the training goes on without the "
+            "rows so far"
+        ) from error
 
 
 def _to_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
@@ -100,7 +124,7 @@ class RunLog:
             epoch: the epoch under way; rows of it and later ones are dropped.
 
         Raises:
-            D2EvalError: the folder can't be written.
+            D2EvalError: the folder can't be written, or a file in it is damaged.
         """
         self._folder, self._step = folder, step
         self._steps: list[dict[str, Any]] = [*_rows(folder / STEPS, "step", step)]

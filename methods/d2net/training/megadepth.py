@@ -61,12 +61,14 @@ class Protocol:
         overlap: least and greatest, inclusive.
         max_scale_ratio: of a pair, and of the place its crops show.
         pairs: drawn from each scene in an epoch.
+        use: what the scenes are for, "training" or "validation".
     """
 
     scenes: tuple[str, ...]
     overlap: tuple[float, float]
     max_scale_ratio: float
     pairs: int
+    use: str = "training"
 
 
 def load_pair_protocol(held_out: bool) -> Protocol:
@@ -75,7 +77,7 @@ def load_pair_protocol(held_out: bool) -> Protocol:
     pairs = content["pairs"]
     least, greatest = pairs["overlap"]
     scenes = tuple(content["scenes"][use])
-    return Protocol(scenes, (least, greatest), pairs["max_scale_ratio"], pairs[use])
+    return Protocol(scenes, (least, greatest), pairs["max_scale_ratio"], pairs[use], use)
 
 
 def read_scene_file(path: Path, names: Sequence[str] = tuple(FIELDS)) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def scene_files(folder: Path, protocol: Protocol) -> list[Path]:
     if not found:
         raise D2EvalError(
             f"{folder}: holds none of the {len(scenes)} scenes {scenes[0]} to {scenes[-1]}; "
-            "prepare them by 'd2eval prepare megadepth'"
+            f"prepare them by 'd2eval prepare megadepth', {protocol.use} takes them"
         )
     return found
 

@@ -4,8 +4,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,15 @@ from safetensors.torch import save as to_safetensors
 from d2eval.atomic import exclusive, write_bytes, write_text
 from d2eval.errors import D2EvalError
 from d2eval.method import Runtime
+from d2eval.processes import Rank, same_for_all
 from d2eval.progress import progress
 from d2eval.resources import peak_memory_mb
-from d2eval.training import Rank, Trainer
+from d2eval.training import Trainer
+from d2eval.weights import sha256_of
+from methods.d2net.memory import is_out_of_memory
 from methods.d2net.network import check_state
 from methods.d2net.training import checkpoint
-from methods.d2net.training.batches import Draws, batches, keep_batch, order_of_epoch
+from methods.d2net.training.batches import Batch, Draws, batches, keep_batch, order_of_epoch
 from methods.d2net.training.checkpoint import Progress
 from methods.d2net.training.learner import Learner
 from methods.d2net.training.logs import EpochRow, RunLog
@@ -73,10 +76,13 @@ class D2NetTrainer(Trainer):
         self._held_out: list[ValidationPair] = []
         self._log: RunLog | None = None
         self._progress = Progress()
-        self._work = self._describe_work()
+        self._settings = self._describe_settings()
+        # The same data may lie elsewhere when a training goes on.
+        kinds = [text.partition(":")[0] for text in data]
+        self._work = json.dumps(self._settings | {"data": kinds})
 
-    def _describe_work(self) -> str:
-        """Everything that decides the weights, as JSON."""
+    def _describe_settings(self) -> dict[str, Any]:
+        """Everything that decides the weights, and where the data lie."""
         keyed = {
             field.name: getattr(self._config, field.name)
             for field in fields(self._config)
@@ -85,34 +91,90 @@ class D2NetTrainer(Trainer):
         keyed |= {"data": self._data, "held": self._training.describe()}
         keyed |= {"held_out": self._validation.describe()}
         keyed |= {"start": self._start.sha256, "seed": self._runtime.seed}
-        return json.dumps(keyed | {"processes": self._rank.world})
+        return keyed | {"processes": self._rank.world}
 
-    def train(self, about: Callable[[], Mapping[str, Any]]) -> str:
+    def train(self, about: Callable[[], Mapping[str, Any]], say: Callable[[str], None]) -> None:
         """Trains; see `d2eval.training.Trainer`."""
         with ExitStack() as stack:
             writes = self._rank.rank == 0
             if writes:
                 stack.enter_context(exclusive(self._output))
-            found = checkpoint.load(self._output / checkpoint.FILE, self._work)
-            if found is not None:
-                self._progress, state = found
-                self._learner.load_state(state)
+            self._resume()
             if writes:
                 photos = held_out_photos(self._data)[: self._config.validation_photos]
                 self._held_out = validation_pairs(photos)
                 log = RunLog(self._output, self._progress.step, self._progress.epoch)
                 self._log = stack.enter_context(log)
+                say(self._first_line())
             while self._progress.epoch <= self._recipe.epochs:
                 start = time.perf_counter()
                 self._train_epoch()
-                self._end_epoch(about, start)
-        if not writes:
-            return ""
-        best = self._progress
+                self._end_epoch(about, say, start)
+            if writes:
+                best = self._progress
+                say(
+                    f"lowest validation loss {best.best_loss:.4f} after epoch {best.best_epoch}; "
+                    f"weights: {self._output / BEST}"
+                )
+
+    def _resume(self) -> None:
+        """Goes to where the checkpoint is, if there is one.
+
+        Raises:
+            D2EvalError: it is broken or of another training, or not the other processes'.
+        """
+        path = self._output / checkpoint.FILE
+        found = checkpoint.load(path, self._work)
+        held = sha256_of(path) if found is not None else "none"
+        if not same_for_all(f"{self._work} {held}", self._rank, self._runtime.device):
+            raise D2EvalError(
+                f"{path}: the processes find other checkpoints or data; all need the same folders"
+            )
+        if found is not None:
+            self._progress, state = found
+            self._learner.load_state(state)
+
+    def _first_line(self) -> str:
+        at = self._progress.epoch
+        going_on = f", going on in epoch {at}" if 0 < at <= self._recipe.epochs else ""
+        unmeasured = "" if self._held_out else "; no photo is held out, so no MMA is measured"
         return (
-            f"lowest validation loss {best.best_loss:.4f} after epoch {best.best_epoch}; "
-            f"weights: {self._output / BEST}"
+            f"start: {self._start.name} ({self._start.description}); {len(self._training)} pairs "
+            f"an epoch and {len(self._validation)} for validation{unmeasured}; "
+            f"{self._recipe.epochs} epochs{going_on}"
         )
+
+    def _watched(self, drawn: Iterable[Batch], what: str, draws: int) -> Iterator[Batch]:
+        """Behind a bar, of several processes that of the first."""
+        if self._rank.rank:
+            return iter(drawn)
+        return progress(drawn, what, math.ceil(draws / self._config.batch_size))
+
+    @contextmanager
+    def _explained(self, what: str, batch: Batch | None = None) -> Iterator[None]:
+        """Makes one line of what may go wrong in a computation.
+
+        Raises:
+            D2EvalError: the loss is not finite, and the batch is kept; or memory is used up.
+        """
+        try:
+            yield
+        except FloatingPointError as error:
+            if batch is None:
+                raise
+            path = keep_batch(self._output, batch)
+            lower = "" if self._config.precision != "fp16" else ", or train with --precision bf16"
+            raise D2EvalError(
+                f"{path}: the loss of {what} is not finite; the batch is kept here "
+                f"({', '.join(pair.name for pair in batch.pairs)}); lower --learning-rate{lower}"
+            ) from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise D2EvalError(
+                f"{what}: out of memory on {self._runtime.device}; lower --batch-size or "
+                "--finetune-layers, with another --output"
+            ) from error
 
     def _train_epoch(self) -> None:
         """What is left of the epoch under way; epoch 0 is the weights as they came."""
@@ -125,16 +187,9 @@ class D2NetTrainer(Trainer):
         mine = order[self._rank.rank :: self._rank.world][at.batch * config.batch_size :]
         draws = Draws(self._training, self._runtime.seed, at.epoch, mine)
         drawn = batches(draws, config.batch_size, self._workers, config.preprocessing)
-        total = math.ceil(len(mine) / config.batch_size)
-        for batch in progress(drawn, f"epoch {at.epoch}", total):
-            try:
+        for batch in self._watched(drawn, f"epoch {at.epoch}", len(mine)):
+            with self._explained(f"step {at.step + 1}", batch):
                 losses = self._learner.step(batch, self._recipe.rate(at.epoch))
-            except FloatingPointError as error:
-                path = keep_batch(self._output, batch)
-                raise D2EvalError(
-                    f"{path}: the loss of step {at.step + 1} is not finite; the batch is kept "
-                    f"here ({', '.join(p.name for p in batch.pairs)}); lower --learning-rate"
-                ) from error
             at.batch, at.step = at.batch + 1, at.step + 1
             at.loss_sum += sum(losses)
             at.pairs += len(losses)
@@ -159,16 +214,14 @@ class D2NetTrainer(Trainer):
         """Mean over the pairs held out, which are the same in every epoch and training.
 
         Raises:
-            D2EvalError: none of them has enough correspondences.
+            D2EvalError: none of them has enough correspondences, or as `_explained`.
         """
         draws = Draws(self._validation, VALIDATION_SEED, 0, range(len(self._validation)))
         drawn = batches(draws, self._config.batch_size, self._workers, self._config.preprocessing)
-        total = math.ceil(len(draws) / self._config.batch_size)
-        losses = [
-            loss
-            for batch in progress(drawn, "validation", total)
-            for loss in self._learner.evaluate(batch)
-        ]
+        losses: list[float] = []
+        for batch in self._watched(drawn, "validation", len(draws)):
+            with self._explained(f"validation of epoch {self._progress.epoch}", batch):
+                losses += self._learner.evaluate(batch)
         if not losses:
             raise D2EvalError(
                 f"{', '.join(self._data)}: none of the {len(self._validation)} pairs held out for "
@@ -176,30 +229,33 @@ class D2NetTrainer(Trainer):
             )
         return sum(losses) / len(losses)
 
-    def _end_epoch(self, about: Callable[[], Mapping[str, Any]], start: float) -> None:
+    def _end_epoch(
+        self, about: Callable[[], Mapping[str, Any]], say: Callable[[str], None], start: float
+    ) -> None:
         """Validates, keeps the weights if they are the best, and goes to the next epoch."""
         at = self._progress
         if self._log is not None:
             loss = self._validation_loss()
-            matching = measure_matching(
-                self._learner.network.weights(), self._held_out, self._config.preprocessing,
-                self._runtime.device, self._runtime.memory_limit,
-            )  # fmt: skip
+            with self._explained(f"validation of epoch {at.epoch}"):
+                matching = measure_matching(
+                    self._learner.network.weights(), self._held_out, self._config.preprocessing,
+                    self._runtime.device, self._runtime.memory_limit,
+                )  # fmt: skip
             if loss < at.best_loss:
                 at.best_epoch, at.best_loss = at.epoch, loss
                 self._export(about)
-            self._log.epoch(
-                EpochRow(
-                    epoch=at.epoch,
-                    train_loss=at.loss_sum / at.pairs if at.pairs else math.nan,
-                    pairs=at.pairs,
-                    skipped=at.skipped,
-                    validation_loss=loss,
-                    matching=matching,
-                    learning_rate=self._recipe.rate(at.epoch) if at.epoch else 0.0,
-                    seconds=time.perf_counter() - start,
-                )
+            row = EpochRow(
+                epoch=at.epoch,
+                train_loss=at.loss_sum / at.pairs if at.pairs else math.nan,
+                pairs=at.pairs,
+                skipped=at.skipped,
+                validation_loss=loss,
+                matching=matching,
+                learning_rate=self._recipe.rate(at.epoch) if at.epoch else 0.0,
+                seconds=time.perf_counter() - start,
             )
+            self._log.epoch(row)
+            say(str(row))
         at.seconds += time.perf_counter() - start
         at.epoch, at.batch = at.epoch + 1, 0
         at.loss_sum, at.pairs, at.skipped = 0.0, 0, 0
@@ -208,11 +264,15 @@ class D2NetTrainer(Trainer):
     def _export(self, about: Callable[[], Mapping[str, Any]]) -> None:
         """Writes the weights as they are now, and what they are: in their header, and beside."""
         at = self._progress
-        held = {"training": self._work, "epoch": str(at.epoch), "loss": repr(at.best_loss)}
+        held = {
+            "training": json.dumps(self._settings),
+            "epoch": str(at.epoch),
+            "loss": repr(at.best_loss),
+        }
         content = to_safetensors(self._learner.network.weights(), metadata=held)
         manifest = {
             **about(),
-            "training": json.loads(self._work),
+            "training": self._settings,
             "schedule": asdict(self._recipe),
             "start": self._start.name,
             "epoch": at.epoch,

@@ -271,3 +271,31 @@ def test_mixed_precision_is_near(start):
     assert mixed != pytest.approx(exact, rel=1e-6)
     assert not same(learner.state()["layers"], before["layers"])
     assert {weight.dtype for weight in learner.network.weights().values()} == {torch.float32}
+
+
+def test_half_precision_scales_its_gradients(start):
+    batch = batch_of(0, 1)
+    exact, half = learner_of(start), learner_of(start, precision="fp16")
+    losses = exact.step(batch, RATE)
+    assert half.step(batch, RATE) == pytest.approx(losses, rel=0.01)
+    for name, gradient in gradients(half).items():
+        wanted = gradients(exact)[name]
+        assert F.cosine_similarity(gradient.flatten(), wanted.flatten(), dim=0) > 0.99
+        # They come back to their own size before Adam, whose epsilon is one of them.
+        assert gradient.norm() == pytest.approx(float(wanted.norm()), rel=0.05)
+    resumed = learner_of(start, precision="fp16")
+    resumed.load_state(copied(half))
+    resumed.step(batch, RATE)
+    half.step(batch, RATE)
+    assert same(resumed.state(), half.state())
+
+
+def test_gradients_beyond_half_precision_are_not_learned_from(start):
+    learner, batch = learner_of(start, precision="fp16"), batch_of(0)
+    state = copied(learner)
+    state["scaler"]["scale"] = 2.0**100
+    learner.load_state(state)
+    learner.step(batch, RATE)
+    after = learner.state()
+    assert same(after["layers"], state["layers"])
+    assert after["scaler"]["scale"] == 2.0**99

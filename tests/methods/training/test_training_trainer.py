@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from d2eval.errors import D2EvalError
 from d2eval.method import Runtime
+from d2eval.processes import Rank
 from d2eval.sample.photos import load_photo
-from d2eval.training import Rank, trainer_class
+from d2eval.training import trainer_class
 from d2eval.weights import sha256_of
 from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
 from methods.d2net.training import checkpoint, learner
@@ -37,7 +38,13 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture
-def train(photos, tmp_path):
+def lines():
+    """What trainings say."""
+    return []
+
+
+@pytest.fixture
+def train(photos, tmp_path, lines):
     """Trains in the folder of the given name and says what is there then."""
 
     def run(name="run", seed=0, data=None, **options):
@@ -48,7 +55,7 @@ def train(photos, tmp_path):
         output = tmp_path / name
         given = [data or f"homographies:{photos}"]
         opened = trainer(trainer.Config(**settings), given, output, runtime, 0, Rank())
-        opened.train(lambda: {"by": "test"})
+        opened.train(lambda: {"by": "test"}, lines.append)
         return output
 
     return run
@@ -145,7 +152,10 @@ def test_only_the_last_layer_moves_and_seeds_differ(train):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_batch_kept(train, tmp_path, monkeypatch):
-    monkeypatch.setattr(learner, "pair_loss", lambda *_: torch.tensor(float("nan")))
+    def diverged(*_):  # in training; validation has no gradients
+        return torch.tensor(float("nan") if torch.is_grad_enabled() else 1.0)
+
+    monkeypatch.setattr(learner, "pair_loss", diverged)
     with pytest.raises(D2EvalError, match=r"loss of step 1 is not finite.*\.png") as caught:
         train()
     assert "\n" not in str(caught.value)
@@ -160,6 +170,75 @@ def test_another_trainings_folder_is_refused(train):
         train(recipe="paper")
     with pytest.raises(D2EvalError, match=r"another training \(seed was 0, is 3\)"):
         train(seed=3)
+
+
+def test_a_validation_loss_that_is_not_finite_stops_too(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Learner, "_losses", lambda _, batch: [torch.tensor(float("inf")) for _ in batch.pairs]
+    )
+    with pytest.raises(D2EvalError, match=r"loss of validation of epoch 0 is not finite") as caught:
+        train()
+    assert "--precision" not in str(caught.value)
+    assert (tmp_path / "run" / "bad_batch.npz").is_file()
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+    with pytest.raises(D2EvalError, match=r"lower --learning-rate, or train with --precision bf16"):
+        train("half", precision="fp16")
+
+
+@pytest.mark.parametrize("used", ["step", "evaluate"])
+def test_memory_that_is_used_up_is_one_line(train, monkeypatch, used):
+    def grow(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 3 GiB")
+
+    monkeypatch.setattr(Learner, used, grow)
+    with pytest.raises(D2EvalError, match=r"out of memory on cpu; lower --batch-size or") as caught:
+        train()
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_are_no_lack_of_memory(train, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Learner, "step", fail)
+    with pytest.raises(RuntimeError, match="something else"):
+        train()
+
+
+def test_what_a_training_says(train, lines):
+    train("run", epochs=1)
+    first, *epochs, last = lines
+    assert first.startswith("start: bundled stand-in (a stand-in for the authors'")
+    assert first.endswith("9 pairs an epoch and 2 for validation; 1 epochs")
+    assert [line.partition(":")[0] for line in epochs] == ["epoch 0", "epoch 1"]
+    assert epochs[0].startswith("epoch 0: validation loss")
+    assert "epoch 1: 9 pairs, 0 skipped, loss" in epochs[1]
+    assert last.startswith("lowest validation loss")
+    lines.clear()
+    train("run", epochs=2)
+    assert lines[0].endswith("; 2 epochs, going on in epoch 2")
+    lines.clear()
+    train("blind", epochs=1, validation_photos=0)
+    assert "no photo is held out, so no MMA is measured" in lines[0]
+    assert "MMA" not in lines[2]
+
+
+def test_data_may_be_moved(train, photos, tmp_path):
+    train(epochs=1)
+    (tmp_path / "moved").symlink_to(photos)
+    train(epochs=2, data=f"homographies:{tmp_path / 'moved'}")
+    assert list(rows(tmp_path / "run")["epoch"]) == [0, 1, 2]
+
+
+def test_damaged_rows_are_named(train, tmp_path):
+    train(epochs=1)
+    path = tmp_path / "run" / "steps.csv"
+    path.write_text(path.read_text().replace("\n3,", "\nthree,"))
+    with pytest.raises(D2EvalError, match=r"steps\.csv: damaged \(.*three.*\); remove it"):
+        train(epochs=2)
+    path.unlink()
+    train(epochs=2)
+    assert list(rows(tmp_path / "run", "steps.csv")["step"]) == list(range(10, 19))
 
 
 @pytest.mark.parametrize(
