@@ -1,7 +1,8 @@
 """Trains a method's weights and exports the best by validation.
 
-The same command goes on where it was cut off. Several processes: torchrun --nproc-per-node N -m
-d2eval train ..., one GPU each; all must see the same output folder.
+Without --data it trains on a small embedded scene, rendered with depth, which shows how training
+goes and teaches little. The same command goes on where it was cut off. Several processes: torchrun
+--nproc-per-node N -m d2eval train ..., one GPU each; all must see the same output folder.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from d2eval.cli.common import add_options, add_runtime_arguments
 
 TRAINER = "d2net"
 EXAMPLES = """examples:
+  python -m d2eval train --output RUN --epochs 2
   python -m d2eval train --data homographies:PHOTOS --output RUN
   python -m d2eval train --data homographies:PHOTOS --output RUN --light 0 --epochs 3
   python -m d2eval prepare megadepth MEGADEPTH --output SCENES
@@ -30,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "--data", required=True, action="append", metavar="KIND:PATH",
-        help="pairs to train on, see below; may be repeated",
+        "--data", action="append", metavar="KIND:PATH",
+        help="pairs to train on, see below; may be repeated (default: the sample)",
     )  # fmt: skip
     parser.add_argument(
         "--output", required=True, type=Path, metavar="RUN",
@@ -63,6 +65,10 @@ def run(args: argparse.Namespace) -> int:
     trainer = trainer_class(TRAINER)
     names = [field.name for field in dataclasses.fields(trainer.Config)]
     config = trainer.Config(**{name: getattr(args, name) for name in names})
+    if args.data is None:
+        from d2eval.sample.training import make_training_sample
+
+        args.data = [f"posed:{make_training_sample(args.cache)}"]
     with together(rank, args.device):
         args.seed = number_of_first(args.seed, rank, args.device)  # a random one is drawn by each
         output = args.output.expanduser()

@@ -4,9 +4,10 @@ The cameras look at the square of the Aachen sample by day, without distortion, 
 poses and the sparse model are exact.
 """
 
+import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from PIL import Image
 
 from d2eval.atomic import write_bytes, write_text
 from d2eval.features import Float32Array
+from d2eval.folders import build_once
 from d2eval.images import RgbImage
 from d2eval.localization import wxyz
 from d2eval.photometry import Lighting, photograph
 from d2eval.sample.photos import load_photo
 from d2eval.sample.scene import Camera, FloatArray, Point, look_at, render, to_camera
-from d2eval.sample.square import PHOTOS, make_square
+from d2eval.sample.square import PHOTOS, SKY, WALLS, make_square
 
+GENERATOR_VERSION = 1  # to be raised when the same recipe gives other images
 JPEG_QUALITY = 95
 MILLIMETRES = 1000  # to a metre
 POINT_STRIDE = 12  # pixels between the places of an image that become 3D points
@@ -73,6 +76,45 @@ VALIDATION_SHOTS = (
     Shot("b1.jpg", (0.5, 1.2, 1.7), (0.4, 8.5, 1.7), -2.0, Lighting(stops=-0.2)),
     Shot("b2.jpg", (1.4, 1.7, 1.6), (0.7, 8.5, 1.6)),
 )
+SCENES = {"held_out": VALIDATION_SHOTS, "walk": TRAINING_SHOTS}  # by folder
+
+
+def make_training_sample(cache: Path) -> Path:
+    """Renders `SCENES` on first use, as ``d2eval train --data posed:`` reads them.
+
+    Args:
+        cache: the cache folder; the set is ``sample/training-<hash>`` in it, where the hash is that
+            of the recipe and of the photos.
+
+    Returns:
+        The folder of the scenes.
+
+    Raises:
+        D2EvalError: a photo can't be read or the folder can't be written.
+    """
+    recipe = [repr((GENERATOR_VERSION, WALLS, SKY, SCENES, CAMERA))]
+    recipe += [load_photo(name).sha256 for name in PHOTOS]
+    digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
+
+    def build(folder: Path) -> None:
+        for name, shots in SCENES.items():
+            write_posed_scene(folder / name, take(shots))
+
+    return build_once(cache / "sample" / f"training-{digest}", _is_complete, build)
+
+
+def _is_complete(folder: Path) -> bool:
+    return all(
+        (folder / name / file).is_file()
+        for name, shots in SCENES.items()
+        for file in ("cameras.json", *_files(shots))
+    )
+
+
+def _files(shots: Sequence[Shot]) -> Iterator[str]:
+    for shot in shots:
+        yield f"images/{shot.name}"
+        yield f"depth/{Path(shot.name).with_suffix('.npy')}"
 
 
 def take(shots: Sequence[Shot]) -> dict[str, Taken]:

@@ -100,8 +100,12 @@ def one_line(err, *parts):
         assert str(part) in err
 
 
-def assert_trained(folder, pairs, skipped=0):
-    """Whether a folder holds an epoch's rows and weights that are whole."""
+def assert_trained(out, folder, pairs, skipped=0):
+    """Whether an epoch was told of, and a folder holds its rows and weights that are whole."""
+    first, *lines, last = out.splitlines()
+    assert first.startswith("start: bundled stand-in (")
+    assert [line.partition(":")[0] for line in lines] == ["epoch 0", "epoch 1"]
+    assert last.startswith("lowest validation loss ")
     epochs = pd.read_csv(folder / "epochs.csv")
     assert epochs["epoch"].tolist() == [0, 1]
     assert epochs["pairs"].tolist() == [0, pairs]
@@ -125,11 +129,7 @@ def test_megadepth_is_prepared_and_trained_on(command, train, few_pairs, megadep
     assert sorted(p.name for p in scenes.glob("*.npz")) == ["0000.npz", "0016.npz"]
     code, out, err = train(f"megadepth:{scenes}")
     assert (code, err) == (0, "")
-    first, *epochs, last = out.splitlines()
-    assert first.startswith("start: bundled stand-in (")
-    assert [line.partition(":")[0] for line in epochs] == ["epoch 0", "epoch 1"]
-    assert last.startswith("lowest validation loss ")
-    assert_trained(tmp_path / "run", pairs=2)
+    assert_trained(out, tmp_path / "run", pairs=2)
     image = tmp_path / "image.png"
     with Image.open(megadepth / "Undistorted_SfM/0000/images/a0.jpg") as picture:
         picture.crop((100, 100, 260, 220)).save(image)
@@ -147,11 +147,7 @@ def test_posed_images_are_trained_on(train, no_extraction, posed, tmp_path):
     listed.write_text("a0.jpg a1.jpg\na2.jpg a1.jpg\n")
     code, out, err = train(f"posed:{tmp_path}/posed")
     assert (code, err) == (0, "")
-    first, *epochs, last = out.splitlines()
-    assert first.startswith("start: bundled stand-in (")
-    assert [line.partition(":")[0] for line in epochs] == ["epoch 0", "epoch 1"]
-    assert last.startswith("lowest validation loss ")
-    assert_trained(tmp_path / "run", pairs=2)
+    assert_trained(out, tmp_path / "run", pairs=2)
 
 
 def test_scenes_by_name(command, megadepth, tmp_path):

@@ -67,6 +67,26 @@ def test_a_tiny_training_gives_weights_that_extract(photos, tmp_path, capsys):
     assert main(words) == 0
 
 
+def test_without_data_it_trains_on_the_sample(tmp_path, capsys):
+    words = ["train", "--output", str(tmp_path / "run"), "--epochs", "2", "--workers", "0"]
+    words += [
+        "--cache",
+        str(tmp_path / "cache"),
+        "--validation-photos",
+        "1",
+        "--picture-every",
+        "3",
+    ]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "6 pairs an epoch and 3 for validation" in out
+    epochs = pd.read_csv(tmp_path / "run" / "epochs.csv")
+    assert epochs["validation_loss"].is_monotonic_decreasing
+    assert epochs.loc[2, "validation_loss"] < 0.8 * epochs.loc[0, "validation_loss"]
+    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 4
+
+
 def test_validation_loss_falls_and_accuracy_rises_over_seeds(photos, tmp_path):
     for seed in (0, 1):
         output = tmp_path / str(seed)

@@ -14,6 +14,7 @@ from d2eval.sample.training import (
     CAMERA,
     TRAINING_SHOTS,
     VALIDATION_SHOTS,
+    make_training_sample,
     take,
     write_megadepth_scene,
     write_posed_scene,
@@ -283,3 +284,23 @@ def test_a_point_is_listed_in_every_image_that_shows_it(model, training):
         near[inside] = np.abs(shot.depth[y[inside], x[inside]] - depth[inside])
         listed = {point.point3D_id for point in by_name[name].points2D}
         assert set(numbers[near < 0.019]) <= listed <= set(numbers[near < 0.021])
+
+
+def test_the_sample_is_rendered_once_and_mended(posed, tmp_path, monkeypatch):
+    folder = make_training_sample(tmp_path)
+    assert folder.parent == tmp_path / "sample"
+    assert sorted(path.name for path in folder.iterdir()) == ["held_out", "walk"]
+    walk = {path.relative_to(posed): path.read_bytes() for path in posed.rglob("*.*")}
+    assert len(walk) == 2 * len(TRAINING) + 1
+    written = {
+        p.relative_to(folder / "walk"): p.read_bytes() for p in (folder / "walk").rglob("*.*")
+    }
+    assert written == walk
+    with monkeypatch.context() as patch:
+        patch.setattr("d2eval.sample.training.take", None)  # is not called
+        assert make_training_sample(tmp_path) == folder
+    lost = folder / "held_out" / "depth" / "b1.npy"
+    content = lost.read_bytes()
+    lost.unlink()
+    assert make_training_sample(tmp_path) == folder
+    assert lost.read_bytes() == content
