@@ -223,6 +223,24 @@ def test_what_a_training_says(train, lines):
     assert "MMA" not in lines[2]
 
 
+def test_processes_must_find_the_same(train, tmp_path, monkeypatch):
+    said = []
+
+    def differ(text, *_):
+        said.append(text)
+        return False
+
+    train(epochs=1)
+    monkeypatch.setattr("methods.d2net.training.trainer.same_for_all", differ)
+    with pytest.raises(D2EvalError, match=r"checkpoint\.pt: the processes find other checkpoints"):
+        train(epochs=2)
+    with pytest.raises(D2EvalError, match="the processes find other checkpoints"):
+        train("other", seed=1)
+    assert sha256_of(tmp_path / "run" / "checkpoint.pt") in said[0]
+    assert '"seed": 0' in said[0]
+    assert '"seed": 1' in said[1]
+
+
 def test_data_may_be_moved(train, photos, tmp_path):
     train(epochs=1)
     (tmp_path / "moved").symlink_to(photos)
