@@ -8,6 +8,10 @@ class D2EvalError(Exception):
     """
 
 
+class MissingFileError(D2EvalError):
+    """A file that isn't there, which some readers can do without."""
+
+
 def reason_of(error: BaseException) -> str:
     """The first line of what an error says, or what it is called where it says nothing."""
     text = str(error).strip()
