@@ -8,6 +8,7 @@ files here. Libraries that open a path themselves (HDF5, SQLite, COLMAP) are ask
 import contextlib
 import io
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from itertools import count
@@ -174,3 +175,20 @@ def _decode(data: bytes, path: Path, first_line: int) -> str:
 
 def _line_ends(data: bytes) -> int:
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copies the content of a regular file, to a folder that is there.
+
+    Raises:
+        MissingFileError: there is no ``source``.
+        D2EvalError: ``source`` is a folder, a pipe or a device, or something can't be done.
+    """
+    with open_bytes(source) as file:
+        try:
+            with target.open("xb") as copy:
+                shutil.copyfileobj(file, copy, 2**20)
+        except OSError as error:
+            raise D2EvalError(
+                f"{source}: can't be copied to {target} ({error.strerror or error}); free space"
+            ) from error

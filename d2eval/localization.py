@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pycolmap
 
 from d2eval.errors import D2EvalError
+from d2eval.files import read_lines
+from d2eval.words import MOST_COORDINATE, check_name, reals
 
 NORM_TOLERANCE = 1e-3  # of quaternions; beyond it the user is told
 POSE_COLUMNS = ("qw", "qx", "qy", "qz", "tx", "ty", "tz")
@@ -43,12 +45,17 @@ def pose_from_wxyz(
         what: names the pose for the user.
 
     Raises:
-        D2EvalError: not finite, or a zero quaternion.
+        D2EvalError: not finite, out of reach, or a zero quaternion.
     """
     q, t = np.asarray(quaternion, np.float64), np.asarray(translation, np.float64)
-    norm = float(np.linalg.norm(q))
-    if not (np.isfinite(t).all() and math.isfinite(norm) and norm > 0):
-        raise D2EvalError(f"{what}: no pose (NaN, infinite or a zero quaternion); replace it")
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(q))
+    near = (np.abs(t) <= MOST_COORDINATE).all()  # false for NaN, too
+    if not (near and math.isfinite(norm) and norm > 0):
+        raise D2EvalError(
+            f"{what}: no pose (NaN, infinite, beyond {MOST_COORDINATE:g} m or a zero quaternion); "
+            "replace it"
+        )
     if abs(norm - 1) > NORM_TOLERANCE:
         print(f"note: {what}: quaternion of length {norm:.6g} normalised", file=sys.stderr)
     return pycolmap.Rigid3d(pycolmap.Rotation3d(q[[1, 2, 3, 0]] / norm), t)
@@ -73,25 +80,18 @@ def read_poses(path: Path) -> dict[str, pycolmap.Rigid3d]:
     Raises:
         D2EvalError: a file that can't be read, a line that doesn't parse, a name that stands twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise D2EvalError(f"{path}: can't be read ({error}); replace it") from error
     poses: dict[str, pycolmap.Rigid3d] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in read_lines(path):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         where = f"{path}: line {number}"
-        try:
-            values = [float(word) for word in words[1:]]
-        except ValueError:
-            values = []
-        if len(values) != 7:
+        values = reals(words[1:], len(POSE_COLUMNS))
+        if values is None:
             raise D2EvalError(f"{where}: not `name qw qx qy qz tx ty tz`; mend the line")
         if words[0] in poses:
             raise D2EvalError(f"{where}: {words[0]} stands twice; keep one of its lines")
-        poses[words[0]] = pose_from_wxyz(values[:4], values[4:], where)
+        poses[check_name(words[0], where)] = pose_from_wxyz(values[:4], values[4:], where)
     return poses
 
 

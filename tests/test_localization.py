@@ -162,12 +162,15 @@ def test_a_bad_line_is_named(tmp_path, line, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, b"a.jpg \xff\xfe 0"])
-def test_a_file_that_can_t_be_read(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "is missing; add it"), (b"a.jpg \xff\xfe 0", "line 1 is no UTF-8 text")],
+)
+def test_a_file_that_can_t_be_read(tmp_path, content, expected):
     path = tmp_path / "poses.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(D2EvalError, match=r"poses\.txt: can't be read"):
+    with pytest.raises(D2EvalError, match=rf"poses\.txt: {expected}"):
         read_poses(path)
 
 

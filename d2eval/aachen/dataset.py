@@ -31,7 +31,6 @@ class Dataset:
 
     Attributes:
         root: the dataset's folder.
-        database: the user's COLMAP database, which is only read.
         images_folder: image names are relative to it.
         image_ids: of every image of the database, by name.
         cameras: of every image of the database, by name: ids and priors of focal lengths from
@@ -47,7 +46,6 @@ class Dataset:
     """
 
     root: Path
-    database: Path
     images_folder: Path
     image_ids: Mapping[str, int]
     cameras: Mapping[str, pycolmap.Camera]
@@ -166,7 +164,6 @@ def load_dataset(
     completeness = describe_completeness(count_images(files), benchmark.complete)
     dataset = Dataset(
         root=root,
-        database=files.database_path,
         images_folder=root / benchmark.layout.images,
         image_ids=files.database.image_ids,
         cameras=merge_cameras(files),

@@ -15,12 +15,11 @@ from typing import TypeVar
 import pycolmap
 
 from d2eval.aachen.benchmark import AachenBenchmark
+from d2eval.aachen.database import ColmapDatabase, read_database
 from d2eval.aachen.parsing import (
-    ColmapDatabase,
     PairList,
     Report,
     fail,
-    read_database,
     read_intrinsics,
     read_nvm,
     read_pairs,

@@ -4,26 +4,29 @@ Each reader takes a `Report`, which is told of every problem in the content, wit
 line. The default raises at the first; one that returns has the rest read as well.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pycolmap
 
 from d2eval.errors import D2EvalError
+from d2eval.files import read_lines
 from d2eval.localization import pose_from_wxyz
+from d2eval.words import (
+    MOST_COORDINATE,
+    check_name,
+    is_image_size,
+    name_problem,
+    real,
+    reals,
+    whole,
+)
 
 Report = Callable[[str], None]
 NVM_FIELDS = 11
-COLUMNS = {
-    "cameras": ("camera_id", "model", "width", "height", "params", "prior_focal_length"),
-    "images": ("image_id", "name", "camera_id"),
-}
 
 
 def fail(problem: str) -> None:
@@ -33,23 +36,6 @@ def fail(problem: str) -> None:
         D2EvalError: always.
     """
     raise D2EvalError(problem)
-
-
-@dataclass(frozen=True)
-class ColmapDatabase:
-    """What a ``database.db`` holds.
-
-    Attributes:
-        image_ids: by image name.
-        cameras: by image name, each with its camera_id and whether its focal length is a prior.
-        keypoints: images that have keypoints, which are not used.
-        matches: pairs that have matches, which are not used.
-    """
-
-    image_ids: dict[str, int]
-    cameras: dict[str, pycolmap.Camera]
-    keypoints: int = 0
-    matches: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,7 +68,7 @@ def make_camera(
         D2EvalError: wrong number of parameters, not finite, no size or no focal length above 0.
     """
     width, height = size
-    if width <= 0 or height <= 0:
+    if not is_image_size(width, height):
         raise D2EvalError(f"{where}: {width} x {height} is no image size; mend it")
     camera = pycolmap.Camera(model=model, width=width, height=height, params=params)
     if not camera.verify_params():
@@ -92,23 +78,20 @@ def make_camera(
             f"({expected.params_info}), found {len(params)}; mend them"
         )
     focal_lengths = [params[k] for k in camera.focal_length_idxs()]
-    if not np.isfinite(params).all() or min(focal_lengths, default=1.0) <= 0:
-        raise D2EvalError(f"{where}: parameters not finite, or a focal length <= 0; mend them")
+    sound = np.isfinite(params).all() and np.abs(params).max() <= MOST_COORDINATE
+    if not sound or min(focal_lengths, default=1.0) <= 0:
+        raise D2EvalError(
+            f"{where}: parameters not finite or beyond reason, or a focal length <= 0; mend them"
+        )
     return camera
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line number, words) of the lines that hold something and are no comment, one by one."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                words = line.split()
-                if words and not words[0].startswith("#"):
-                    yield number, words
-    except FileNotFoundError as error:
-        raise D2EvalError(f"{path}: is missing; add it") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise D2EvalError(f"{path}: can't be read ({error}); replace it") from error
+    for number, line in read_lines(path):
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            yield number, words
 
 
 def read_intrinsics(path: Path, report: Report = fail) -> dict[str, pycolmap.Camera]:
@@ -123,8 +106,8 @@ def read_intrinsics(path: Path, report: Report = fail) -> dict[str, pycolmap.Cam
         where = f"{path}: line {number}"
         model = pycolmap.CameraModelId.__members__.get(words[1]) if len(words) > 1 else None
         try:
-            size = (int(words[2]), int(words[3]))
-            params = [float(word) for word in words[4:]]
+            size = (whole(words[2]), whole(words[3]))
+            params = [real(word) for word in words[4:]]
         except (ValueError, IndexError):
             report(f"{where}: not `name MODEL width height params...`; mend the line")
             continue
@@ -134,7 +117,7 @@ def read_intrinsics(path: Path, report: Report = fail) -> dict[str, pycolmap.Cam
             report(f"{where}: {words[0]} stands twice; keep one of its lines")
         else:
             try:
-                cameras[words[0]] = make_camera(model, size, params, where)
+                cameras[check_name(words[0], where)] = make_camera(model, size, params, where)
             except D2EvalError as error:
                 report(str(error))
     if not cameras:
@@ -157,6 +140,8 @@ def read_pairs(path: Path, report: Report = fail) -> PairList:
             report(f"{path}: line {number}: not two image names; mend the line")
         elif words[0] == words[1]:
             report(f"{path}: line {number}: {words[0]} is paired with itself; remove the line")
+        elif problem := next(filter(None, map(name_problem, words)), None):
+            report(f"{path}: line {number}: an image name {problem}; mend the line")
         elif frozenset(words) in pairs:
             merged += 1
         else:
@@ -168,11 +153,8 @@ def read_pairs(path: Path, report: Report = fail) -> PairList:
 
 
 def _nvm_pose(words: list[str], where: str) -> pycolmap.Rigid3d:
-    try:
-        numbers = [float(word) for word in words[1:]]
-    except ValueError:
-        numbers = []
-    if len(numbers) != NVM_FIELDS - 1:
+    numbers = reals(words[1:], NVM_FIELDS - 1)
+    if numbers is None:
         raise D2EvalError(f"{where}: not `name f qw qx qy qz cx cy cz k 0`; mend the line")
     center = pose_from_wxyz((1, 0, 0, 0), numbers[5:8], where).translation
     rotation = pose_from_wxyz(numbers[1:5], np.zeros(3), where).rotation
@@ -192,12 +174,20 @@ def read_nvm(path: Path, report: Report = fail) -> dict[str, pycolmap.Rigid3d]:
     lines = _read_lines(path)
     _, header = next(lines, (0, [""]))
     _, words = next(lines, (0, [""]))
-    if header[0] != "NVM_V3" or len(words) != 1 or not words[0].isdecimal():
-        raise D2EvalError(f"{path}: not NVM_V3 and a number of cameras; replace it by an NVM file")
-    count = int(words[0])
+    try:
+        if header[0] != "NVM_V3" or len(words) != 1 or (count := whole(words[0])) < 0:
+            raise ValueError
+    except ValueError as error:
+        raise D2EvalError(
+            f"{path}: not NVM_V3 and a number of cameras; replace it by an NVM file"
+        ) from error
     poses: dict[str, pycolmap.Rigid3d] = {}
-    rows = list(islice(lines, count))  # millions of points may follow
-    if len(rows) < count or any(len(words) == 1 for _, words in rows):  # the number of points
+    rows = []
+    for number, words in islice(lines, count):  # millions of points may follow
+        if len(words) == 1:  # their number
+            break
+        rows.append((number, words))
+    if len(rows) < count:
         raise D2EvalError(f"{path}: fewer than the {count} cameras that it says; replace it")
     for number, words in rows:
         where = f"{path}: line {number}"
@@ -205,92 +195,9 @@ def read_nvm(path: Path, report: Report = fail) -> dict[str, pycolmap.Rigid3d]:
             report(f"{where}: {words[0]} stands twice; keep one of its lines")
             continue
         try:
-            poses[words[0]] = _nvm_pose(words, where)
+            poses[check_name(words[0], where)] = _nvm_pose(words, where)
         except D2EvalError as error:
             report(str(error))
     if not poses:
         report(f"{path}: no camera in the first model; replace it by an NVM file")
     return poses
-
-
-def _check_layout(path: Path, database: sqlite3.Connection) -> None:
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    for table, needed in COLUMNS.items():
-        found = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
-        lacking = ", ".join(column for column in needed if column not in found)
-        if lacking:
-            what = f"table {table} lacks {lacking}" if found else f"it has no table {table}"
-            raise D2EvalError(
-                f"{path}: not a COLMAP database that can be read ({what}; user_version "
-                f"{version}); use the dataset's own, or one of another version of COLMAP"
-            )
-
-
-def _database_camera(row: tuple[Any, ...], path: Path) -> pycolmap.Camera:
-    camera_id, model_id, width, height, params, prior = row
-    where = f"{path}: camera {camera_id}"
-    models = {int(m): m for m in pycolmap.CameraModelId.__members__.values() if int(m) >= 0}
-    if model_id not in models:
-        raise D2EvalError(f"{where}: camera model {model_id} is unknown; replace the database")
-    if not isinstance(params, bytes) or len(params) % 8:
-        raise D2EvalError(f"{where}: its parameters are no float64 numbers; replace the database")
-    numbers = np.frombuffer(params, "<f8").tolist()
-    camera = make_camera(models[model_id], (width, height), numbers, where)
-    camera.camera_id = camera_id
-    camera.has_prior_focal_length = bool(prior)
-    return camera
-
-
-def _count_rows(database: sqlite3.Connection, query: str) -> int:
-    try:
-        return int(database.execute(query).fetchone()[0])
-    except sqlite3.OperationalError:  # no such table
-        return 0
-
-
-def _read_tables(path: Path, database: sqlite3.Connection, report: Report) -> ColmapDatabase:
-    _check_layout(path, database)
-    cameras: dict[int, pycolmap.Camera] = {}
-    known = set()
-    for row in database.execute(
-        "SELECT camera_id, model, width, height, params, prior_focal_length FROM cameras"
-    ):
-        known.add(row[0])
-        try:
-            cameras[row[0]] = _database_camera(row, path)
-        except D2EvalError as error:
-            report(str(error))
-    images = database.execute("SELECT image_id, name, camera_id FROM images ORDER BY image_id")
-    image_ids, of_images = {}, {}
-    for image_id, name, camera_id in images:
-        image_ids[name] = image_id
-        if camera_id not in known:
-            report(f"{path}: image {name}: there is no camera {camera_id}; replace the database")
-        elif camera_id in cameras:
-            of_images[name] = cameras[camera_id]
-    if not image_ids:
-        raise D2EvalError(f"{path}: no image in the database; replace it")
-    keypoints = _count_rows(database, "SELECT COUNT(*) FROM keypoints WHERE rows > 0")
-    matches = _count_rows(database, "SELECT COUNT(*) FROM matches WHERE rows > 0")
-    return ColmapDatabase(image_ids, of_images, keypoints, matches)
-
-
-def read_database(path: Path, report: Report = fail) -> ColmapDatabase:
-    """Reads cameras and images of a COLMAP database, and leaves the file as it is.
-
-    SQLite reads it, not pycolmap: that migrates databases of older versions in place.
-
-    Raises:
-        D2EvalError: no SQLite file, or not COLMAP's tables; by default, a camera that is not
-            valid or an image without its camera.
-    """
-    if not path.is_file():
-        raise D2EvalError(f"{path}: is missing; add it")
-    address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-    try:
-        with closing(sqlite3.connect(address, uri=True)) as database:
-            return _read_tables(path, database, report)
-    except sqlite3.Error as error:
-        raise D2EvalError(
-            f"{path}: not a database that can be read ({error}); replace it"
-        ) from error

@@ -156,7 +156,7 @@ def _run_stages(
         matches = sum(len(found) for _, found in match_pairs(*arguments))
         points = sum(map(len, shifted.values()))
         require_space(database.parent, points, len(dataset.pairs), matches)
-        create_database(dataset.database, database, dataset, shifted)
+        create_database(database, dataset, shifted)
         return write_matches(database, dataset, match_pairs(*arguments))
 
     matched = stages.run("matching", match)

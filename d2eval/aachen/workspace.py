@@ -1,10 +1,9 @@
-"""The COLMAP database under construction: a copy of the dataset's, filled stage by stage."""
+"""The COLMAP database under construction: our own, filled stage by stage."""
 
 import contextlib
 import errno
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -77,42 +76,34 @@ def require_space(folder: Path, keypoints: int, pairs: int, matches: int) -> Non
 
 
 def create_database(
-    source: Path, path: Path, dataset: Dataset, keypoints: Mapping[str, npt.NDArray[np.float32]]
+    path: Path, dataset: Dataset, keypoints: Mapping[str, npt.NDArray[np.float32]]
 ) -> None:
-    """Copies the dataset's database, and gives it the known intrinsics and the keypoints.
+    """Makes a new database of the dataset's images, their known intrinsics and keypoints.
 
-    The user's file is only read: COLMAP migrates older files in place when it opens them. Features
-    and matches that it may hold don't come along.
+    COLMAP never opens the user's: it migrates older files in place and ends the process at a
+    damaged one. Features and matches that it may hold don't come along.
 
     Args:
-        source: the dataset's database.db.
-        path: the copy.
+        path: the new one.
         dataset: names, ids and cameras.
         keypoints: (N, 2) float32 by image name, as COLMAP shall see them.
 
     Raises:
-        D2EvalError: the file can't be copied, or COLMAP can't read it.
+        D2EvalError: it can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        # SQLite's own copy takes in what a write-ahead log may still hold.
-        with (
-            contextlib.closing(
-                sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
-            ) as old,
-            contextlib.closing(sqlite3.connect(path)) as new,
-        ):
-            old.backup(new)
-    except (OSError, sqlite3.Error) as error:
-        raise D2EvalError(f"{source}: can't be copied to {path} ({error})") from error
+    except OSError as error:
+        raise D2EvalError(f"{path}: can't be written ({error.strerror or error})") from error
     with open_database(path) as database:
-        database.clear_two_view_geometries()
-        database.clear_matches()
-        database.clear_descriptors()
-        database.clear_keypoints()
+        for camera in {camera.camera_id: camera for camera in dataset.cameras.values()}.values():
+            database.write_camera(camera, use_camera_id=True)
+        for name, image_id in dataset.image_ids.items():
+            camera_id = dataset.cameras[name].camera_id
+            image = pycolmap.Image(name=name, image_id=image_id, camera_id=camera_id)
+            database.write_image(image, use_image_id=True)
         for name, points in keypoints.items():
-            database.update_camera(dataset.cameras[name])
             database.write_keypoints(dataset.image_ids[name], points)
 
 

@@ -102,7 +102,7 @@ def colmap(command: str, *options: object) -> None:
 def by_colmap(dataset: Dataset, features: Path, folder: Path) -> tuple[dict[str, float], str]:
     """Seconds of each stage, and what they left."""
     database = folder / "database.db"
-    shutil.copyfile(dataset.database, database)
+    shutil.copyfile(dataset.root / "database.db", database)
     empty, built, final = (folder / name for name in ("empty", "built", "final"))
     for model in (empty, built, final):
         model.mkdir()

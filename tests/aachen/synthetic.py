@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
-from aachen_folder import write_database
 
 from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
 from d2eval.aachen.dataset import Dataset
@@ -112,7 +111,7 @@ def make_scene(
     """Database images on an arc and two queries between them; all pairs but that of the queries.
 
     Args:
-        folder: gets the dataset's database, in the format of COLMAP 3.5; image ids fall by name.
+        folder: of the dataset; nothing is written there.
         seed: of everything random.
         images: of the database.
         points: in the scene.
@@ -124,14 +123,13 @@ def make_scene(
         shift: what the protocol will add to keypoints.
         prior: whether the database calls focal lengths known.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     names = [f"db/{n}.png" for n in range(images)]
     queries = ["query/night/a.png", "query/night/b.png"]
     true = dict(zip(names, arc(rng, np.linspace(-35, 35, images)), strict=True))
     true |= zip(queries, arc(rng, rng.uniform(-25, 25, 2)), strict=True)
     cloud = rng.uniform(-1.1, 1.1, (points, 3))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_database(folder / "database.db", [*names, *queries])
     cameras = {
         name: pycolmap.Camera(
             model="SIMPLE_RADIAL", width=WIDTH, height=HEIGHT, camera_id=k,
@@ -150,8 +148,7 @@ def make_scene(
     poses = {name: pose * world.inverse() for name, pose in true.items()}
     dataset = Dataset(
         root=folder,
-        database=folder / "database.db",
-        images_folder=folder,
+        images_folder=folder,  # image ids fall by name
         image_ids={name: len(true) - k for k, name in enumerate(true)},
         cameras=cameras,
         poses={name: poses[name] for name in names},
@@ -179,7 +176,7 @@ def shifted(scene: Scene, benchmark: AachenBenchmark) -> dict[str, np.ndarray]:
 
 def fill_database(scene: Scene, benchmark: AachenBenchmark, path: Path) -> Path:
     """Our database at ``path`` with keypoints and matches."""
-    create_database(scene.dataset.database, path, scene.dataset, shifted(scene, benchmark))
+    create_database(path, scene.dataset, shifted(scene, benchmark))
     write_matches(path, scene.dataset, scene.matches.items())
     return path
 

@@ -130,7 +130,7 @@ def test_references_of_some_queries_are_refused(folder, tmp_path):
     folder.pairs.append(f"{DAY} db/1.png")
     folder.references = [f"{NIGHT} {POSE}"]
     assert f"1 queries have no reference pose: {DAY}; add them" in error(folder)
-    with pytest.raises(D2EvalError, match=r"none\.txt: can't be read"):
+    with pytest.raises(D2EvalError, match=r"none\.txt: is missing; add it"):
         load_dataset(folder.root, BENCHMARK, reference_poses=tmp_path / "none.txt")
 
 

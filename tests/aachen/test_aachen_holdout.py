@@ -25,7 +25,6 @@ def make(centers: dict[str, tuple[float, float]], pairs: Iterable[tuple[str, str
     }
     return Dataset(
         root=Path("root"),
-        database=Path("root") / "database.db",
         images_folder=Path("root"),
         image_ids={name: k for k, name in enumerate(names, 1)},
         cameras=dict.fromkeys(names, pycolmap.Camera()),

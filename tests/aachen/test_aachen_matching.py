@@ -67,7 +67,7 @@ def dataset(tmp_path):
     pairs = [(a, b) for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]][::-1]
     pairs += [(QUERY, "db/0.png"), ("db/3.png", QUERY)]
     return Dataset(
-        root=tmp_path, database=tmp_path / "database.db", images_folder=tmp_path / "images",
+        root=tmp_path, images_folder=tmp_path / "images",
         image_ids={name: k for k, name in enumerate(names, 1)},
         cameras=dict.fromkeys(names, camera), poses={}, queries={QUERY: "night"},
         pairs=tuple(pairs), merged_pairs=0, references={}, notes=(), completeness="sample",

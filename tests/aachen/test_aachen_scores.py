@@ -41,7 +41,7 @@ def points(count):
 @pytest.fixture
 def dataset():
     return Dataset(
-        root=Path("root"), database=Path("root/database.db"), images_folder=Path("root"),
+        root=Path("root"), images_folder=Path("root"),
         image_ids={name: k for k, name in enumerate(QUERIES, 1)}, cameras={}, poses={},
         queries=QUERIES, pairs=(), merged_pairs=0,
         references=dict.fromkeys(QUERIES, pycolmap.Rigid3d()), notes=(), completeness="sample",
