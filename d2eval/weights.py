@@ -1,16 +1,25 @@
 """Weights files: loaded without running code, identified by their SHA-256."""
 
 import hashlib
-import pickle
-import warnings
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d2eval.errors import D2EvalError, reason_of
+from d2eval.files import open_bytes, require_file
+from d2eval.torchfiles import read_torch
 
 if TYPE_CHECKING:
     import torch
+
+AGAIN = "get the file again"
+CHUNK = 1 << 20
+NESTED = ("model", "state_dict", "model_state_dict")  # keys under which checkpoints hold weights
+WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before names
+# How many values a file may declare beyond its own bytes, by sparse or repeated tensors.
+MOST_VALUES = 2**26
 
 
 @dataclass(frozen=True)
@@ -36,51 +45,118 @@ def sha256_of(path: Path) -> str:
     Raises:
         D2EvalError: the file can't be read.
     """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise D2EvalError(f"{path}: weights can't be read ({error.strerror})") from error
+    digest = hashlib.sha256()
+    with open_bytes(path, AGAIN) as file:
+        try:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+        except OSError as error:
+            raise D2EvalError(f"{path}: weights can't be read ({reason_of(error)})") from error
+    return digest.hexdigest()
+
+
+def check_values(name: str, tensor: "torch.Tensor") -> None:
+    """Makes sure that a tensor holds weights: finite floating-point numbers of 16 bits or more.
+
+    Whole, complex or 8-bit numbers would be cast in silence and stand for other ones.
+
+    Raises:
+        D2EvalError: it holds others; names the tensor, not the file.
+    """
+    import torch
+
+    if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise D2EvalError(f"{name} holds {kind} values, which are no weights; save it as float32")
+    if not torch.isfinite(tensor.float()).all():
+        raise D2EvalError(f"weights hold NaN or infinite values in float32 ({name})")
 
 
 def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.Tensor]":
     """Reads tensors by name from safetensors, or from a PyTorch file in the authors' layout.
 
-    A PyTorch file may be a plain state dict or hold one under ``model`` or ``state_dict``. It is
-    read with ``weights_only=True``, so a pickle that would run code is refused.
+    A PyTorch file may be a plain state dict or hold one under ``model`` or ``state_dict``, beside
+    what a training saved; nothing in it is run, see `d2eval.torchfiles`. Where all names begin with
+    ``module.`` (DataParallel) or ``_orig_mod.`` (torch.compile), that is left out.
 
     Args:
         path: the file.
         suffix: ".safetensors" or another, if the file is not named by its format.
 
-    Raises:
-        D2EvalError: missing, corrupted, pickled with code, or no tensors in it.
-    """
-    import torch
-    from safetensors.torch import load_file
+    Returns:
+        Plain, dense tensors with memory of their own, in the file's precision. Their values are as
+        `check_values` wants them, but for single whole numbers, which are counters.
 
-    if not path.is_file():
+    Raises:
+        D2EvalError: missing, corrupted, pickled with code, no tensors in it, or no weights.
+    """
+    if not path.exists():
         raise D2EvalError(f"{path}: no such weights file; check --weights")
-    try:
-        if (suffix or path.suffix) == ".safetensors":
-            content: object = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on pickles that it refuses in the next moment
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise D2EvalError(
-            f"{path}: refused: this file is no plain weights file (it is corrupted, or unpickling "
-            "it would run code); save a state_dict of tensors, or use safetensors"
-        ) from error
-    except Exception as error:  # damaged bytes make torch.load raise almost anything
-        reason = reason_of(error)
-        raise D2EvalError(f"{path}: corrupted weights ({reason}); get the file again") from error
-    for key in ("model", "state_dict"):
+    size = require_file(path, AGAIN)
+    if (suffix or path.suffix) == ".safetensors":
+        content = _read_safetensors(path)
+    else:
+        content = read_torch(path, AGAIN)
+    for key in NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not content:
-        raise D2EvalError(f"{path}: holds no tensors; expected a state_dict")
-    tensors = {str(k): v for k, v in content.items() if isinstance(v, torch.Tensor)}
-    if not tensors:
-        raise D2EvalError(f"{path}: holds no tensors; expected a state_dict")
+    try:
+        return _tensors(content, size)
+    except D2EvalError as error:
+        raise D2EvalError(f"{path}: {error}") from error
+
+
+def _read_safetensors(path: Path) -> object:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except Exception as error:  # damaged headers make it raise several kinds
+        raise D2EvalError(f"{path}: corrupted ({reason_of(error)}); {AGAIN}") from error
+
+
+def _tensors(content: object, size: int) -> "dict[str, torch.Tensor]":
+    """The tensors of a state dict from a file of ``size`` bytes.
+
+    Raises:
+        D2EvalError: there are none, or they are no weights; without the file's name.
+    """
+    import torch
+
+    entries = content.items() if isinstance(content, dict) else ()
+    found = {str(name): value for name, value in entries if isinstance(value, torch.Tensor)}
+    if not found:
+        raise D2EvalError("holds no tensors; expected a state_dict")
+    if sum(math.prod(tensor.shape) for tensor in found.values()) > max(size, MOST_VALUES):
+        raise D2EvalError(f"declares more values than it holds; {AGAIN}")
+    plain = {name: _plain(name, tensor) for name, tensor in found.items()}
+    return _without_wrappers(plain)
+
+
+def _plain(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
+    """A contiguous copy, whose memory is aligned as PyTorch aligns it.
+
+    Sums of vectors, and so trainings, may depend on how memory is aligned.
+    """
+    import torch
+
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.device.type != "cpu":
+        raise D2EvalError(f"{name} is no plain tensor with values; save it as one")
+    tensor = tensor.detach()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    counter = tensor.ndim == 0 and tensor.dtype == torch.int64
+    if not counter:
+        check_values(name, tensor)
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _without_wrappers(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """The tensors without what wrappers put before all of their names."""
+    while (shared := _shared_wrapper(tensors)) is not None:
+        tensors = {name.removeprefix(shared): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _shared_wrapper(names: Iterable[str]) -> str | None:
+    return next((w for w in WRAPPERS if all(name.startswith(w) for name in names)), None)

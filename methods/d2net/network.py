@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from d2eval.errors import D2EvalError
+from d2eval.weights import check_values
 from methods.d2net.winograd import TILE, WinogradConvolution, Workers
 
 CHANNELS = 512
@@ -177,8 +178,7 @@ def check_state(state: Mapping[str, torch.Tensor]) -> None:
                 f"weights of another architecture: {name} is {tuple(state[name].shape)}, "
                 f"not {shape}"
             )
-        if not torch.isfinite(state[name]).all():
-            raise D2EvalError(f"weights hold NaN or infinite values ({name})")
+        check_values(name, state[name])
     extra = sorted(set(state) - set(expected))
     if extra:
         raise D2EvalError(f"weights of another architecture: {extra[0]} is not part of D2-Net")

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from d2eval.errors import D2EvalError
+from d2eval.weights import check_values
 
 GEM_POWER = 3.0
 GEM_FLOOR = 1e-6  # activations below it count as it, as in the authors' code
@@ -64,8 +65,7 @@ def _find(state: State, endings: tuple[str, ...]) -> tuple[str, torch.Tensor] | 
     for ending in endings:
         for name, tensor in state.items():
             if name == ending or name.endswith(f".{ending}"):
-                if not torch.isfinite(tensor).all():
-                    raise D2EvalError(f"weights hold NaN or infinite values ({name})")
+                check_values(name, tensor)
                 return name, tensor.float()
     return None
 

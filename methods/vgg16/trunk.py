@@ -14,6 +14,7 @@ import torch
 
 from d2eval.errors import D2EvalError
 from d2eval.resources import memory_to_use
+from d2eval.weights import check_values
 from methods.d2net.memory import (
     ACTIVATIONS,
     GPU_STRIP_BYTES,
@@ -90,8 +91,7 @@ def convolutions_of(state: State) -> dict[str, tuple[torch.Tensor, torch.Tensor]
                     f"weights of another architecture: {key} is {tuple(state[key].shape)}, "
                     f"not {shape}"
                 )
-            if not torch.isfinite(state[key]).all():
-                raise D2EvalError(f"weights hold NaN or infinite values ({key})")
+            check_values(key, state[key])
             pair.append(state[key].float())
         found[name] = (pair[0], pair[1])
     return found

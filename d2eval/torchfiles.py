@@ -1,0 +1,104 @@
+"""PyTorch's own files (.pth, .pt): read without running anything that they name."""
+
+import pickle
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from d2eval.errors import D2EvalError, reason_of
+from d2eval.files import open_bytes, require_file
+
+_ZIP = b"PK\x03\x04"
+# What training scripts save beside tensors: settings, losses, paths. It is read over. NumPy 1 and 2
+# name their scalars differently, and so do Python 3.13 and earlier ones paths.
+_READ_OVER = (
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",
+    "pathlib._local.WindowsPath",
+)
+
+
+class _ReadOver:
+    """Stands where a file has something else than tensors, numbers and text; keeps nothing."""
+
+    def __new__(cls, *_: object) -> "_ReadOver":
+        return object.__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Forgets ``state``."""
+
+
+def _stand_ins() -> list[Any]:
+    """Classes with the names of what is read over, by which PyTorch finds them."""
+    named = (name.rpartition(".") for name in _READ_OVER)
+    return [type(name, (_ReadOver,), {"__module__": module}) for module, _, name in named]
+
+
+def read_torch(path: Path, remedy: str) -> object:
+    """What ``torch.save`` wrote, on the CPU.
+
+    Only tensors, numbers, text and containers of them are made (``weights_only``). Of a few plain
+    types, which training scripts save beside weights, an empty object is left; anything else that
+    the file names is refused. Of the zip format all checksums are verified.
+
+    Args:
+        path: the file.
+        remedy: ends the message if it is damaged, as "get the file again".
+
+    Raises:
+        D2EvalError: no regular file, damaged, or with objects that only running code could make.
+    """
+    import torch
+
+    size = require_file(path, remedy)
+    try:
+        _check_archive(path, size)
+        with (
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(_stand_ins()),
+            torch.sparse.check_sparse_tensor_invariants(True),
+        ):
+            warnings.simplefilter("ignore")  # on pickles that it refuses in the next moment
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"it holds a {named[1]}" if named else "it is corrupted"
+        raise D2EvalError(
+            f"{path}: refused: this file is no plain weights file ({found}, and unpickling that "
+            "would run code); save a state_dict of tensors, or use safetensors"
+        ) from error
+    except D2EvalError:
+        raise
+    except Exception as error:  # damaged bytes make torch.load raise almost anything
+        raise D2EvalError(f"{path}: corrupted ({reason_of(error)}); {remedy}") from error
+
+
+def _check_archive(path: Path, size: int) -> None:
+    """Makes sure that the parts of a zip archive are whole and no larger than they lie there.
+
+    PyTorch doesn't verify the checksums, and a block of zeros would pass for weights.
+
+    Raises:
+        zipfile.BadZipFile: they aren't.
+    """
+    with open_bytes(path) as file:
+        if file.read(len(_ZIP)) != _ZIP:
+            return  # PyTorch's format before 1.6
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+            if not stored or sum(member.file_size for member in members) > size:
+                raise zipfile.BadZipFile("it declares more bytes than it holds")
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{damaged} differs from its checksum")
