@@ -12,6 +12,7 @@ from d2eval.errors import D2EvalError
 from d2eval.features import InvalidFeaturesError
 from d2eval.images import ImageFile, RgbImage, load_image_file
 from d2eval.method import Identity, Method, Runtime, method_class
+from d2eval.paths import expanded
 from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures
 from d2eval.resources import measure
 from d2eval.store import Store, StoredFeatures
@@ -193,7 +194,7 @@ def open_source(
         D2EvalError: an unknown method or option, or weights that are missing or don't fit.
     """
     if name.startswith(PRECOMPUTED):
-        folder = Path(name.removeprefix(PRECOMPUTED)).expanduser()
+        folder = expanded(name.removeprefix(PRECOMPUTED))
         return PrecomputedFeatures(folder, PrecomputedConfig(**options), label)
     cls = method_class(name)
     config = cls.Config(**options)

@@ -17,6 +17,7 @@ from d2eval.errors import D2EvalError, reason_of
 from d2eval.features import Features, InvalidFeaturesError, make_features
 from d2eval.images import SUFFIXES, ImageFile, read_image_size
 from d2eval.method import option
+from d2eval.paths import find
 from d2eval.resources import Cost
 from d2eval.store import StoredFeatures
 
@@ -111,7 +112,7 @@ class PrecomputedFeatures:
         # "1.ppm.png" beside "1.ppm" is another image, not features.
         found = [
             path
-            for path in sorted(base.parent.glob(glob.escape(base.name) + ".*"))
+            for path in find(base.parent, glob.escape(base.name) + ".*")
             if path.suffix.lower() not in SUFFIXES
         ]
         if len(found) > 1:

@@ -1,7 +1,6 @@
 """Fixtures that tests of several folders share."""
 
 import hashlib
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -116,11 +115,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
     """A server on a free port of this machine, for one test."""
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(variable, "*")
-    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # it writes to clients that hang up
     loopback = LoopbackServer()
     yield loopback
     loopback.stop()
-    signal.signal(signal.SIGPIPE, before)
 
 
 def _tiny_photo(name: str) -> np.ndarray:

@@ -25,6 +25,7 @@ from d2eval.aachen.parsing import (
     read_pairs,
 )
 from d2eval.errors import D2EvalError
+from d2eval.paths import find
 
 T = TypeVar("T")
 QUERY_PREFIX = "query/"
@@ -92,7 +93,7 @@ def read_files(
     layout = benchmark.layout
     paths = {name: root / getattr(layout, name) for name in ("database", "model", "intrinsics")}
     pairs_path = pairs or root / layout.pairs
-    found = sorted(root.glob(layout.queries))
+    found = list(find(root, layout.queries))
     if not found:
         report(f"{root}: no query list {layout.queries}; add one")
     return Files(

@@ -4,15 +4,17 @@ Each command is a module with ``add_arguments(parser)`` and ``run(args) -> int``
 that is asked for is imported, and it imports what is heavy when it runs. A command that takes
 ``--method`` sets ``TAKES_METHOD``: the options of the method named are added to its own, and with
 ``--method`` given several times it runs once for each. With ``METHOD_FIRST`` the method is the
-first argument instead.
+first argument instead. ``PRINTS_ONLY``: its output is all that it gives, no files.
 """
 
 import argparse
 import importlib
-import signal
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
+from d2eval.cli.common import default_cache
+from d2eval.cli.streams import steady_streams
 from d2eval.errors import D2EvalError
 
 # name -> (module, line for the overview)
@@ -82,7 +84,7 @@ def _for_each_method(command: str | None, arguments: list[str]) -> list[list[str
     if command is None:
         return [arguments]
     others, methods = _without_methods(arguments)
-    takes_one = getattr(importlib.import_module(COMMANDS[command][0]), "TAKES_METHOD", False)
+    takes_one = getattr(_module(command), "TAKES_METHOD", False)
     if len(methods) < 2 or not takes_one:
         return [arguments]
     if any(argument.partition("=")[0] == "--name" for argument in others):
@@ -145,15 +147,58 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((a for a in arguments if a in COMMANDS), None)
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `d2eval methods | head` ends quietly
+    with steady_streams() as output:
+        code = _run(command, arguments)
+        output.flush()
+        if output.failure:
+            print(
+                f"d2eval: standard output can't be written ({output.failure}); what goes to files "
+                "is there",
+                file=sys.stderr,
+            )
+            # Only where the output is all that was asked for has the command failed.
+            if command is None or getattr(_module(command), "PRINTS_ONLY", False):
+                code = code or 2
+    return code
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(COMMANDS[command][0])
+
+
+def _run(command: str | None, arguments: Sequence[str]) -> int:
     try:
         several = _for_each_method(command, arguments)
         parsed = [_parser(command, each).parse_args(each) for each in several]
+        for args in parsed:
+            if getattr(args, "cache", args) is None:
+                args.cache = default_cache()
         # All are understood before the first runs, and one that fails is the last.
         return next((code for args in parsed if (code := int(args.run(args)))), 0)
+    except SystemExit as ended:  # argparse's, after help or a mistake
+        return int(ended.code or 0)
     except D2EvalError as error:
         print(f"d2eval: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a path that may not be looked at, that is too long, and the like
+        print(
+            f"d2eval: {error.filename or 'input or output'}: {error.strerror or error}",
+            file=sys.stderr,
+        )
+        return 2
+    except UnicodeEncodeError as error:
+        print(
+            f"d2eval: {error.object!a}: a name that this machine's encoding ({error.encoding}) "
+            "can't say; set PYTHONUTF8=1",
+            file=sys.stderr,
+        )
+        return 2
+    except MemoryError as error:
+        print(
+            f"d2eval: out of memory ({error or 'no size known'}); finished work is kept: give "
+            "less at once, or more memory, and run the same command again",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(

@@ -9,7 +9,6 @@ COLMAP model, the submission and a table under OUTPUT/aachen/METHOD/.
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from d2eval.cli.common import (
@@ -20,6 +19,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.paths import expanded
 
 TAKES_METHOD = True
 EXAMPLES = """examples:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     add_method_arguments(parser)
     parser.add_argument(
-        "--data", type=Path, metavar="DIR",
+        "--data", type=expanded, metavar="DIR",
         help="the dataset's folder, which holds database.db (default: the sample)",
     )  # fmt: skip
     parser.add_argument(
@@ -45,12 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the challenge on v1 or v1.1, or hloc's protocol on v1",
     )  # fmt: skip
     parser.add_argument(
-        "--reference-poses", type=Path, metavar="FILE",
+        "--reference-poses", type=expanded, metavar="FILE",
         help="poses of the queries, lines `name qw qx qy qz tx ty tz` "
         "(default: reference_poses.txt in the dataset, if it is there)",
     )  # fmt: skip
     parser.add_argument(
-        "--pairs", type=Path, metavar="FILE",
+        "--pairs", type=expanded, metavar="FILE",
         help="pair list instead of the dataset's: pairs of database images and retrieved ones",
     )  # fmt: skip
     parser.add_argument(

@@ -8,10 +8,11 @@ or broken, and each such thing has its line.
 """
 
 import argparse
-from pathlib import Path
 
 from d2eval.cli.common import AACHEN_PROTOCOLS
+from d2eval.paths import expanded
 
+PRINTS_ONLY = True
 EXAMPLES = """examples:
   python -m d2eval check-data hpatches hpatches-sequences-release
   python -m d2eval check-data hpatches hpatches-sequences-release --sequences 'v_*'
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.epilog = EXAMPLES
     parser.add_argument("dataset", choices=list(CHECKS), help="which benchmark's layout")
-    parser.add_argument("path", type=Path, metavar="PATH", help="the dataset's folder")
+    parser.add_argument("path", type=expanded, metavar="PATH", help="the dataset's folder")
     parser.add_argument(
         "--sequences",
         default="*",

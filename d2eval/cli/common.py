@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.errors import D2EvalError
+from d2eval.paths import expanded
 
 if TYPE_CHECKING:
     from d2eval.method import Runtime
@@ -19,21 +20,28 @@ INLOC_PROTOCOLS = ("inloc", "inloc_hloc")
 
 
 def default_cache() -> Path:
-    """``D2EVAL_CACHE``, else the user's cache folder."""
+    """``D2EVAL_CACHE``, else the user's cache folder.
+
+    Raises:
+        D2EvalError: there is no home folder.
+    """
     if os.environ.get("D2EVAL_CACHE"):
-        return Path(os.environ["D2EVAL_CACHE"]).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/d2eval"
-    base = os.environ.get("XDG_CACHE_HOME") or (Path.home() / ".cache")
-    return Path(base) / "d2eval"
+        return expanded(os.environ["D2EVAL_CACHE"])
+    usual = "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"
+    try:
+        return expanded(os.environ.get("XDG_CACHE_HOME") or usual) / "d2eval"
+    except D2EvalError as error:
+        raise D2EvalError(
+            "the cache folder: there is no home folder to put it in; give --cache DIR or set "
+            "D2EVAL_CACHE"
+        ) from error
 
 
 def add_cache_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--cache``."""
+    """Adds ``--cache``; where it isn't given, `default_cache` is filled in later."""
     parser.add_argument(
         "--cache",
-        type=Path,
-        default=default_cache(),
+        type=expanded,
         metavar="DIR",
         help="features, matches, weights and the rendered sample are kept here "
         "(default: D2EVAL_CACHE, else the user's cache folder)",
@@ -90,7 +98,7 @@ def add_output_argument(parser: argparse.ArgumentParser) -> None:
     """Adds ``--output`` and ``--name``."""
     parser.add_argument(
         "--output",
-        type=Path,
+        type=expanded,
         default=Path("results/runs"),
         metavar="DIR",
         help="where runs are written",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.common import image_size, method_options, named_method
+from d2eval.paths import expanded
 
 if TYPE_CHECKING:
     from d2eval.architecture import Architecture
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="size of the image, for sizes of maps and operations (default: 640x480)",
     )  # fmt: skip
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", default=Path("results/plots"),
+        "--output", type=expanded, metavar="DIR", default=Path("results/plots"),
         help="folder for table and drawing",
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d2eval.cli.common import add_method_arguments, method_options, runtime_of
+from d2eval.paths import expanded
 
 if TYPE_CHECKING:
     from d2eval.extraction import FeatureSource
@@ -39,10 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_method_arguments(parser)
     parser.add_argument("--format", choices=("npz", "mat", "h5"), default="npz", help="the layout")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="written here")
+    parser.add_argument(
+        "--output", type=expanded, required=True, metavar="DIR", help="written here"
+    )
     parser.add_argument(
         "--root",
-        type=Path,
+        type=expanded,
         metavar="DIR",
         help="images are named by their path below it (default: the folder that IMAGES have in "
         "common)",

@@ -10,10 +10,7 @@ Examples:
 """
 
 import argparse
-import contextlib
 import functools
-import signal
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -62,32 +59,18 @@ def _chosen(group: str, names: list[str]) -> tuple[str, list[str]]:
     return groups[group]["base_url"], names or known
 
 
-@contextlib.contextmanager
-def _hang_ups_are_errors() -> Iterator[None]:
-    """Keeps a server that hangs up from ending this process by SIGPIPE."""
-    if not hasattr(signal, "SIGPIPE"):
-        yield
-        return
-    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGPIPE, before)
-
-
 def run(args: argparse.Namespace) -> int:
     """Downloads and prints a line for each file."""
     base_url, names = _chosen(args.group, args.files)
-    folder = args.cache.expanduser() / "weights" / args.group
+    folder = args.cache / "weights" / args.group
     for name in names:
-        with _hang_ups_are_errors():
-            fetched = fetch_file(
-                f"{(args.base_url or base_url).rstrip('/')}/{quote(name)}",
-                folder,
-                name,
-                functools.partial(load_state_dict, suffix=Path(name).suffix),
-                force=args.force,
-            )
+        fetched = fetch_file(
+            f"{(args.base_url or base_url).rstrip('/')}/{quote(name)}",
+            folder,
+            name,
+            functools.partial(load_state_dict, suffix=Path(name).suffix),
+            force=args.force,
+        )
         print(
             f"{name}: {fetched.size:,} bytes, sha256 {fetched.sha256}, {fetched.state}", flush=True
         )

@@ -7,7 +7,6 @@ Writes pairs.csv, summary.csv, manifest.json, a table and a plot under OUTPUT/hp
 import argparse
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 from d2eval.cli.common import (
@@ -17,6 +16,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.paths import expanded
 
 TAKES_METHOD = True
 EXAMPLES = """examples:
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_method_arguments(parser)
     parser.add_argument(
         "--data",
-        type=Path,
+        type=expanded,
         metavar="DIR",
         help="the folder that holds i_* and v_* (default: the sample)",
     )

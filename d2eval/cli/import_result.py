@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.errors import D2EvalError
+from d2eval.paths import expanded
 
 if TYPE_CHECKING:
     from d2eval.report.site import SiteFormat
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default=SITE, metavar="TEXT", help="where the numbers are from")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=expanded,
         default=Path("results/runs"),
         metavar="DIR",
         help="the folder of runs",

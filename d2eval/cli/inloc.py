@@ -11,7 +11,6 @@ OUTPUT/inloc/ROW/.
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from d2eval.cli.common import (
@@ -21,6 +20,7 @@ from d2eval.cli.common import (
     method_options,
     runtime_of,
 )
+from d2eval.paths import expanded
 
 TAKES_METHOD = True
 STRATEGIES = ("sparse", "direct", "pooled", "dense", "merge")
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     add_method_arguments(parser, required=False)
     parser.add_argument(
-        "--data", type=Path, metavar="DIR",
+        "--data", type=expanded, metavar="DIR",
         help="the dataset's folder, which holds query and database (default: the sample)",
     )  # fmt: skip
     parser.add_argument(
@@ -68,12 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="retrieve cutouts by the dense network's global descriptors",
     )  # fmt: skip
     parser.add_argument(
-        "--retrieval", type=Path, metavar="FILE",
+        "--retrieval", type=expanded, metavar="FILE",
         help="retrieved cutouts: a pair list as hloc writes it, or scores.mat "
         "(default: the dataset's)",
     )  # fmt: skip
     parser.add_argument(
-        "--reference-poses", type=Path, metavar="FILE",
+        "--reference-poses", type=expanded, metavar="FILE",
         help="DUC_refposes_all.mat (default: the dataset's, if it is there)",
     )  # fmt: skip
     add_output_argument(parser)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from d2eval.method import Adapter, Runtime
 
+PRINTS_ONLY = True
 HEADER = ("method", "dim", "description", "weights")
 FOOTER = """
 --method also takes precomputed:DIR (features from files that another program wrote) and
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.maps import maps_class, registered_maps
     from d2eval.method import Runtime, method_class, registered
 
-    runtime = Runtime(cache=args.cache.expanduser())
+    runtime = Runtime(cache=args.cache)
     lines = [HEADER, *(_line(name, method_class, runtime) for name in registered())]
     lines += [_line(name, maps_class, runtime) for name in registered_maps()]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from d2eval.errors import D2EvalError
+from d2eval.paths import expanded
 
 EXAMPLES = """examples:
   python -m d2eval plot mma
@@ -35,13 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--runs",
-        type=Path,
+        type=expanded,
         metavar="DIR",
         help="folder of measured runs (default: results/runs, if it is there)",
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=expanded,
         metavar="DIR",
         default=Path("results/plots"),
         help="folder for mma.png and mma.svg; aachen's go to DIR/aachen, inloc's to DIR/inloc",

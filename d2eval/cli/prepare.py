@@ -4,7 +4,8 @@ Scenes that are done are kept, so the same command goes on where it was cut off.
 """
 
 import argparse
-from pathlib import Path
+
+from d2eval.paths import expanded
 
 EXAMPLES = """examples:
   python -m d2eval prepare megadepth MEGADEPTH --output SCENES
@@ -25,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = EXAMPLES
     parser.add_argument("dataset", metavar="DATASET", help=", ".join(registered_preparers()))
-    parser.add_argument("data", type=Path, metavar="FOLDER", help="the dataset's folder")
+    parser.add_argument("data", type=expanded, metavar="FOLDER", help="the dataset's folder")
     parser.add_argument(
-        "--output", required=True, type=Path, metavar="SCENES",
+        "--output", required=True, type=expanded, metavar="SCENES",
         help="folder for what is prepared, a file for each scene",
     )  # fmt: skip
     parser.add_argument(
@@ -41,5 +42,5 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.preparation import preparer_class
 
     preparer = preparer_class(args.dataset)()
-    print(preparer.prepare(args.data.expanduser(), args.output.expanduser(), args.scenes))
+    print(preparer.prepare(args.data, args.output, args.scenes))
     return 0

@@ -13,6 +13,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.paths import expanded
 
 TAKES_METHOD = True
 METHOD_FIRST = True
@@ -30,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "method", metavar="METHOD", help="a name that 'd2eval methods' lists, or module:Class"
     )
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="image file")
+    parser.add_argument("image", type=expanded, metavar="IMAGE", help="image file")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE",
+        "--output", type=expanded, metavar="FILE",
         help="a .png or .svg file (default: <method>_<folder>_<image>.png in "
         f"{DEFAULT_OUTPUT})",
     )  # fmt: skip

@@ -15,6 +15,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.paths import expanded
 
 TAKES_METHOD = True
 EXAMPLES = """examples:
@@ -40,10 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--matching", type=_descriptors, action="append", metavar="N1xN2xD",
         help="measure the matcher on random descriptors too; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--image", type=Path, help="photo to resize (default: one of the sample)")
+    parser.add_argument(
+        "--image", type=expanded, help="photo to resize (default: one of the sample)"
+    )
     parser.add_argument("--repeats", type=positive, default=3, help="the median of these counts")
     parser.add_argument(
-        "--output", type=Path, default=Path("results/speed"), metavar="DIR",
+        "--output", type=expanded, default=Path("results/speed"), metavar="DIR",
         help="folder for speed.csv and speed.md",
     )  # fmt: skip
 

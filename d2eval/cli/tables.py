@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2eval.paths import expanded
+
 if TYPE_CHECKING:
     from d2eval.report.tables import Table
 
@@ -48,13 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("benchmark", choices=list(TABLES), help="whose table")
     parser.add_argument(
         "--runs",
-        type=Path,
+        type=expanded,
         metavar="DIR",
         help="folder of measured runs (default: results/runs, if it is there)",
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=expanded,
         metavar="DIR",
         default=Path("results/tables"),
         help="folder for BENCHMARK.csv and BENCHMARK.md",

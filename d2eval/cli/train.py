@@ -6,9 +6,9 @@ goes and teaches little. The same command goes on where it was cut off. Several 
 """
 
 import argparse
-from pathlib import Path
 
 from d2eval.cli.common import add_options, add_runtime_arguments
+from d2eval.paths import expanded
 
 TRAINER = "d2net"
 EXAMPLES = """examples:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pairs to train on, see below; may be repeated (default: the sample)",
     )  # fmt: skip
     parser.add_argument(
-        "--output", required=True, type=Path, metavar="RUN",
+        "--output", required=True, type=expanded, metavar="RUN",
         help="folder for checkpoint, weights, curves and manifest",
     )  # fmt: skip
     add_runtime_arguments(parser, "processes that draw pairs")
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         args.data = [f"posed:{make_training_sample(args.cache)}"]
     with together(rank, args.device):
         args.seed = number_of_first(args.seed, rank, args.device)  # a random one is drawn by each
-        output = args.output.expanduser()
+        output = args.output
         trained = trainer(config, args.data, output, runtime_of(args), args.workers, rank)
         trained.train(lambda: environment(args.device), partial(print, flush=True))
     return 0

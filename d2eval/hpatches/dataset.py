@@ -16,6 +16,7 @@ import numpy as np
 from d2eval.errors import D2EvalError
 from d2eval.geometry import FloatArray, check_homography
 from d2eval.hpatches.benchmark import HPatchesBenchmark
+from d2eval.paths import find, listed
 
 SUFFIX_ORDER = (".ppm", ".png", ".jpg", ".jpeg")  # the original first, then conversions of it
 SPLITS = ("i", "v")
@@ -95,9 +96,7 @@ class Inspection:
 
 
 def _find_image(folder: Path, number: int) -> Path:
-    found = {
-        p.suffix.lower(): p for p in sorted(folder.glob(f"{number}.*")) if p.stem == str(number)
-    }
+    found = {p.suffix.lower(): p for p in find(folder, f"{number}.*") if p.stem == str(number)}
     for suffix in SUFFIX_ORDER:
         if suffix in found:
             return found[suffix]
@@ -159,7 +158,7 @@ def _list_problems(folder: Path, images_per_sequence: int, found: Inspection) ->
 def _extras(folder: Path, images: Iterable[Path], images_per_sequence: int) -> list[str]:
     known = {path.name for path in images}
     known |= {f"H_1_{k}" for k in range(2, images_per_sequence + 1)}
-    return [f"{folder.name}/{p.name}" for p in sorted(folder.iterdir()) if p.name not in known]
+    return [f"{folder.name}/{p.name}" for p in listed(folder) if p.name not in known]
 
 
 def inspect(
@@ -178,10 +177,7 @@ def inspect(
     """
     if not root.is_dir():
         raise D2EvalError(f"{root}: no such folder; --data takes the folder that holds i_* and v_*")
-    try:
-        folders = sorted(root.iterdir())
-    except OSError as error:
-        raise D2EvalError(f"{root}: can't be read ({error.strerror})") from error
+    folders = listed(root)
     found = Inspection()
     patterns = [p.strip() for p in pattern.split(",")]
     for folder in folders:

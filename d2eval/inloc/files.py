@@ -11,6 +11,7 @@ from d2eval.errors import D2EvalError
 from d2eval.images import SUFFIXES
 from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.matfiles import as_numbers, list_variables, read_structs
+from d2eval.paths import find
 
 Scan = tuple[str, str]  # floor and scan, ("DUC1", "000")
 KINDS = {"queries": "queries", "cutouts": "cutouts", "scans": "scans"}
@@ -69,7 +70,7 @@ def some(names: Iterable[str]) -> str:
 
 
 def _images(folder: Path, pattern: str) -> dict[str, Path]:
-    paths = (path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES)
+    paths = (path for path in find(folder, pattern) if path.suffix.lower() in SUFFIXES)
     return {path.relative_to(folder).as_posix(): path for path in sorted(paths)}
 
 
@@ -92,8 +93,8 @@ def find_files(root: Path, benchmark: InlocBenchmark) -> Files:
     if not root.is_dir():
         raise D2EvalError(f"{root}: no such folder; --data takes the folder of {benchmark.name}")
     layout = benchmark.layout
-    alignments = (root / layout.alignments).glob(f"*/transformations/*_trans_*{ALIGNMENT_SUFFIX}")
-    scans = (root / layout.scans).glob(f"*/*_scan_*{SCAN_SUFFIX}")
+    alignments = find(root / layout.alignments, f"*/transformations/*_trans_*{ALIGNMENT_SUFFIX}")
+    scans = find(root / layout.scans, f"*/*_scan_*{SCAN_SUFFIX}")
     return Files(
         queries=_images(root / layout.queries, "*"),
         cutouts=_images(root / layout.cutouts, "*/*/*"),
@@ -125,7 +126,7 @@ def find_retrieval(root: Path, benchmark: InlocBenchmark) -> Path | None:
         D2EvalError: a pattern has several.
     """
     for pattern in benchmark.layout.retrieval:
-        found = sorted(root.glob(pattern))
+        found = list(find(root, pattern))
         if len(found) > 1:
             names = some(path.name for path in found)
             raise D2EvalError(f"{root}: {len(found)} retrieval lists ({names}); name one")

@@ -9,6 +9,7 @@ import torch
 
 from d2eval.download import verified_path
 from d2eval.errors import D2EvalError
+from d2eval.paths import expanded
 from d2eval.weights import WeightsInfo, load_state_dict, sha256_of
 
 GROUP = "d2net"  # in methods/downloads.toml
@@ -97,7 +98,7 @@ def choose_weights(
         joined = hashlib.sha256("".join(hashes).encode()).hexdigest()
         sha256 = joined if len(hashes) > 1 else hashes[0]
         return paths, WeightsInfo(bundle.name, bundle.description, sha256, stand_in=True)
-    path = Path(choice).expanduser()
+    path = expanded(choice)
     if not path.is_file():
         raise D2EvalError(
             f"{path}: no such weights file; --weights takes bundled, official or a path"

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from d2eval.errors import D2EvalError
+from d2eval.paths import expanded
 from d2eval.weights import WeightsInfo, load_state_dict, sha256_of
 from methods.d2net.network import CONVOLUTIONS, PREFIX
 from methods.d2net.weights import BUNDLED_FILE as LOWER_FILE
@@ -40,7 +41,7 @@ def choose_weights(choice: str) -> tuple[tuple[Path, ...], WeightsInfo]:
         )
         sha256 = hashlib.sha256("".join(map(sha256_of, paths)).encode()).hexdigest()
         return paths, WeightsInfo("bundled stand-in", BUNDLED_DESCRIPTION, sha256, stand_in=True)
-    path = Path(choice).expanduser()
+    path = expanded(choice)
     if not path.is_file():
         raise D2EvalError(f"{path}: no such weights file; --weights takes bundled or a path")
     info = WeightsInfo(f"file {path.name}", f"given by path: {path}", sha256_of(path))

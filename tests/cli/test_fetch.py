@@ -1,11 +1,9 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from importlib.resources import files
 from pathlib import Path
 
@@ -148,24 +146,8 @@ def test_unknown_group_and_file(fetch, server):
 
 
 def test_help_names_the_groups(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["fetch", "--help"])
-    assert ended.value.code == 0
+    assert main(["fetch", "--help"]) == 0
     assert "d2net" in capsys.readouterr().out
-
-
-def test_server_that_hangs_up_does_not_end_the_command(fetch, server, monkeypatch):
-    server.files["d2_ots.pth"] = pth(weights(0))
-    handlers = []
-    real = urllib.request.OpenerDirector.open
-
-    def watched(*args, **options):
-        handlers.append(signal.getsignal(signal.SIGPIPE))
-        return real(*args, **options)
-
-    monkeypatch.setattr(urllib.request.OpenerDirector, "open", watched)
-    fetch("d2net", "d2_ots.pth")
-    assert handlers == [signal.SIG_IGN]
 
 
 def test_killed_process_is_resumed(server, tmp_path, folder):

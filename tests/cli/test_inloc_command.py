@@ -28,14 +28,6 @@ SCORES, PAIRS = "inputs/scores.mat", "pairs-query-oracle8.txt"
 STEPS = {"none": [], "dense_pv": ["--dense-pv"]}
 
 
-@pytest.fixture(autouse=True)
-def _broken_pipes_as_before():
-    """The command line lets a broken pipe end its process; the tests' must not end so."""
-    before = signal.getsignal(signal.SIGPIPE)
-    yield
-    signal.signal(signal.SIGPIPE, before)
-
-
 def read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -10,6 +10,7 @@ import numpy as np
 from d2eval.errors import D2EvalError
 from d2eval.geometry import inside, project
 from d2eval.images import RgbImage, read_image, read_image_size
+from d2eval.paths import walk
 from methods.d2net.training.lighting import relight
 from methods.d2net.training.pairs import (
     CROP,
@@ -120,7 +121,7 @@ def photos_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise D2EvalError(f"{folder}: no such folder; give a folder of photos")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = [path for path in walk(folder) if path.suffix.lower() in SUFFIXES]
     if not found:
         raise D2EvalError(f"{folder}: holds no photos ({', '.join(SUFFIXES)}); give another folder")
     return found

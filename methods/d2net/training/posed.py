@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from d2eval.errors import D2EvalError, reason_of
+from d2eval.paths import find
 from d2eval.progress import progress
 from methods.d2net.training.depth_files import check_camera, read_view
 from methods.d2net.training.depth_warp import PosedView, crop_pair, seen_at, shared_point, unproject
@@ -74,7 +75,7 @@ def find_scenes(folder: Path) -> list[Path]:
         raise D2EvalError(f"{folder}: no such folder; give a folder of scenes")
     if (folder / CAMERAS).is_file():
         return [folder]
-    found = sorted(path.parent for path in folder.glob(f"*/{CAMERAS}"))
+    found = [path.parent for path in find(folder, f"*/{CAMERAS}")]
     if not found:
         raise D2EvalError(f"{folder}: holds no scene, that is no folder with {CAMERAS}")
     return found

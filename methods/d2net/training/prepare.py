@@ -18,6 +18,7 @@ import pycolmap
 
 from d2eval.atomic import exclusive, write_bytes
 from d2eval.errors import D2EvalError, reason_of
+from d2eval.paths import listed
 from d2eval.preparation import Preparer
 from d2eval.progress import progress
 from d2eval.protocol import load_protocol
@@ -103,7 +104,7 @@ def find_scenes(root: Path, names: Sequence[str] = ()) -> tuple[dict[str, SceneF
             "image_undistorter (--max_image_size: the depth maps' largest side) first"
         )
     found, lacking = {}, []
-    for name in names or sorted(p.name for p in undistorted.iterdir() if p.is_dir()):
+    for name in names or [p.name for p in listed(undistorted) if p.is_dir()]:
         places = {
             "images": [undistorted / name / layout["images"]],
             "model": [undistorted / name / model for model in layout["models"]],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from d2eval.errors import D2EvalError
+from d2eval.paths import expanded
 from methods.d2net.training.homographies import HomographyPairs, ViewLimits, photos_in, split_photos
 from methods.d2net.training.megadepth import (
     MegaDepthPairs,
@@ -54,7 +55,7 @@ def parse(text: str) -> tuple[str, Path]:
     kind, _, path = text.partition(":")
     if kind not in KINDS or not path:
         raise D2EvalError(f"--data {text}: is not KIND:PATH with KIND one of {', '.join(KINDS)}")
-    return kind, Path(path).expanduser()
+    return kind, expanded(path)
 
 
 def open_source(text: str, config: TrainingConfig, validation: bool) -> PairSource:

@@ -1,0 +1,99 @@
+"""Commands in bad surroundings: no home, streams that are closed or full, names no terminal has."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FULL = Path("/dev/full")
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run(*arguments: str | bytes, redirect: str = "", **environment: str | None):
+    """Runs the command line in a shell of its own; None takes a variable away."""
+    variables = {**os.environ, **environment}
+    kept = {name: value for name, value in variables.items() if value is not None}
+    line = ["sh", sys.executable, "-m", "d2eval", *arguments]
+    return subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {redirect}', *line],
+        cwd=REPOSITORY, env=kept, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def one_line(error: bytes, start: str) -> None:
+    text = error.decode()
+    assert text.startswith(start), text
+    assert text.count("\n") == 1, text
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [("methods",), ("--help",)])
+def test_output_that_is_all_and_cannot_be_written_is_a_failure(arguments):
+    done = run(*arguments, redirect=">/dev/full")
+    one_line(done.stderr, "d2eval: standard output can't be written (No space left on device)")
+    assert done.returncode == 2
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("redirect", [">/dev/full 2>&1", "<&- >&- 2>&-"])
+def test_a_run_ends_well_whatever_becomes_of_its_words(redirect, tiny_hpatches, tmp_path):
+    done = run(
+        "hpatches", "--method", "rootsift", "--data", str(tiny_hpatches), "--sequences", "i_tiny",
+        "--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "runs"), redirect=redirect,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    (folder,) = (tmp_path / "runs" / "hpatches").iterdir()
+    assert (folder / "pairs.csv").read_text().count("\n") == 6
+    assert (folder / "manifest.json").exists()
+
+
+def test_a_pipe_that_nobody_reads_ends_quietly():
+    done = run("methods", redirect="| true")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_wrong_option_with_standard_error_closed():
+    assert run("hpatches", "--nosuch", redirect="2>&-").returncode == 2
+
+
+@pytest.mark.parametrize("command", ["hpatches", "methods", "train"])
+def test_help_without_a_home(command):
+    unknown = f"~{'x' * 20}/cache"
+    done = run(command, "--help", D2EVAL_CACHE=unknown, HOME=None)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_home_of_nobody_is_one_line():
+    done = run("methods", D2EVAL_CACHE="~nosuchuser/cache")
+    assert done.returncode == 2
+    one_line(done.stderr, "d2eval: ~nosuchuser/cache: no such home folder is known here")
+    done = run("hpatches", "--method", "precomputed:~nosuchuser/x")
+    assert done.returncode == 2
+    one_line(done.stderr, "d2eval: ~nosuchuser/x: no such home folder")
+
+
+def test_a_path_that_is_too_long_is_one_line():
+    done = run("check-data", "hpatches", "a" * 300)
+    assert done.returncode == 2
+    one_line(done.stderr, f"d2eval: {'a' * 300}: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux only")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_that_no_terminal_can_show(encoding, tmp_path):
+    folder = tmp_path / os.fsdecode(b"d\xff")
+    (folder / os.fsdecode(b"v_x\xfe")).mkdir(parents=True)
+    done = run("check-data", "hpatches", str(folder), PYTHONIOENCODING=encoding)
+    assert done.returncode == 2
+    assert done.stderr == b""
+    assert b"\\udcff" in done.stdout
+    assert b"image 1 is missing" in done.stdout
+
+
+def test_words_outside_of_the_streams_encoding_are_escaped(tmp_path):
+    done = run("check-data", "hpatches", str(tmp_path / "h\u00e9"), PYTHONIOENCODING="ascii")
+    assert done.returncode == 2
+    one_line(done.stderr, f"d2eval: {tmp_path}/h\\xe9: no such folder")
