@@ -1,7 +1,7 @@
 """`Features`: the one record that every method gives and everything else takes."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,10 @@ import numpy.typing as npt
 from d2eval.errors import D2EvalError
 
 Float32Array = npt.NDArray[np.float32]
+Origin = Literal["center", "corner"]  # where (0, 0) lies in the top-left pixel
 
+# Coordinates of the top-left pixel's centre: D2-Net's and OpenCV's, and COLMAP's.
+PIXEL_CENTER: dict[str, float] = {"center": 0.0, "corner": 0.5}
 NORM_TOLERANCE = 1e-3
 OPTIONAL = ("scales", "orientations")  # what not every method has
 
@@ -30,6 +33,7 @@ class Features:
         image_size: (width, height) of the original image in pixels.
         scales: (N,) float32 or None, as the method defines them.
         orientations: (N,) float32 radians from the x axis towards the y axis, or None.
+        origin: where the method's own files count from; see `own_keypoints`.
 
     Raises:
         InvalidFeaturesError: shapes that don't fit, values that are not finite, keypoints outside
@@ -42,8 +46,13 @@ class Features:
     image_size: tuple[int, int]
     scales: Float32Array | None = None
     orientations: Float32Array | None = None
+    origin: Origin = "center"
 
     def __post_init__(self) -> None:
+        if self.origin not in PIXEL_CENTER:
+            raise InvalidFeaturesError(
+                f"the origin is {self.origin!r}, not {' or '.join(PIXEL_CENTER)}"
+            )
         for name in ("keypoints", "scores", "descriptors", *OPTIONAL):
             value = getattr(self, name)
             if value is None and name in OPTIONAL:
@@ -88,6 +97,13 @@ class Features:
         """Number of features."""
         return len(self.keypoints)
 
+    def own_keypoints(self) -> Float32Array:
+        """(N, 2) pixels as the method's own files hold them, from the method's own origin.
+
+        Numbers that came through `make_features` come back as they were.
+        """
+        return seen_from(self.keypoints, self.origin)
+
     def top_k(self, k: int | None) -> "Features":
         """The ``k`` features of highest score, best first; equal scores keep their order.
 
@@ -110,13 +126,26 @@ class Features:
         )
 
 
+FloatingT = TypeVar("FloatingT", bound=np.floating)
+
+
+def seen_from(keypoints: npt.NDArray[FloatingT], origin: Origin) -> npt.NDArray[FloatingT]:
+    """Keypoints that count from the centre of the top-left pixel, counted from ``origin``.
+
+    Args:
+        keypoints: (N, 2) pixels.
+        origin: of the result.
+    """
+    return keypoints + keypoints.dtype.type(PIXEL_CENTER[origin])
+
+
 def make_features(
     keypoints: npt.ArrayLike,
     scores: npt.ArrayLike,
     descriptors: npt.ArrayLike,
     image_size: tuple[int, int],
     scales: npt.ArrayLike | None = None,
-    origin: Literal["center", "corner"] = "center",
+    origin: Origin = "center",
     orientations: npt.ArrayLike | None = None,
 ) -> Features:
     """Builds `Features` from keypoints of either pixel convention.
@@ -128,22 +157,24 @@ def make_features(
         image_size: (width, height) of the original image.
         scales: (N,) or None.
         origin: where (0, 0) lies in the top-left pixel: its "center" (D2-Net, OpenCV) or its
-            upper left "corner" (COLMAP, VLFeat through COLMAP), which is half a pixel more.
+            upper left "corner" (COLMAP, VLFeat through COLMAP), which is half a pixel more. It is
+            kept as that of the method's own files.
         orientations: (N,) radians or None.
 
     Raises:
         InvalidFeaturesError: as `Features`.
     """
-    points = np.asarray(keypoints, dtype=np.float64)
-    if origin == "corner":
-        points = points - 0.5
+    # Rounded first, so that the half pixel can be added again without a trace.
+    own = np.asarray(keypoints, dtype=np.float32)
+    centered = own.astype(np.float64) - PIXEL_CENTER.get(origin, 0.0)
     return Features(
-        points.astype(np.float32),
+        centered.astype(np.float32),
         np.asarray(scores, dtype=np.float32),
         np.asarray(descriptors, dtype=np.float32),
         image_size,
         None if scales is None else np.asarray(scales, dtype=np.float32),
         None if orientations is None else np.asarray(orientations, dtype=np.float32),
+        origin,
     )
 
 

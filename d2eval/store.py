@@ -91,9 +91,12 @@ class Store:
             with h5py.File(path, "r") as file:
                 arrays = {name: data[()] for name, data in file.items()}
                 size = file.attrs["image_size"]
+                if "origin" not in file.attrs:  # of an earlier version, which forgot it
+                    return None
                 features = Features(
                     arrays["keypoints"], arrays["scores"], arrays["descriptors"],
                     (int(size[0]), int(size[1])), **{name: arrays.get(name) for name in OPTIONAL},
+                    origin=file.attrs["origin"],
                 )  # fmt: skip
                 cost = Cost(float(file.attrs["seconds"]), float(file.attrs["peak_memory_mb"]))
         except FileNotFoundError:
@@ -121,6 +124,7 @@ class Store:
                 arrays[name] = getattr(features, name)
         attributes = {
             "image_size": np.array(features.image_size, np.int64),
+            "origin": features.origin,
             "identity": json.dumps(asdict(identity)),
             **asdict(cost),
         }

@@ -74,5 +74,7 @@ class MyFeature(Method):
             patches[usable] / norms[usable, None],  # (N, D), L2-normalised
             (width, height),
             scales=None,  # (N,) if your method has scales
-            origin="center",  # ... or say "corner" if your method counts from its corner, as COLMAP
+            # ... or say "corner" if your method counts from its corner, as COLMAP. Aachen's
+            # challenge takes keypoints as a method's own files hold them.
+            origin="center",
         )

@@ -62,7 +62,7 @@ class RootSIFT(Method):
         self._extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
 
     def extract(self, image: RgbImage) -> Features:
-        """Features of ``image``; COLMAP's origin is the pixel's corner and is converted."""
+        """Features of ``image``; COLMAP counts from the corner of the top-left pixel."""
         height, width = image.shape[:2]
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         found, described = self._extractor.extract_from_uint8_array(gray)

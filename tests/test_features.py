@@ -172,14 +172,36 @@ def test_the_corner_origin_is_half_a_pixel_off():
     np.testing.assert_array_equal(center.keypoints, [[0.5, 0.5], [39, 29]])
 
 
-def test_the_corner_origin_is_taken_off_before_rounding_to_float32():
-    # 4000.0001 - 0.5 in double precision, then rounded; float32 near 4000 has steps of 0.00024.
-    x = 4000.0 + 2**-13
-    record = valid(1)
-    features = make_features(
-        [[x, 1.0]], record["scores"], record["descriptors"], (5000, 30), origin="corner"
+@pytest.mark.parametrize(("origin", "more"), [("center", 0.0), ("corner", 0.5)])
+def test_the_method_s_own_keypoints_come_back_to_the_last_bit(origin, more):
+    rng = np.random.default_rng(3)
+    own = rng.uniform(more - 0.5, more + 3999.5, (500, 2))
+    own[:9, 0] = more + np.array([0, -0.5, 1e-3, 0.5, 1 - 1e-7, 1, 1023.99994, 3999, 3999.5])
+    own = own.astype(np.float32)
+    features = make_features(own, np.ones(500), np.ones((500, 1)), (4000, 4000), origin=origin)
+    np.testing.assert_allclose(features.keypoints, own - more, atol=3e-4, rtol=0)
+    assert features.origin == origin
+    assert features.own_keypoints().dtype == np.float32
+    np.testing.assert_array_equal(features.own_keypoints(), own)
+    again = make_features(
+        features.own_keypoints(), np.ones(500), np.ones((500, 1)), (4000, 4000), origin=origin
     )
-    assert features.keypoints[0, 0] == np.float32(x - 0.5)
+    np.testing.assert_array_equal(again.keypoints, features.keypoints)
+    np.testing.assert_array_equal(features.top_k(7).own_keypoints(), own[:7])
+
+
+def test_keypoints_smaller_than_float32_tells_from_half_a_pixel():
+    # 1e-9 from the corner: what is left of it is the same after every further turn.
+    tiny = np.full((1, 2), 1e-9, np.float32)
+    one = make_features(tiny, [1], [[1]], SIZE, origin="corner")
+    other = make_features(one.own_keypoints(), [1], [[1]], SIZE, origin="corner")
+    np.testing.assert_array_equal(other.keypoints, one.keypoints)
+    np.testing.assert_allclose(one.own_keypoints(), tiny, atol=1e-7)
+
+
+def test_an_origin_that_there_isn_t():
+    with pytest.raises(InvalidFeaturesError, match="the origin is 'centre', not center or corner"):
+        make_features([[1, 1]], [1], [[1]], SIZE, origin="centre")
 
 
 def test_no_features():

@@ -69,6 +69,20 @@ def test_features_without_scales(store):
     assert store.read_features(IDENTITY, IMAGE).features.scales is None
 
 
+@pytest.mark.parametrize("origin", ["center", "corner"])
+def test_the_origin_comes_back(store, origin):
+    store.write_features(IDENTITY, IMAGE, replace(some_features(), origin=origin), Cost())
+    assert store.read_features(IDENTITY, IMAGE).features.origin == origin
+
+
+def test_features_of_a_version_that_forgot_the_origin_are_extracted_again(store, capsys):
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    (path,) = files_under(store.root)
+    with h5py.File(path, "r+") as file:
+        del file.attrs["origin"]
+    assert store.read_features(IDENTITY, IMAGE) is None
+
+
 def test_no_features_come_back_as_none(store):
     store.write_features(IDENTITY, IMAGE, no_features(128, (7, 5)), Cost())
     features = store.read_features(IDENTITY, IMAGE).features

@@ -1,10 +1,12 @@
 """The protocols of the Aachen benchmarks: ``benchmarks/aachen*.toml`` as typed values."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from d2eval.localization import Threshold
 from d2eval.protocol import load_protocol
+
+KeypointOrigin = Literal["own", "corner"]
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ class AachenBenchmark:
     Attributes:
         protocol: stem of the benchmark file.
         name: what a reader calls it.
-        keypoint_shift_px: added to keypoints (origin at the centre of the top-left pixel) before
-            COLMAP sees them.
+        keypoint_origin: where keypoints count from when COLMAP sees them, which itself counts from
+            the "corner" of the top-left pixel: "own" is the method's own origin.
         layout: of the dataset.
         complete: counts of a full set: database, posed, pairs, and queries by split.
         covisible_pairs: how many covisible partners each database image is paired with; None
@@ -116,7 +118,7 @@ class AachenBenchmark:
 
     protocol: str
     name: str
-    keypoint_shift_px: float
+    keypoint_origin: KeypointOrigin
     layout: Layout
     complete: dict[str, int]
     covisible_pairs: int | None
@@ -140,7 +142,7 @@ def load_benchmark(protocol: str = "aachen") -> AachenBenchmark:
     return AachenBenchmark(
         protocol=protocol,
         name=content["name"],
-        keypoint_shift_px=content["keypoint_shift_px"],
+        keypoint_origin=content["keypoint_origin"],
         layout=Layout(**content["layout"]),
         complete=dict(content["complete"]),
         covisible_pairs=content.get("pairs", {}).get("covisible"),

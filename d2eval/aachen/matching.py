@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from d2eval.aachen.benchmark import KeypointOrigin
 from d2eval.aachen.dataset import Dataset
 from d2eval.errors import D2EvalError
 from d2eval.extraction import FeatureSource, features_of_images
 from d2eval.featurecache import CACHE_BYTES, FeatureCache
-from d2eval.features import Float32Array
+from d2eval.features import Float32Array, Origin, seen_from
 from d2eval.matching import Matches
 from d2eval.pairs import match_features
 from d2eval.progress import progress
@@ -28,6 +29,7 @@ class ImageKeypoints:
         sha256: of the image file.
         seconds: the extraction took; NaN if unknown.
         peak_memory_mb: of the extraction; NaN if unknown.
+        origin: where the method's own files count from.
     """
 
     keypoints: Float32Array
@@ -35,6 +37,11 @@ class ImageKeypoints:
     sha256: str
     seconds: float
     peak_memory_mb: float
+    origin: Origin = "center"
+
+    def seen_by_colmap(self, origin: KeypointOrigin) -> Float32Array:
+        """(N, 2) keypoints as the protocol gives them to COLMAP."""
+        return seen_from(self.keypoints, self.origin if origin == "own" else origin)
 
 
 def collect_keypoints(
@@ -60,7 +67,7 @@ def collect_keypoints(
             )
         collected[name] = ImageKeypoints(
             unit.features.keypoints, unit.key, image.sha256,
-            unit.cost.seconds, unit.cost.peak_memory_mb,
+            unit.cost.seconds, unit.cost.peak_memory_mb, unit.features.origin,
         )  # fmt: skip
     return collected
 

@@ -145,8 +145,8 @@ def _run_stages(
         features=sum(len(image.keypoints) for image in keypoints.values()),
         peak_memory_mb=max(known),
     )
-    shifted = {
-        name: image.keypoints + benchmark.keypoint_shift_px for name, image in keypoints.items()
+    seen = {
+        name: image.seen_by_colmap(benchmark.keypoint_origin) for name, image in keypoints.items()
     }
     matcher = matcher_settings(benchmark.matcher)
 
@@ -154,9 +154,9 @@ def _run_stages(
         # Into the store first, pair by pair, and then into the database, whose size is known.
         arguments = (source, dataset, keypoints, store, matcher, settings.device)
         matches = sum(len(found) for _, found in match_pairs(*arguments))
-        points = sum(map(len, shifted.values()))
+        points = sum(map(len, seen.values()))
         require_space(database.parent, points, len(dataset.pairs), matches)
-        create_database(database, dataset, shifted)
+        create_database(database, dataset, seen)
         return write_matches(database, dataset, match_pairs(*arguments))
 
     matched = stages.run("matching", match)
@@ -186,7 +186,7 @@ def _run_stages(
     )
     results = stages.run(
         "registration",
-        lambda: _register(database, model, dataset, benchmark, shifted, settings.seed),
+        lambda: _register(database, model, dataset, benchmark, seen, settings.seed),
     )
     stages.note(
         images=len(results),
@@ -200,13 +200,13 @@ def _register(
     model: pycolmap.Reconstruction,
     dataset: Dataset,
     benchmark: AachenBenchmark,
-    shifted: Mapping[str, Any],
+    keypoints: Mapping[str, Any],
     seed: int,
 ) -> dict[str, Registered]:
     kind = benchmark.registration
     if isinstance(kind, ImageRegistration):
         return register_images(database, model, dataset, benchmark, kind, seed)
-    return register_by_pnp(database, model, dataset, shifted, kind, seed)
+    return register_by_pnp(database, model, dataset, keypoints, kind, seed)
 
 
 def _write_model(model: pycolmap.Reconstruction, folder: Path, scratch: Path) -> None:
@@ -262,6 +262,10 @@ def run(
             "label": source.label,
             "method": described["method"],
             "features": described,
+            "keypoint_origin": {
+                "protocol": benchmark.keypoint_origin,
+                "method": sorted({image.origin for image in found.keypoints.values()}),
+            },
             "weights": described["weights"],
             "seed": settings.seed,
             "holdout": settings.holdout,

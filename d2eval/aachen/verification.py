@@ -96,8 +96,8 @@ class _Verifier:
         settings = self.benchmark.verification
         content: list[Any] = [
             VERSION, pycolmap.__version__, type(settings).__name__, asdict(settings),
-            dict(self.matcher), self.benchmark.keypoint_shift_px,
-            *(self.keypoints[name].key for name in pair),
+            dict(self.matcher), self.benchmark.keypoint_origin,
+            *([self.keypoints[name].key, self.keypoints[name].origin] for name in pair),
             *(_camera_text(self.dataset.cameras[name]) for name in pair),
         ]  # fmt: skip
         if isinstance(settings, KnownPoseVerification):
@@ -132,9 +132,9 @@ class _Verifier:
         pycolmap.verify_matches(self.path, listed, options)
 
     def _normalised(self, name: str, used: npt.NDArray[np.integer]) -> FloatArray:
-        points = self.keypoints[name].keypoints[used].astype(np.float64)
-        shifted = points + self.benchmark.keypoint_shift_px
-        return np.asarray(self.dataset.cameras[name].cam_from_img(shifted), np.float64)
+        seen = self.keypoints[name].seen_by_colmap(self.benchmark.keypoint_origin)[used]
+        camera = self.dataset.cameras[name]
+        return np.asarray(camera.cam_from_img(seen.astype(np.float64)), np.float64)
 
     def _verify_known_poses(self, pairs: Sequence[Pair], settings: KnownPoseVerification) -> None:
         ids, poses = self.dataset.image_ids, self.dataset.poses

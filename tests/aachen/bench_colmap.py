@@ -45,7 +45,7 @@ def write_npz(source: FeatureSource, dataset: Dataset, folder: Path) -> None:
         path = folder / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         features = unit.features
-        np.savez(path, keypoints=features.keypoints, descriptors=features.descriptors)
+        np.savez(path, keypoints=features.own_keypoints(), descriptors=features.descriptors)
 
 
 def match_plainly(dataset: Dataset, folder: Path, database: Path) -> int:

@@ -163,6 +163,11 @@ def make_scene(
     return Scene(dataset, keypoints, matches, world * cloud, seen)
 
 
+def added(benchmark: AachenBenchmark) -> float:
+    """Half a pixel where the protocol adds one to keypoints that count from the centre."""
+    return {"own": 0.0, "corner": 0.5}[benchmark.keypoint_origin]
+
+
 def with_pairs(scene: Scene, matches: dict[Pair, np.ndarray]) -> Scene:
     """The scene with another pair list and its matches."""
     return replace(scene, dataset=replace(scene.dataset, pairs=tuple(matches)), matches=matches)
@@ -170,8 +175,11 @@ def with_pairs(scene: Scene, matches: dict[Pair, np.ndarray]) -> Scene:
 
 def shifted(scene: Scene, benchmark: AachenBenchmark) -> dict[str, np.ndarray]:
     """Keypoints as COLMAP sees them."""
-    shift = np.float32(benchmark.keypoint_shift_px)
-    return {name: image.keypoints + shift for name, image in scene.keypoints.items()}
+    usual = np.float32(added(benchmark))
+    return {
+        name: image.keypoints + (np.float32(0.5) if image.origin == "corner" else usual)
+        for name, image in scene.keypoints.items()
+    }
 
 
 def fill_database(scene: Scene, benchmark: AachenBenchmark, path: Path) -> Path:

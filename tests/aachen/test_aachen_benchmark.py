@@ -22,7 +22,7 @@ def test_the_challenge_is_colmap_s_defaults():
     # Numbers of COLMAP 3.5 (matches_importer, image_registrator), as the protocol's source has it.
     benchmark = load_benchmark()
     assert benchmark.protocol == "aachen"
-    assert benchmark.keypoint_shift_px == 0
+    assert benchmark.keypoint_origin == "own"
     assert benchmark.verification == TwoViewVerification(4.0, 0.999, 30, 10000, 0.25, 15)
     assert benchmark.registration == ImageRegistration(12.0, 30, 0.25)
     assert benchmark.triangulation == Triangulation(
@@ -39,7 +39,7 @@ def test_the_challenge_is_colmap_s_defaults():
 
 def test_v1_1_differs_in_its_files_alone():
     one, other = load_benchmark("aachen"), load_benchmark("aachen_v1_1")
-    for name in ("matcher", "verification", "triangulation", "registration", "keypoint_shift_px"):
+    for name in ("matcher", "verification", "triangulation", "registration", "keypoint_origin"):
         assert getattr(one, name) == getattr(other, name)
     assert other.thresholds == {"2020": one.thresholds["2020"]}
     assert one.layout != other.layout
@@ -49,7 +49,7 @@ def test_v1_1_differs_in_its_files_alone():
 
 def test_hloc():
     benchmark = load_benchmark("aachen_hloc")
-    assert benchmark.keypoint_shift_px == 0.5
+    assert benchmark.keypoint_origin == "corner"
     assert benchmark.verification == KnownPoseVerification(4.0)
     assert benchmark.registration == PnpRegistration(12.0, 0.99999, 100, 10000, 0.1, 4, True)
     assert benchmark.triangulation == load_benchmark("aachen").triangulation

@@ -42,8 +42,8 @@ class Source:
         descriptors = rng.normal(size=(n, 16))
         descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
         features = make_features(
-            rng.uniform(0, 9, (n, 2)), rng.random(n), descriptors,
-            (pixels.shape[1], pixels.shape[0]),
+            rng.uniform(0.5, 9, (n, 2)), rng.random(n), descriptors,
+            (pixels.shape[1], pixels.shape[0]), origin="corner",
         )  # fmt: skip
         return StoredFeatures(features, f"key-{image.sha256}", Cost(0.25, 100.0))
 
@@ -171,6 +171,12 @@ def test_keypoints_of_every_image(dataset, workers):
         unit = collect(Source(), dataset, name)
         assert image.key == unit.key
         np.testing.assert_array_equal(image.keypoints, unit.features.keypoints)
+        own, corner = image.seen_by_colmap("own"), image.seen_by_colmap("corner")
+        np.testing.assert_array_equal(own, unit.features.own_keypoints())
+        np.testing.assert_array_equal(own, corner)  # as COLMAP itself counts
+        center = replace(image, origin="center")
+        np.testing.assert_array_equal(center.seen_by_colmap("own"), image.keypoints)
+        np.testing.assert_array_equal(center.seen_by_colmap("corner"), corner)
         assert image.keypoints.dtype == np.float32
         assert (image.seconds, image.peak_memory_mb) == (0.25, 100.0)
 

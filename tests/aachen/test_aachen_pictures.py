@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pycolmap
 import pytest
-from synthetic import fill_database, make_scene, register, verify, with_pairs
+from synthetic import added, fill_database, make_scene, register, verify, with_pairs
 
 from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.pictures import BEST, write_pictures
@@ -15,7 +15,7 @@ def test_pictures_slow(tmp_path, protocol):
     benchmark = load_benchmark(protocol)
     scene = make_scene(
         tmp_path / "data", 51, images=5, points=100, wrong=0.3, noise=0.3,
-        shift=benchmark.keypoint_shift_px,
+        shift=added(benchmark),
     )  # fmt: skip
     full, lost = scene.matches, list(scene.dataset.queries)[1]
     scene = with_pairs(scene, {p: m[:0] if lost in p else m for p, m in full.items()})

@@ -7,7 +7,7 @@ import pycolmap
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Scene, localize, make_scene, with_pairs
+from synthetic import Scene, added, localize, make_scene, with_pairs
 
 from d2eval.aachen.benchmark import load_benchmark
 from d2eval.localization import pose_error
@@ -48,7 +48,7 @@ def test_known_poses_come_back(
         folder = Path(name)
         scene = make_scene(
             folder / "data", seed, images, 500, wrong=wrong, noise=noise, focal=focal,
-            distortion=distortion, world=world, shift=benchmark.keypoint_shift_px, prior=prior,
+            distortion=distortion, world=world, shift=added(benchmark), prior=prior,
         )  # fmt: skip
         found = localize(scene, benchmark, folder)
     assert found.results.keys() == scene.dataset.references.keys()
@@ -63,10 +63,23 @@ def test_known_poses_come_back(
 def test_the_wrong_origin_shows(tmp_path, protocol):
     # The test above would not pass by chance. (Most of a shift goes into a turn of all cameras.)
     benchmark = load_benchmark(protocol)
-    scene = make_scene(tmp_path / "data", 3, wrong=0, shift=benchmark.keypoint_shift_px + 1)
+    scene = make_scene(tmp_path / "data", 3, wrong=0, shift=added(benchmark) + 1)
     found = localize(scene, benchmark, tmp_path)
     errors = [pose_error(found.results[q].pose, r) for q, r in scene.dataset.references.items()]
     assert max(rotation for _, rotation in errors) > 0.02
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_keypoints_of_a_method_that_counts_as_colmap_does_fit_exactly(tmp_path, protocol):
+    # Features hold them half a pixel less, and both protocols hand COLMAP what it itself found.
+    scene = make_scene(tmp_path / "data", 3, wrong=0, shift=0.5)
+    corner = {name: replace(image, origin="corner") for name, image in scene.keypoints.items()}
+    found = localize(replace(scene, keypoints=corner), load_benchmark(protocol), tmp_path)
+    for query, reference in scene.dataset.references.items():
+        position, rotation = pose_error(found.results[query].pose, reference)
+        assert rotation < 1e-3
+        assert position < 1e-4
+        assert found.results[query].mean_reprojection_px < 1e-2
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -74,7 +87,7 @@ def test_what_is_given_stays(tmp_path, protocol):
     benchmark = load_benchmark(protocol)
     # Keypoints that fit another focal length, so that a refinement would want to change it.
     scene = make_scene(tmp_path / "data", 5, wrong=0.1, noise=0.05, distortion=0.02,
-                       shift=benchmark.keypoint_shift_px)  # fmt: skip
+                       shift=added(benchmark))  # fmt: skip
     cameras = {}
     for name, camera in scene.dataset.cameras.items():
         cameras[name] = pycolmap.Camera(camera.todict())
@@ -99,7 +112,7 @@ def test_what_is_given_stays(tmp_path, protocol):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_two_runs_are_bit_equal(tmp_path, protocol):
     benchmark = load_benchmark(protocol)
-    scene = make_scene(tmp_path / "data", 8, noise=0.1, shift=benchmark.keypoint_shift_px)
+    scene = make_scene(tmp_path / "data", 8, noise=0.1, shift=added(benchmark))
     runs = [localize(scene, benchmark, tmp_path / name) for name in ("first", "second")]
     assert runs[0].verified == runs[1].verified
     points = [
@@ -118,7 +131,7 @@ def test_two_runs_are_bit_equal(tmp_path, protocol):
 def test_images_without_a_match_stop_nobody(tmp_path, protocol):
     # A database image that nothing is matched to, and a query alike.
     benchmark = load_benchmark(protocol)
-    full = make_scene(tmp_path / "data", 2, wrong=0.1, shift=benchmark.keypoint_shift_px)
+    full = make_scene(tmp_path / "data", 2, wrong=0.1, shift=added(benchmark))
     lonely, (lost, found) = "db/2.png", full.dataset.queries
     scene = with_matches(full, {lonely: 0, lost: 0})
     results = localize(scene, benchmark, tmp_path)
@@ -138,7 +151,7 @@ def test_images_without_a_match_stop_nobody(tmp_path, protocol):
 def test_the_gates_of_registration(tmp_path, protocol, count, registered):
     # One database image alone gives the query its points: the challenge wants 30 of them.
     benchmark = load_benchmark(protocol)
-    full = make_scene(tmp_path / "data", 4, wrong=0, shift=benchmark.keypoint_shift_px)
+    full = make_scene(tmp_path / "data", 4, wrong=0, shift=added(benchmark))
     query = next(iter(full.dataset.queries))
     others = {p: m for p, m in full.matches.items() if query not in p}
     pair = ("db/1.png", query)

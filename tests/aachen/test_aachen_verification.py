@@ -298,8 +298,11 @@ def test_what_decides_a_geometry_is_in_its_key(scene, tmp_path):
         (other_features, hloc, known, 3),
     ):  # image 0 is in so many pairs
         assert len(set(usual) - set(keys(changed, benchmark, tmp_path))) == of_image
-    shifted = replace(challenge, keypoint_shift_px=0.5)
+    shifted = replace(challenge, keypoint_origin="corner")
     assert not set(keys(scene, shifted, tmp_path)) & set(two_view)
+    corner = {name: replace(image, origin="corner") for name, image in scene.keypoints.items()}
+    others = keys(replace(scene, keypoints=corner), challenge, tmp_path)
+    assert not set(others) & set(two_view)
 
 
 def test_wrong_matches_alone_are_rejected(scene, tmp_path):

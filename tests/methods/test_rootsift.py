@@ -57,6 +57,7 @@ def test_descriptors_are_the_square_root_of_l1_normalised_sift():
     assert len(found) == len(shapes) > 200
     assert found.scales is not None
     assert np.allclose(found.keypoints, shapes[:, :2] - 0.5, atol=1e-4)  # COLMAP's corner origin
+    assert np.array_equal(found.own_keypoints(), shapes[:, :2])
     assert np.allclose(found.scales, shapes[:, 2])
     assert np.allclose(found.orientations, shapes[:, 3])
 
