@@ -14,7 +14,8 @@ import numpy.typing as npt
 from d2eval.errors import D2EvalError
 from d2eval.features import NORM_TOLERANCE
 from d2eval.images import RgbImage
-from d2eval.method import Adapter, find_class, load_registry
+from d2eval.method import Adapter, find_class
+from d2eval.registry import load_registry
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
@@ -108,7 +109,7 @@ class MapsMethod(Adapter):
 
 def registered_maps() -> dict[str, str]:
     """Every known network: name -> "module:Class", without importing any of them."""
-    return dict(load_registry()["maps"])
+    return load_registry()["maps"]
 
 
 def maps_class(name: str) -> type[MapsMethod]:

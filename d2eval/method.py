@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -22,7 +21,7 @@ from d2eval.architecture import Architecture
 from d2eval.errors import D2EvalError
 from d2eval.features import Features, Float32Array
 from d2eval.images import RgbImage
-from d2eval.protocol import load_toml
+from d2eval.registry import METHODS, load_registry, other_table
 from d2eval.weights import WeightsInfo
 
 ENTRY_POINT_GROUP = "d2eval.methods"
@@ -184,11 +183,6 @@ class Method(Adapter):
         return None
 
 
-def load_registry() -> dict[str, Any]:
-    """``methods/registry.toml``: local features by name, and one table for each other kind."""
-    return load_toml(Path(str(files("methods") / "registry.toml")))
-
-
 def registered() -> dict[str, str]:
     """Every known method: name -> "module:Class", without importing any of them.
 
@@ -198,7 +192,7 @@ def registered() -> dict[str, str]:
     Raises:
         D2EvalError: two packages claim one name.
     """
-    found = {name: target for name, target in load_registry().items() if isinstance(target, str)}
+    found = dict(load_registry()[METHODS])
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if found.get(entry.name, entry.value) != entry.value:
             raise D2EvalError(
@@ -248,6 +242,7 @@ def method_class(name: str) -> type[Method]:
     Raises:
         D2EvalError: no such method (the nearest names are suggested), or it can't be imported.
     """
-    hint = " ('d2eval methods' lists them)"
+    elsewhere = None if ":" in name else other_table(name, METHODS)
+    hint = f"; {elsewhere}" if elsewhere else " ('d2eval methods' lists them)"
     # The base is abstract, which only matters to who builds one.
     return find_class(name, registered(), Method, "method", hint)  # type: ignore[type-abstract]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from d2eval.method import find_class, load_registry
+from d2eval.method import find_class
+from d2eval.registry import load_registry
 
 
 class Preparer(ABC):
@@ -39,7 +40,7 @@ class Preparer(ABC):
 
 def registered_preparers() -> dict[str, str]:
     """Every preparer: name -> "module:Class", without importing any of them."""
-    return dict(load_registry().get("preparers", {}))
+    return load_registry()["preparers"]
 
 
 def preparer_class(name: str) -> type[Preparer]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from d2eval.method import Runtime, find_class, load_registry
+from d2eval.method import Runtime, find_class
 from d2eval.processes import Rank
+from d2eval.registry import load_registry
 
 
 class Trainer(ABC):
@@ -64,7 +65,7 @@ class Trainer(ABC):
 
 def registered_trainers() -> dict[str, str]:
     """Every trainer: name -> "module:Class", without importing any of them."""
-    return dict(load_registry().get("trainers", {}))
+    return load_registry()["trainers"]
 
 
 def trainer_class(name: str) -> type[Trainer]:

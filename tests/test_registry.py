@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import d2eval
+from d2eval import registry
 from d2eval.cli import main
 from d2eval.errors import D2EvalError
 from d2eval.method import Method, method_class, registered
@@ -79,6 +80,50 @@ def test_a_target_that_is_no_method(target, reason):
         method_class(target)
     assert str(caught.value).startswith(f"method {target!r}: {target} ")
     assert reason in str(caught.value)
+
+
+def registry_file(folder: Path, monkeypatch, text: str) -> Path:
+    """A copy of the repository's registry with more lines, in its place."""
+    path = folder / "registry.toml"
+    path.write_text(text)
+    monkeypatch.setattr(registry, "_path", lambda: path)
+    return path
+
+
+OWN = (TEMPLATE.parent / "registry.toml").read_text()
+
+
+def test_a_line_at_the_end_is_a_method(tmp_path, monkeypatch):
+    registry_file(tmp_path, monkeypatch, OWN + 'mine = "methods.TEMPLATE:MyFeature"\n')
+    assert list(registered())[-1] == "mine"
+    assert method_class("mine").__name__ == "MyFeature"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('mine = "a:B"\n' + OWN, r"mine stands in no table; move its line below \[methods\]"),
+        (OWN + '[method]\nmine = "a:B"\n', r"unknown table \[method\]; did you mean \[methods\]"),
+        (OWN + 'mine = "a.B"\n', r"\[methods\] mine = 'a.B': must be \"module:Class\""),
+        (OWN + "mine = 3\n", r"\[methods\] mine = 3: must be"),
+        (OWN + 'd2_ss = "a:B"\n', "not a TOML file"),
+    ],
+)
+def test_a_broken_registry_is_one_line(tmp_path, monkeypatch, capsys, text, says):
+    path = registry_file(tmp_path, monkeypatch, text)
+    with pytest.raises(D2EvalError, match=says) as caught:
+        registered()
+    assert str(caught.value).startswith(f"{path}: ")
+    assert main(["methods"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_method_in_the_table_of_another_kind(tmp_path, monkeypatch):
+    text = OWN.replace("[trainers]", 'mine = "methods.TEMPLATE:MyFeature"\n[trainers]')
+    path = registry_file(tmp_path, monkeypatch, text)
+    with pytest.raises(D2EvalError) as caught:
+        method_class("mine")
+    assert f"{path} has it in the table [maps], not in [methods]" in str(caught.value)
 
 
 def test_two_packages_that_claim_one_name(tmp_path, monkeypatch):

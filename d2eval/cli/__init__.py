@@ -9,11 +9,13 @@ first argument instead. ``PRINTS_ONLY``: its output is all that it gives, no fil
 
 import argparse
 import importlib
+import itertools
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from d2eval.cli.common import default_cache
+from d2eval.cli.parsing import Parser, check_options
 from d2eval.cli.streams import steady_streams
 from d2eval.errors import D2EvalError
 
@@ -47,17 +49,6 @@ EXAMPLES = """examples:
   python -m d2eval import-result aachen --method d2_ms --values 44.9 66.3 88.8 --epoch 2019
   python -m d2eval COMMAND --help
 """
-
-
-class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples' lines and says the defaults."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        text = action.help
-        silent = (None, argparse.SUPPRESS, "", False)
-        if text and "default" not in text and action.default not in silent:
-            text += " (default: %(default)s)"
-        return text
 
 
 def _without_methods(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -105,12 +96,11 @@ def _first_method(command: str, arguments: Sequence[str]) -> str | None:
 def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentParser:
     from d2eval import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="d2eval",
         description="Evaluates local image features on HPatches, Aachen Day-Night and InLoc "
         "exactly as the D2-Net paper (CVPR 2019) did.",
         epilog=EXAMPLES,
-        formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=f"d2eval {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -119,22 +109,19 @@ def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentP
             commands.add_parser(name, help=line)
             continue
         loaded = importlib.import_module(module)
-        sub = commands.add_parser(
-            name,
-            help=line,
-            description=loaded.__doc__,
-            formatter_class=Formatter,
-            allow_abbrev=False,
-        )
+        sub = commands.add_parser(name, help=line, description=loaded.__doc__)
         loaded.add_arguments(sub)
         first = getattr(loaded, "METHOD_FIRST", False)
         named = _without_methods(arguments)[1]
         method = _first_method(name, arguments) if first else next(iter(named), None)
-        if method and getattr(loaded, "TAKES_METHOD", False):
+        takes_method = getattr(loaded, "TAKES_METHOD", False)
+        if method and takes_method:
             from d2eval.cli.common import add_config_arguments
 
             add_config_arguments(sub, method)
+        check_options(sub, arguments[arguments.index(name) + 1 :], method, takes_method)
         sub.set_defaults(run=loaded.run)
+    check_options(parser, list(itertools.takewhile(lambda a: a.startswith("-"), arguments)))
     return parser
 
 
@@ -146,7 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         after Ctrl-C. What was finished stays; the same command goes on from there.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    command = next((a for a in arguments if a in COMMANDS), None)
+    command = next((a for a in arguments if not a.startswith("-")), None)
+    command = command if command in COMMANDS else None
     with steady_streams() as output:
         code = _run(command, arguments)
         output.flush()

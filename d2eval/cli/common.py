@@ -9,6 +9,7 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from d2eval.cli.parsing import option_flags
 from d2eval.errors import D2EvalError
 from d2eval.paths import expanded
 
@@ -189,8 +190,7 @@ def add_options(parser: argparse.ArgumentParser, config: type, owner: str, title
     """
     group = parser.add_argument_group(title)
     types = typing.get_type_hints(config)
-    for field in dataclasses.fields(config):
-        flag = f"--{field.name.replace('_', '-')}"
+    for flag, field in option_flags(config).items():
         help_text = field.metadata.get("help", "")
         kind: dict[str, Any] = {
             "type": types[field.name],

@@ -1,0 +1,112 @@
+"""A parser whose complaints are one line that names what was probably meant."""
+
+import argparse
+import dataclasses
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from d2eval.errors import D2EvalError
+
+_NUMBER = re.compile(r"-\d*\.?\d+")
+_NEAR = 0.6  # of difflib's ratio, from which a name counts as mistyped
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples' lines and says the defaults."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        silent = (None, argparse.SUPPRESS, "", False)
+        if text and "default" not in text and action.default not in silent:
+            text += " (default: %(default)s)"
+        return text
+
+
+class Parser(argparse.ArgumentParser):
+    """Without abbreviations; a mistake ends the program with one line and exit code 2."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(formatter_class=Formatter, allow_abbrev=False, **arguments)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program."""
+        line = " ".join(message.split())
+        self.exit(2, f"d2eval: {line} (`{self.prog} --help` says more)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action, f"there is no {value!r}; {nearest(str(value), choices)}"
+            )
+
+    def options(self) -> list[str]:
+        """Every option, as it is written."""
+        return list(self._option_string_actions)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Such as "did you mean v_bird?", or all that are known if none is near."""
+    near = difflib.get_close_matches(name, known, n=2, cutoff=_NEAR)
+    return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
+
+
+def check_options(
+    parser: Parser, arguments: Sequence[str], method: str | None = None, any_method: bool = False
+) -> None:
+    """Ends the program if there is an option that ``parser`` doesn't have.
+
+    Looked for before parsing: argparse complains of what is lacking first, and so says of
+    ``--metod NAME`` that ``--method`` is missing.
+
+    Args:
+        parser: with all options of the command and of the method.
+        arguments: of the command.
+        method: whose options ``parser`` has; None for none.
+        any_method: whether the command takes a method.
+    """
+    known = parser.options()
+    unknown = []
+    if "-h" in arguments or "--help" in arguments:
+        return
+    for argument in arguments:
+        if argument == "--":
+            break
+        name = argument.partition("=")[0]
+        if len(name) < 2 or not name.startswith("-") or " " in name or name in known:
+            continue
+        if not _NUMBER.fullmatch(name):
+            unknown.append(name)
+    # A mistyped --method leaves its options unknown, too: what was mistyped comes first.
+    for name in unknown:
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=_NEAR):
+            owners = owners_of(name) if any_method else []
+            if not owners:
+                parser.error(f"{name}: no such option; did you mean {near[0]}?")
+    for name in unknown:
+        owners = owners_of(name) if any_method else []
+        if owners:
+            other = f"not of {method}" if method else "so name it with --method"
+            parser.error(f"{name} is an option of {' and '.join(owners)}, {other}")
+        parser.error(f"{name}: no such option")
+
+
+def owners_of(option: str) -> list[str]:
+    """The methods that have ``option``; those that can't be imported are passed over."""
+    from d2eval.method import method_class, registered
+    from d2eval.precomputed import PrecomputedConfig
+
+    configs: dict[str, type] = {"precomputed:DIR": PrecomputedConfig}
+    for name in registered():
+        try:
+            configs[name] = method_class(name).Config
+        except D2EvalError:
+            continue
+    return [name for name, config in configs.items() if option in option_flags(config)]
+
+
+def option_flags(config: Any) -> dict[str, dataclasses.Field[Any]]:
+    """How the command line calls the fields of a ``Config``; a bool has ``--no-...``, too."""
+    return {f"--{field.name.replace('_', '-')}": field for field in dataclasses.fields(config)}
