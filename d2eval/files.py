@@ -192,3 +192,11 @@ def copy_file(source: Path, target: Path) -> None:
             raise D2EvalError(
                 f"{source}: can't be copied to {target} ({error.strerror or error}); free space"
             ) from error
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name, be it a link to nothing, that a reader shall complain of."""
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # a zero byte
+        return False

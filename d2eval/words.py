@@ -36,7 +36,7 @@ def real(word: str) -> float:
 
 
 def reals(words: Sequence[str], count: int) -> list[float] | None:
-    """The ``count`` numbers that ``words`` are, as of `real`, or None if they are something else."""
+    """The ``count`` numbers that ``words`` are, see `real`, or None if they aren't."""
     try:
         return [real(word) for word in words] if len(words) == count else None
     except ValueError:

@@ -21,6 +21,7 @@ from d2eval.aachen.files import (
     split_queries,
 )
 from d2eval.errors import D2EvalError
+from d2eval.files import is_there
 from d2eval.images import read_image_size
 from d2eval.progress import progress
 
@@ -146,12 +147,12 @@ def _lacking(files: Files) -> Iterator[str]:
             yield f"without {what}: {len(lacking)} database images: {some(lacking)}"
 
 
-def _check_references(files: Files, path: Path, problems: list[str]) -> int:
-    if not path.is_file():
+def _check_references(files: Files, path: Path, problems: list[str], notes: list[str]) -> int:
+    if not is_there(path):
         return 0
     queries = {name: "" for names in evaluated_lists(files).values() for name in names}
     try:
-        return len(read_references(path, queries, []))
+        return len(read_references(path, queries, notes))
     except D2EvalError as error:
         problems.append(str(error))
         return 0
@@ -166,7 +167,8 @@ def check(root: Path, benchmark: AachenBenchmark) -> Check:
     problems: list[str] = []
     files = read_files(root, benchmark, report=problems.append)
     find_problems(files, problems.append)
-    references = _check_references(files, root / benchmark.layout.references, problems)
+    notes = file_notes(files)
+    references = _check_references(files, root / benchmark.layout.references, problems, notes)
     facts = [*_lacking(files), *_check_images(files, root / benchmark.layout.images, problems)]
     evaluated, cameras = evaluated_lists(files), files.database.cameras
     counts = count_images(files)
@@ -182,7 +184,7 @@ def check(root: Path, benchmark: AachenBenchmark) -> Check:
         pairs=count_pairs(files),
         references=references,
         facts=tuple(facts),
-        notes=tuple(file_notes(files)),
+        notes=tuple(notes),
         problems=tuple(problems),
     )
 

@@ -22,6 +22,7 @@ from d2eval.aachen.files import (
     split_queries,
 )
 from d2eval.errors import D2EvalError
+from d2eval.files import is_there
 from d2eval.localization import read_poses, wxyz
 
 
@@ -79,16 +80,27 @@ def read_references(
             f"{path}: {len(lacking)} queries have no reference pose: {some(lacking)}; add them, or "
             "run without reference poses"
         )
-    if len(poses) > len(queries):
-        notes.append(f"{path}: {len(poses) - len(queries)} poses are not of evaluated queries")
+    others = [name for name in poses if name not in queries]
+    if others:
+        notes.append(f"{path}: {len(others)} poses are not of evaluated queries: {some(others)}")
     return {name: poses[name] for name in queries}
 
 
 def _list_notes(files: Files) -> Iterator[str]:
     evaluated = evaluated_lists(files)
+    known = files.database.image_ids
     for path, names in files.lists.items():
         if path not in evaluated:
             yield f"{path}: not evaluated: none of its {len(names)} queries is in a pair"
+    others = {files.intrinsics_path: files.intrinsics}
+    others |= {path: names for path, names in files.lists.items() if path not in evaluated}
+    for path, names in others.items():
+        unknown = [name for name in names if name not in known]
+        if known and unknown:
+            yield (
+                f"{path}: {len(unknown)} names are not in {files.database_path} and not used: "
+                f"{some(unknown)}"
+            )
     splits = split_queries(files)
     pairs = files.pairs.pairs
     partners = {a for pair in pairs for a, b in (pair, pair[::-1]) if b not in splits}
@@ -97,6 +109,13 @@ def _list_notes(files: Files) -> Iterator[str]:
         yield (
             f"{files.pairs_path}: {len(alone)} queries have no pair with a database image and "
             f"count as failures: {some(alone)}"
+        )
+    listed = set().union(*files.lists.values())
+    unlisted = [name for name in splits if name in known and name not in listed]
+    if files.lists and unlisted:
+        yield (
+            f"{files.database_path}: {len(unlisted)} queries stand in no query list and are not "
+            f"evaluated: {some(unlisted)}"
         )
     between = sum(a in splits and b in splits for a, b in pairs)
     if between:
@@ -159,7 +178,7 @@ def load_dataset(
     }
     notes = file_notes(files)
     references_path = reference_poses or root / benchmark.layout.references
-    given = reference_poses is not None or references_path.is_file()
+    given = reference_poses is not None or is_there(references_path)
     references = read_references(references_path, queries, notes) if given else {}
     completeness = describe_completeness(count_images(files), benchmark.complete)
     dataset = Dataset(

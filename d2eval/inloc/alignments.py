@@ -1,11 +1,14 @@
 """Alignments of scans: text files with a transformation from the scan's frame to its floor's."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from d2eval.errors import D2EvalError
+from d2eval.files import read_lines
+from d2eval.words import MOST_COORDINATE, reals
 
 Matrix = npt.NDArray[np.float64]
 FIRST_LINE = 8  # lines 2 to 5 hold the alignment before ICP, lines 8 to 11 the one after it
@@ -21,22 +24,14 @@ def read_alignment(path: Path) -> Matrix:
     Raises:
         D2EvalError: a file that can't be read, too few lines, or no invertible matrix of numbers.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise D2EvalError(f"{path}: is missing; add it") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise D2EvalError(f"{path}: can't be read ({error}); replace it") from error
+    lines = [line for _, line in islice(read_lines(path), FIRST_LINE + 3)]
     rows = lines[FIRST_LINE - 1 : FIRST_LINE + 3]
     if len(rows) < 4:
         raise D2EvalError(
             f"{path}: {len(lines)} lines, but the alignment stands in lines 8 to 11; replace it"
         )
-    try:
-        values = [[float(word) for word in row.split()] for row in rows]
-    except ValueError:
-        values = []
-    if [len(row) for row in values] != [4] * 4 or not np.isfinite(values).all():
+    values = [reals(row.split(), 4) for row in rows]
+    if None in values or not (np.abs(np.array(values)) <= MOST_COORDINATE).all():
         raise D2EvalError(f"{path}: lines 8 to 11 are no 4x4 matrix of numbers; replace it")
     matrix = np.array(values)
     if (matrix[3] != (0, 0, 0, 1)).any():

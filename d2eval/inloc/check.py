@@ -2,15 +2,22 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from d2eval.errors import D2EvalError
+from d2eval.files import is_there
 from d2eval.images import read_image_size
 from d2eval.inloc.alignments import read_alignment
 from d2eval.inloc.benchmark import InlocBenchmark
-from d2eval.inloc.dataset import check_depth_size, reference_notes
+from d2eval.inloc.coverage import (
+    intrinsics_notes,
+    reference_notes,
+    retrieval_notes,
+    scan_notes,
+)
+from d2eval.inloc.dataset import check_depth_size
 from d2eval.inloc.files import (
     KINDS,
     Files,
@@ -67,6 +74,19 @@ class Check:
     problems: tuple[str, ...]
 
 
+@dataclass
+class _Found:
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add_notes(self, notes: Iterator[str]) -> None:
+        """Takes what a run would tell, or would end with."""
+        try:
+            self.notes += notes
+        except D2EvalError as error:
+            self.problems.append(str(error))
+
+
 def _try(read: Callable[[Path], T], path: Path, problems: list[str]) -> T | None:
     try:
         return read(path)
@@ -95,12 +115,14 @@ def _check_cutouts(files: Files, folder: Path, problems: list[str]) -> None:
             _try(_check_depth, image, problems)
 
 
-def _check_queries(files: Files, root: Path, benchmark: InlocBenchmark, problems: list[str]) -> int:
+def _check_queries(files: Files, root: Path, benchmark: InlocBenchmark, found: _Found) -> int:
     """How many queries have a line of intrinsics."""
+    problems = found.problems
     if not files.queries:
         problems.append(f"{root / benchmark.layout.queries}: no images; add them")
     path = root / benchmark.layout.intrinsics
-    cameras = (_try(read_intrinsics, path, problems) if path.is_file() else None) or {}
+    cameras = (_try(read_intrinsics, path, problems) if is_there(path) else None) or {}
+    found.add_notes(intrinsics_notes(path, cameras, files))
     misfits = []
     for name, image in files.queries.items():
         try:
@@ -151,34 +173,39 @@ def _lacking(cutouts: Mapping[Scan, int], benchmark: InlocBenchmark) -> Iterator
 
 
 def _read_lists(
-    root: Path, files: Files, benchmark: InlocBenchmark, problems: list[str]
+    root: Path, files: Files, benchmark: InlocBenchmark, found: _Found
 ) -> tuple[dict[str, Reference], Path | None, Retrieval]:
-    path = root / benchmark.layout.references
-    references = (_try(read_references, path, problems) if path.is_file() else None) or {}
+    path, problems = root / benchmark.layout.references, found.problems
+    references = (_try(read_references, path, problems) if is_there(path) else None) or {}
+    found.add_notes(reference_notes(path, references, files))
     lists = _try(lambda folder: find_retrieval(folder, benchmark), root, problems)
     if lists is None:
         return references, None, {}
     top, layout = benchmark.retrieval.candidates, benchmark.layout
 
     def read(path: Path) -> Retrieval:
-        return read_retrieval(path, files.queries, files.cutouts, layout, top)
+        return read_retrieval(path, files.queries, files.cutouts, layout, top, found.notes)
 
-    return references, lists, _try(read, lists, problems) or {}
+    retrieval = _try(read, lists, problems)
+    if retrieval is not None:
+        found.add_notes(retrieval_notes(lists, retrieval, files))
+    return references, lists, retrieval or {}
 
 
 def check(root: Path, benchmark: InlocBenchmark) -> Check:
     """Reads the folder's lists and the headers of its files, and lists all problems.
 
     Raises:
-        D2EvalError: no such folder.
+        D2EvalError: no such folder, or two files of one scan.
     """
-    problems: list[str] = []
+    found = _Found()
     files = find_files(root, benchmark)
     cutouts = dict(Counter(scan_of(name) for name in files.cutouts))
-    intrinsics = _check_queries(files, root, benchmark, problems)
-    _check_cutouts(files, root / benchmark.layout.cutouts, problems)
-    facts = [*_lacking(cutouts, benchmark), *_check_scans(files, set(cutouts), problems)]
-    references, lists, retrieval = _read_lists(root, files, benchmark, problems)
+    found.add_notes(scan_notes(files))
+    intrinsics = _check_queries(files, root, benchmark, found)
+    _check_cutouts(files, root / benchmark.layout.cutouts, found.problems)
+    facts = [*_lacking(cutouts, benchmark), *_check_scans(files, set(cutouts), found.problems)]
+    references, lists, retrieval = _read_lists(root, files, benchmark, found)
     counts = count_files(files)
     return Check(
         completeness=describe_completeness(counts, benchmark.complete),
@@ -189,10 +216,10 @@ def check(root: Path, benchmark: InlocBenchmark) -> Check:
         intrinsics=intrinsics,
         references=dict(sorted(Counter(r.floor for r in references.values()).items())),
         retrieval=lists.relative_to(root).as_posix() if lists else "",
-        retrieved={name: len(found) for name, found in retrieval.items()},
+        retrieved={name: len(listed) for name, listed in retrieval.items()},
         facts=tuple(facts),
-        notes=tuple(reference_notes(references, files)),
-        problems=tuple(problems),
+        notes=tuple(found.notes),
+        problems=tuple(found.problems),
     )
 
 

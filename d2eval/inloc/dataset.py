@@ -1,7 +1,7 @@
 """An InLoc folder as the protocol uses it: queries, cutouts with depth, scans, references."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,17 @@ import numpy.typing as npt
 import pycolmap
 
 from d2eval.errors import D2EvalError
+from d2eval.files import is_there
 from d2eval.images import read_image_size
 from d2eval.inloc.alignments import read_alignment, to_floor
 from d2eval.inloc.benchmark import InlocBenchmark, Intrinsics
+from d2eval.inloc.coverage import (
+    intrinsics_notes,
+    reference_notes,
+    retrieval_notes,
+    scan_notes,
+)
 from d2eval.inloc.files import (
-    Files,
     Reference,
     Scan,
     count_files,
@@ -26,7 +32,6 @@ from d2eval.inloc.files import (
     read_intrinsics,
     read_references,
     scan_of,
-    some,
 )
 from d2eval.inloc.files import floor_of as floor_of
 from d2eval.inloc.matfiles import as_numbers, read_cells, read_numbers
@@ -213,18 +218,6 @@ def check_depth_size(path: Path, shape: tuple[int, ...], image_size: tuple[int, 
         )
 
 
-def reference_notes(references: Mapping[str, Reference], files: Files) -> Iterator[str]:
-    """What the user should be told of references that don't fit the queries."""
-    absent = [name for name in references if name not in files.queries]
-    if absent:
-        yield f"{len(absent)} queries with a reference pose are missing and count as failures: " + (
-            some(absent)
-        )
-    unscored = [name for name in files.queries if name not in references]
-    if references and unscored:
-        yield f"{len(unscored)} queries have no reference pose and aren't scored: {some(unscored)}"
-
-
 def load_dataset(
     root: Path,
     benchmark: InlocBenchmark,
@@ -249,19 +242,23 @@ def load_dataset(
     for folder, found in ((layout.queries, files.queries), (layout.cutouts, files.cutouts)):
         if not found:
             raise D2EvalError(f"{root / folder}: no images; add them")
+    notes = list(scan_notes(files))
     references_path = references or root / layout.references
-    given = references is not None or references_path.is_file()
-    poses = read_references(references_path) if given else {}
-    notes = list(reference_notes(poses, files))
+    poses: Mapping[str, Reference] = {}
+    if references is not None or is_there(references_path):
+        poses = read_references(references_path)
+        notes += reference_notes(references_path, poses, files)
     retrieval_path = retrieval or find_retrieval(root, benchmark)
     lists: Mapping[str, tuple[Retrieved, ...]] = {}
     if retrieval_path is not None:
         top = benchmark.retrieval.candidates
-        lists = read_retrieval(retrieval_path, files.queries, files.cutouts, layout, top)
-        alone = [name for name in files.queries if name not in lists]
-        if alone:
-            notes.append(f"{retrieval_path}: {len(alone)} queries have no cutout: {some(alone)}")
+        lists = read_retrieval(retrieval_path, files.queries, files.cutouts, layout, top, notes)
+        notes += retrieval_notes(retrieval_path, lists, files)
     intrinsics_path = root / layout.intrinsics
+    cameras: Mapping[str, pycolmap.Camera] = {}
+    if is_there(intrinsics_path):
+        cameras = read_intrinsics(intrinsics_path)
+        notes += intrinsics_notes(intrinsics_path, cameras, files)
     return Dataset(
         root=root,
         queries=files.queries,
@@ -270,7 +267,7 @@ def load_dataset(
         scans=files.scans,
         references=poses,
         retrieval=lists,
-        intrinsics=read_intrinsics(intrinsics_path) if intrinsics_path.is_file() else {},
+        intrinsics=cameras,
         default_intrinsics=benchmark.intrinsics,
         notes=tuple(notes),
         completeness="sample"

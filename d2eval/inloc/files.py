@@ -1,5 +1,6 @@
 """The files of an InLoc folder: where they lie, and what references and intrinsics hold."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,12 @@ import numpy as np
 import pycolmap
 
 from d2eval.errors import D2EvalError
+from d2eval.files import read_lines
 from d2eval.images import SUFFIXES
 from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.matfiles import as_numbers, list_variables, read_structs
 from d2eval.paths import find
+from d2eval.words import MOST_COORDINATE, check_name, is_image_size, reals, whole
 
 Scan = tuple[str, str]  # floor and scan, ("DUC1", "000")
 KINDS = {"queries": "queries", "cutouts": "cutouts", "scans": "scans"}
@@ -75,12 +78,18 @@ def _images(folder: Path, pattern: str) -> dict[str, Path]:
 
 
 def _by_scan(paths: Iterable[Path], floor_at: int, marker: str, suffix: str) -> dict[Scan, Path]:
-    """``DUC_trans_000.txt``, marker "_trans_", is of scan 000; ``floor_at`` of its path's parts."""
-    found = {}
+    """``DUC_trans_000.txt``, marker "_trans_", is of scan 000; ``floor_at`` of its path's parts.
+
+    Raises:
+        D2EvalError: two files are of one scan.
+    """
+    found: dict[Scan, Path] = {}
     for path in sorted(paths):
         prefix, _, scan = path.name.removesuffix(suffix).partition(marker)
         if prefix and scan:
-            found[path.parts[floor_at], scan] = path
+            other = found.setdefault((path.parts[floor_at], scan), path)
+            if other != path:
+                raise D2EvalError(f"{path}: is of the same scan as {other.name}; remove one")
     return found
 
 
@@ -88,7 +97,7 @@ def find_files(root: Path, benchmark: InlocBenchmark) -> Files:
     """Looks up the files; none is opened.
 
     Raises:
-        D2EvalError: no such folder.
+        D2EvalError: no such folder, or two files of one scan.
     """
     if not root.is_dir():
         raise D2EvalError(f"{root}: no such folder; --data takes the folder of {benchmark.name}")
@@ -154,6 +163,7 @@ def read_references(path: Path) -> dict[str, Reference]:
             name = entry["queryname"]
             if not isinstance(name, str) or not name:
                 raise D2EvalError(f"{where}: queryname is no text; replace the file")
+            check_name(name, where)
             if name in references:
                 raise D2EvalError(f"{where}: {name} stands twice; keep one of its references")
             pose = _pose(as_numbers(entry["P"], f"{where}: P").astype(np.float64), where)
@@ -166,6 +176,8 @@ def read_references(path: Path) -> dict[str, Reference]:
 def _pose(matrix: np.ndarray, where: str) -> pycolmap.Rigid3d:
     if matrix.shape not in ((3, 4), (4, 4)) or not np.isfinite(matrix).all():
         raise D2EvalError(f"{where}: P is no 3x4 matrix of finite numbers; replace the pose")
+    if np.abs(matrix).max() > MOST_COORDINATE:
+        raise D2EvalError(f"{where}: P is beyond reason; replace the pose")
     rotation = matrix[:3, :3]
     error = np.abs(rotation @ rotation.T - np.eye(3)).max()
     if error > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
@@ -183,30 +195,28 @@ def read_intrinsics(path: Path) -> dict[str, pycolmap.Camera]:
     Raises:
         D2EvalError: a file that can't be read, a line that doesn't parse, a name that stands twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise D2EvalError(f"{path}: can't be read ({error}); replace it") from error
     cameras: dict[str, pycolmap.Camera] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in read_lines(path):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         where = f"{path}: line {number}"
         try:
-            size = (int(words[2]), int(words[3]))
-            params = [float(word) for word in words[4:]]
+            size = (whole(words[2]), whole(words[3]))
         except (ValueError, IndexError):
-            size, params = (0, 0), []
-        sound = len(params) == 4 and np.isfinite(params).all() and min(*size, *params[:2]) > 0
-        if not sound or words[1] != "PINHOLE":
+            size = (0, 0)
+        params = reals(words[4:], 4) or [math.nan] * 4
+        sound = is_image_size(*size) and (np.abs(params) <= MOST_COORDINATE).all()
+        if not sound or min(params[:2]) <= 0 or words[1] != "PINHOLE":
             raise D2EvalError(
                 f"{where}: not `name PINHOLE width height fx fy cx cy`; mend the line"
             )
-        name = words[0].split("/")[-1]
+        name = check_name(words[0].split("/")[-1], where)
         if name in cameras:
             raise D2EvalError(f"{where}: {name} stands twice; keep one of its lines")
         cameras[name] = pinhole(size, params)
+    if not cameras:
+        raise D2EvalError(f"{path}: no camera; add lines, or remove the file")
     return cameras
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from d2eval.errors import D2EvalError
+from d2eval.files import read_lines
 from d2eval.inloc.benchmark import Layout
 from d2eval.inloc.files import some
 from d2eval.inloc.matfiles import read_numbers, read_strings
@@ -40,7 +41,11 @@ def _check_names(
 
 
 def read_pair_list(
-    path: Path, queries: Collection[str], cutouts: Collection[str], layout: Layout
+    path: Path,
+    queries: Collection[str],
+    cutouts: Collection[str],
+    layout: Layout,
+    notes: list[str],
 ) -> Retrieval:
     """Reads lines ``query cutout``, best first for each query, as hloc writes them.
 
@@ -51,30 +56,30 @@ def read_pair_list(
         queries: names that are known.
         cutouts: names that are known.
         layout: of the dataset.
+        notes: gets one if a cutout stands twice for a query; its first rank counts.
 
     Raises:
         D2EvalError: a file that can't be read, a line that isn't two names, or an unknown name.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise D2EvalError(f"{path}: is missing; add it") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise D2EvalError(f"{path}: can't be read ({error}); replace it") from error
     found: dict[str, dict[str, None]] = {}
-    for number, line in enumerate(lines, 1):
+    repeated = 0
+    for number, line in read_lines(path):
         words = line.split()
         if not words:
             continue
         if len(words) != 2:
             raise D2EvalError(f"{path}: line {number}: not `query cutout`; mend the line")
         query = words[0].removeprefix(f"{layout.queries}/")
-        found.setdefault(query, {})[words[1].removeprefix(f"{layout.cutouts}/")] = None
+        cutout = words[1].removeprefix(f"{layout.cutouts}/")
+        repeated += cutout in found.setdefault(query, {})
+        found[query][cutout] = None
     if not found:
         raise D2EvalError(f"{path}: no pair; add lines `query cutout`")
     _check_names(path, found, queries, "query", layout.queries)
     named = (name for names in found.values() for name in names)
     _check_names(path, named, cutouts, "cutout", layout.cutouts)
+    if repeated:
+        notes.append(f"{path}: {repeated} lines repeat a pair; the first ones count")
     return {
         query: tuple(Retrieved(name, 1 / rank) for rank, name in enumerate(names, 1))
         for query, names in found.items()
@@ -126,14 +131,21 @@ def read_score_matrix(
 
 
 def read_retrieval(
-    path: Path, queries: Collection[str], cutouts: Collection[str], layout: Layout, top: int
+    path: Path,
+    queries: Collection[str],
+    cutouts: Collection[str],
+    layout: Layout,
+    top: int,
+    notes: list[str],
 ) -> Retrieval:
     """The ``top`` cutouts of every query, from a matrix (.mat) or else a pair list.
+
+    What the user should be told is added to ``notes``.
 
     Raises:
         D2EvalError: as `read_score_matrix` and `read_pair_list`.
     """
     if path.suffix == ".mat":
         return read_score_matrix(path, queries, cutouts, layout, top)
-    lists = read_pair_list(path, queries, cutouts, layout)
+    lists = read_pair_list(path, queries, cutouts, layout, notes)
     return {query: retrieved[:top] for query, retrieved in lists.items()}

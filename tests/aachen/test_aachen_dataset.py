@@ -8,6 +8,7 @@ import pytest
 from aachen_folder import DAY, LINE, NIGHT, AachenFolder
 
 from d2eval.aachen.benchmark import load_benchmark
+from d2eval.aachen.check import check
 from d2eval.aachen.dataset import fingerprint, load_dataset
 from d2eval.aachen.files import describe_completeness
 from d2eval.cli.common import AACHEN_PROTOCOLS
@@ -119,11 +120,50 @@ def test_references(folder, tmp_path):
     dataset = load_dataset(folder.write(), BENCHMARK)
     assert list(dataset.references) == [NIGHT]
     np.testing.assert_allclose(center(dataset.references[NIGHT]), [-1, 2, 3])
-    assert dataset.notes[-1].endswith("reference_poses.txt: 1 poses are not of evaluated queries")
+    assert dataset.notes[-1].endswith("reference_poses.txt: 1 poses are not of evaluated queries: "
+                                     f"{DAY}")  # fmt: skip
     other = tmp_path / "other.txt"
     other.write_text(f"{NIGHT} {POSE}\n")
     dataset = load_dataset(folder.root, BENCHMARK, reference_poses=other)
     np.testing.assert_allclose(center(dataset.references[NIGHT]), [0, 0, 0])
+
+
+def told(root) -> tuple[str, ...]:
+    """The notes of a run, which are those of check-data."""
+    notes = load_dataset(root, BENCHMARK).notes
+    assert sorted(notes) == sorted(check(root, BENCHMARK).notes)
+    return notes
+
+
+def test_names_that_no_file_knows_and_parts_are_told_by_a_run_and_by_check_data(folder):
+    folder.intrinsics.append(f"db/9.png {LINE}")
+    folder.day.append(f"query/day/x.png {LINE}")
+    folder.images.append("query/night/unlisted.png")
+    folder.references = [f"{NIGHT} {POSE}", f"query/night/y.png {POSE}"]
+    root = folder.write()
+    notes, database = told(root), folder.path("database")
+    for note in (
+        f"{folder.path('intrinsics')}: 1 names are not in {database} and not used: db/9.png",
+        f"{folder.path('day')}: 1 names are not in {database} and not used: query/day/x.png",
+        f"{database}: 1 queries stand in no query list and are not evaluated: "
+        "query/night/unlisted.png",
+        f"{folder.path('references')}: 1 poses are not of evaluated queries: query/night/y.png",
+    ):
+        assert note in notes
+    assert len(notes) == 5  # and that the day's list is not evaluated
+
+
+@pytest.mark.parametrize("name", ["model", "intrinsics", "night", "day", "pairs", "references"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_byte_order_marks_and_line_ends_change_nothing(folder, name, ends):
+    folder.references = [f"{NIGHT} {POSE}"]
+    before = load_dataset(folder.write(), BENCHMARK)
+    path = folder.path(name)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_text().replace("\n", ends).encode())
+    after = load_dataset(folder.root, BENCHMARK)
+    hashes = dict.fromkeys(before.images, "")
+    assert (after.notes, after.pairs) == (before.notes, before.pairs)
+    assert fingerprint(after, hashes) == fingerprint(before, hashes)
 
 
 def test_references_of_some_queries_are_refused(folder, tmp_path):

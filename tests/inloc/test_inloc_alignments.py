@@ -64,5 +64,5 @@ def test_files_that_are_no_text_or_missing(tmp_path):
     with pytest.raises(D2EvalError, match="is missing"):
         read_alignment(path)
     path.write_bytes(b"\xff\xfe\x00" * 20)
-    with pytest.raises(D2EvalError, match="can't be read"):
+    with pytest.raises(D2EvalError, match="is UTF-16 text; save it as UTF-8"):
         read_alignment(path)

@@ -57,6 +57,8 @@ def test_a_sound_part(check, folder):
         "scans of CSE4, 65 of 65 scans of CSE5",
         "scans without all 36 cutouts: 3: DUC1/000 (2), DUC1/001 (1), DUC2/000 (1)",
         "no point cloud, so no pose verification, of 1 scans: DUC1/001",
+        f"note: {root / 'query/intrinsics.txt'}: 1 queries have no line and get the protocol's "
+        f"focal length: {Q2}",
         "note: 1 queries with a reference pose are missing and count as failures: IMG_0009.JPG",
         f"note: 1 queries have no reference pose and aren't scored: {Q2}",
         SOUND,

@@ -15,8 +15,9 @@ def folder(tmp_path):
 
 @pytest.fixture
 def read():
-    def read(path, top=100):
-        return read_retrieval(path, (Q1, Q2), CUTOUTS, load_benchmark().layout, top)
+    def read(path, top=100, notes=None):
+        layout = load_benchmark().layout
+        return read_retrieval(path, (Q1, Q2), CUTOUTS, layout, top, [] if notes is None else notes)
 
     return read
 
@@ -39,7 +40,9 @@ def test_a_pair_list_keeps_its_order(tmp_path, read, prefixes):
     path.write_text(
         "\n".join(f"{prefixes[0]}{query} {prefixes[1]}{CUTOUTS[k]}" for query, k in pairs) + "\n\n"
     )
-    found = read(path)
+    notes = []
+    found = read(path, notes=notes)
+    assert notes == [f"{path}: 1 lines repeat a pair; the first ones count"]
     assert [r.cutout for r in found[Q1]] == [CUTOUTS[k] for k in (2, 0, 1)]
     assert [r.score for r in found[Q1]] == [1, 1 / 2, 1 / 3]
     assert [r.cutout for r in found[Q2]] == [CUTOUTS[3]]
