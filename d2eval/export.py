@@ -6,7 +6,6 @@ npz and mat are the layouts of the D2-Net authors' extractor (d2-net 0a3356c,
 path relative to a root folder, in outputs as in h5 groups, so names can't meet.
 """
 
-import contextlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from d2eval.atomic import exclusive, write_bytes
 from d2eval.errors import D2EvalError
 from d2eval.features import Features
 from d2eval.images import SUFFIXES
+from d2eval.leftovers import temporary_path
 
 FORMATS = ("npz", "mat", "h5")
 
@@ -209,10 +209,9 @@ def write_hdf5(items: NamedFeatures, path: Path) -> int:
             another process.
     """
     total = 0
-    temporary = path.with_name(f".{path.name}.tmp")  # what a killed run left is overwritten
-    with exclusive(path.parent):
+    with exclusive(path.parent), temporary_path(path) as temporary:
         try:
-            with _Sink(temporary, "w+") as sink:
+            with _Sink(temporary, "x+") as sink:
                 with h5py.File(sink, "w") as file:
                     for name, features in items:
                         _write_group(file, name, features)
@@ -226,9 +225,6 @@ def write_hdf5(items: NamedFeatures, path: Path) -> int:
                 f"{path}: can't be written ({error.strerror or error}); free space or choose "
                 "another folder, then run the same command again: finished extractions are kept"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
     return total
 
 

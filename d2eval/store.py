@@ -1,15 +1,15 @@
 """Features, matches and verified pairs on disk: one HDF5 file for each unit, complete or absent.
 
 A unit is written in memory first and then moved into place, so ``kill -9``, a full disk or two
-runs at once can't leave half of one. Units are keyed by content: the method's identity and the
-image's SHA-256 for features; the two feature keys and the matcher's settings for matches.
+runs at once can't leave half of one. It carries its SHA-256, which is checked before anything else
+looks at it: one that is damaged is made again. Units are keyed by content: the method's identity
+and the image's SHA-256 for features; the two feature keys and the matcher's settings for matches.
 """
 
-import contextlib
 import hashlib
+import io
 import json
 import sys
-import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,22 +20,25 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.atomic import write_bytes
-from d2eval.features import OPTIONAL, Features, InvalidFeaturesError
+from d2eval.errors import D2EvalError, MissingFileError, reason_of
+from d2eval.features import OPTIONAL, Features
+from d2eval.files import read_bytes
+from d2eval.leftovers import PATTERN, clear_leftovers
 from d2eval.matching import Matches
 from d2eval.method import Identity
 from d2eval.resources import Cost
+from d2eval.sealed import seal, unseal
 
-STALE_SECONDS = 24 * 3600
 UNITS = (
     "features",
     "matches",
     "verified",
+    "models",
     "poses",
     "maps",
     "globals",
 )  # the folders of the cache that hold units
-# What h5py raises for a file whose bytes have changed, beside the checksums' OSError.
-DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError)
+UNSEALED = b"\x89HDF\r\n"  # what units of versions without a checksum begin with
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,21 @@ class StoredFeatures:
     cost: Cost
 
 
-def _to_hdf5(arrays: dict[str, npt.NDArray[Any]], attributes: dict[str, Any]) -> bytes:
-    # Everything is verified on reading: the data by a checksum of every chunk, and with the latest
-    # file format what describes them too.
+@dataclass(frozen=True)
+class _Unit:
+    """What a unit holds."""
+
+    arrays: dict[str, npt.NDArray[Any]]
+    attributes: dict[str, Any]
+
+
+def _to_hdf5(unit: _Unit) -> bytes:
     # HDF5 takes files in memory of one name for one file, hence another for each of the threads.
     name = uuid.uuid4().hex
-    with h5py.File(name, "w", libver="latest", driver="core", backing_store=False) as file:
-        for key, array in arrays.items():
-            file.create_dataset(key, data=array, fletcher32=array.size > 0)
-        for key, value in attributes.items():
+    with h5py.File(name, "w", driver="core", backing_store=False) as file:
+        for key, array in unit.arrays.items():
+            file.create_dataset(key, data=array)
+        for key, value in unit.attributes.items():
             file.attrs[key] = value
         file.flush()
         return bytes(file.id.get_file_image())
@@ -64,17 +73,51 @@ def _to_hdf5(arrays: dict[str, npt.NDArray[Any]], attributes: dict[str, Any]) ->
 class Store:
     """The units under one cache folder."""
 
-    def __init__(self, cache: Path) -> None:
-        self.root = cache
-        self._remove_stale()
+    def __init__(self, cache: Path, fresh: bool = False) -> None:
+        """Takes a cache folder.
 
-    def _remove_stale(self) -> None:
-        # What a killed run left behind under a temporary name. Young ones may belong to a run.
-        for part in UNITS:
-            for leftover in (self.root / part).glob("*/.*.tmp"):
-                with contextlib.suppress(OSError):  # its run has just moved it into place
-                    if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
-                        leftover.unlink()
+        Args:
+            cache: the folder; need not exist.
+            fresh: leave what was stored before unread, and store it anew.
+        """
+        self.root = cache
+        self._fresh = fresh
+        self._written: set[Path] = set()
+        for kind in UNITS:
+            clear_leftovers(cache / kind, f"*/{PATTERN}")
+        clear_leftovers(cache / "models", "*/.*")  # older versions kept models as folders
+
+    def _read(self, path: Path) -> _Unit | None:
+        """A unit, or None if there is none, or none that counts."""
+        if self._fresh and path not in self._written:
+            return None
+        try:
+            data = read_bytes(path)
+            if data.startswith(UNSEALED):
+                return None
+            unseal(self._name(path), data)
+            with h5py.File(io.BytesIO(data), "r") as file:  # HDF5 passes over the head
+                arrays = {name: item[()] for name, item in file.items()}
+                return _Unit(arrays, dict(file.attrs))
+        except MissingFileError:
+            return None
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is made again
+            self._note(path, error)
+            return None
+
+    def _write(self, path: Path, unit: _Unit) -> None:
+        write_bytes(path, seal(self._name(path), _to_hdf5(unit)))
+        self._written.add(path)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    @staticmethod
+    def _note(path: Path, error: Exception) -> None:
+        reason = reason_of(error).removeprefix(f"{path}: ")
+        print(f"note: {path}: damaged ({reason}); made again", file=sys.stderr)
 
     def features_key(self, identity: Identity, image_sha256: str) -> str:
         """The key of one image's features."""
@@ -87,22 +130,20 @@ class Store:
     def read_features(self, identity: Identity, image_sha256: str) -> StoredFeatures | None:
         """The stored features of an image, or None if there are none (or they are damaged)."""
         path = self._features_path(identity, image_sha256)
-        try:
-            with h5py.File(path, "r") as file:
-                arrays = {name: data[()] for name, data in file.items()}
-                size = file.attrs["image_size"]
-                if "origin" not in file.attrs:  # of an earlier version, which forgot it
-                    return None
-                features = Features(
-                    arrays["keypoints"], arrays["scores"], arrays["descriptors"],
-                    (int(size[0]), int(size[1])), **{name: arrays.get(name) for name in OPTIONAL},
-                    origin=file.attrs["origin"],
-                )  # fmt: skip
-                cost = Cost(float(file.attrs["seconds"]), float(file.attrs["peak_memory_mb"]))
-        except FileNotFoundError:
+        unit = self._read(path)
+        if unit is None:
             return None
-        except (*DAMAGE, InvalidFeaturesError) as error:
-            print(f"note: {path}: damaged ({error}); extracted again", file=sys.stderr)
+        try:
+            arrays, attributes = unit.arrays, unit.attributes
+            size = attributes["image_size"]
+            features = Features(
+                arrays["keypoints"], arrays["scores"], arrays["descriptors"],
+                (int(size[0]), int(size[1])), **{name: arrays.get(name) for name in OPTIONAL},
+                origin=attributes["origin"],
+            )  # fmt: skip
+            cost = Cost(float(attributes["seconds"]), float(attributes["peak_memory_mb"]))
+        except (D2EvalError, KeyError, TypeError, ValueError, IndexError) as error:
+            self._note(path, error)
             return None
         return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
 
@@ -129,7 +170,7 @@ class Store:
             **asdict(cost),
         }
         path = self._features_path(identity, image_sha256)
-        write_bytes(path, _to_hdf5(arrays, attributes))
+        self._write(path, _Unit(arrays, attributes))
         return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
 
     def unit_path(self, kind: str, content: Any) -> Path:
@@ -139,14 +180,8 @@ class Store:
 
     def read_arrays(self, path: Path) -> dict[str, npt.NDArray[Any]] | None:
         """A unit's arrays by name, or None if there are none (or they are damaged)."""
-        try:
-            with h5py.File(path, "r") as file:
-                return {name: data[()] for name, data in file.items()}
-        except FileNotFoundError:
-            return None
-        except DAMAGE as error:
-            print(f"note: {path}: damaged ({error}); made again", file=sys.stderr)
-            return None
+        unit = self._read(path)
+        return None if unit is None else unit.arrays
 
     def write_arrays(self, path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Stores a unit.
@@ -154,14 +189,18 @@ class Store:
         Raises:
             D2EvalError: the disk is full or the cache can't be written.
         """
-        write_bytes(path, _to_hdf5(arrays, {}))
+        self._write(path, _Unit(arrays, {}))
 
     def read_record(self, path: Path) -> Any:
         """A unit that `write_record` wrote, or None if there is none (or it is damaged)."""
         arrays = self.read_arrays(path)
-        if arrays is None or "record" not in arrays:
+        if arrays is None:
             return None
-        return json.loads(arrays["record"].tobytes().decode())
+        try:
+            return json.loads(arrays["record"].tobytes())
+        except (KeyError, ValueError, RecursionError) as error:
+            self._note(path, error)
+            return None
 
     def write_record(self, path: Path, content: Any) -> None:
         """Stores anything that JSON can say; raises as `write_arrays`."""

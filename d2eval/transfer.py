@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, cast
 from urllib.parse import urlsplit
 
-from d2eval.atomic import write_text
+from d2eval.atomic import open_own, write_text
 from d2eval.errors import D2EvalError
 
 RESUME = "run the same command again to resume"
@@ -139,7 +139,7 @@ def _attempt(url: str, part: Path, timeout: float) -> None:
             _begin(url, part, response)
         total = None if response.length is None else size + response.length
         with (
-            part.open("ab") as file,
+            open(part, "ab", opener=open_own) as file,
             tqdm(
                 desc=part.stem,
                 initial=size,
@@ -203,8 +203,8 @@ def _read(response: http.client.HTTPResponse, timeout: float) -> bytes:
 
 
 def _begin(url: str, part: Path, response: http.client.HTTPResponse) -> None:
-    """Empties ``part`` and remembers the version that it will be a part of."""
-    part.write_bytes(b"")
+    """Removes ``part`` and remembers the version that it will be a part of."""
+    part.unlink(missing_ok=True)
     validator = _validator(response.headers)
     if validator is None:  # bytes of two versions could not be told apart: next time, from zero
         _notes(part).unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 import errno
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -102,14 +103,15 @@ def test_a_folder_is_held_by_one_process(tmp_path, hold):
         entered = True
     assert not entered
     message = str(caught.value)
-    assert message.startswith(f"{folder}: another run (process {holder.pid}) is writing here")
+    who = f"process {holder.pid} on {platform.node()}"
+    assert message.startswith(f"{folder}: another run ({who}) is writing here")
     assert "\n" not in message
     with exclusive(tmp_path / "other"):  # only that folder
         pass
     holder.communicate()
     assert holder.returncode == 0
     with exclusive(folder):
-        assert (folder / ".lock").read_text() == f"process {os.getpid()}"
+        assert (folder / ".lock").read_text() == f"process {os.getpid()} on {platform.node()}"
 
 
 def test_what_a_killed_holder_had_half_written_is_removed(tmp_path):
@@ -135,10 +137,80 @@ def test_a_lock_is_given_back_after_an_error(tmp_path):
 
 
 def test_a_disk_too_full_for_the_lock(tmp_path, monkeypatch):
-    class Full:
-        def getpid(self) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic, "os", Full())
+    monkeypatch.setattr(atomic.platform, "node", full)
     with pytest.raises(D2EvalError, match=r"can't be written \(No space"), exclusive(tmp_path):
         pass
+
+
+# As NFS without a lock service, Lustre mounted without flock, and FUSE answer
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_without_locks_gets_a_note(tmp_path, monkeypatch, capsys, code):
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(atomic.fcntl, "flock", refuse)
+    with exclusive(tmp_path / "run"):
+        write_text(tmp_path / "run" / "rows.csv", "1\n")
+    note = capsys.readouterr().err
+    assert note.startswith(f"note: {tmp_path / 'run'}: can't be locked here ({os.strerror(code)})")
+    assert note.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", [errno.EWOULDBLOCK, errno.EAGAIN])
+def test_only_a_held_lock_means_busy(tmp_path, monkeypatch, code):
+    (tmp_path / ".lock").write_text("process 7 on node12\x1b[31m\n")
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(atomic.fcntl, "flock", refuse)
+    said = r"run \(process 7 on node12\[31m\) is"
+    with pytest.raises(D2EvalError, match=said), exclusive(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text().startswith("process 7")
+
+
+def users_file(folder: Path) -> Path:
+    path = folder / "thesis.tex"
+    path.write_text("years of work")
+    return path
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path, link):
+    target = users_file(tmp_path)
+    (tmp_path / "run").mkdir()
+    link(target, tmp_path / "run" / ".lock")
+    said = r"\.lock: can't be written \(it is a .*link.*remove it"
+    with pytest.raises(D2EvalError, match=said), exclusive(tmp_path / "run"):
+        pass
+    assert target.read_text() == "years of work"
+
+
+def test_a_lock_that_is_a_dangling_link_makes_nothing(tmp_path):
+    (tmp_path / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(D2EvalError, match="symbolic link"), exclusive(tmp_path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lock_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(D2EvalError, match=r"\.lock: can't be written"), exclusive(tmp_path):
+        pass
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced(tmp_path):
+    target = users_file(tmp_path)
+    (tmp_path / "rows.csv").symlink_to(target)
+    write_text(tmp_path / "rows.csv", "1\n")
+    assert (target.read_text(), (tmp_path / "rows.csv").read_text()) == ("years of work", "1\n")
+
+
+def test_long_names_have_room_for_the_temporary_one(tmp_path):
+    name = "\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 80 + ".csv"
+    write_text(tmp_path / name, "1\n")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

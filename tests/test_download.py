@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+import signal
 import socket
 from pathlib import Path
 
@@ -371,14 +373,44 @@ def test_one_fetch_at_a_time(server, folder):
     assert_complete(folder)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk(server, folder):
+    resource = pytest.importorskip("resource")
     server.files["a.pth"] = CONTENT
-    folder.mkdir(parents=True)
-    (folder / "a.pth.part").symlink_to("/dev/full")
-    with pytest.raises(D2EvalError, match=r"a\.pth\.part: can't be written \(No space left"):
-        fetch(server, folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, limits[1]))
+    try:
+        with pytest.raises(D2EvalError, match=r"a\.pth\.part: can't be written \(File too large"):
+            fetch(server, folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
     assert len(server.ranges) == 1
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_part_that_is_a_link_is_not_written_through(server, folder, tmp_path, link):
+    server.files["a.pth"] = CONTENT
+    target = tmp_path / "thesis.tex"
+    target.write_text("years of work")
+    folder.mkdir(parents=True)
+    link(target, folder / "a.pth.part")
+    fetch(server, folder)  # begun anew, as nothing says what the part is of
+    assert target.read_text() == "years of work"
+    assert_complete(folder)
+
+
+def test_a_part_to_be_continued_that_is_a_link_is_refused(server, folder, tmp_path):
+    leave_part(server, folder)
+    part = folder / "a.pth.part"
+    target = part.rename(tmp_path / "moved")
+    part.symlink_to(target)
+    before = target.read_bytes()
+    with pytest.raises(
+        D2EvalError, match=r"a\.pth\.part: can't be written \(it is a symbolic link"
+    ):
+        fetch(server, folder)
+    assert target.read_bytes() == before
 
 
 def test_folder_that_is_a_file(server, tmp_path):

@@ -17,6 +17,7 @@ from d2eval.errors import D2EvalError
 from d2eval.features import Features, no_features
 from d2eval.method import Identity
 from d2eval.resources import Cost
+from d2eval.sealed import seal, unseal
 from d2eval.store import Store
 from d2eval.weights import WeightsInfo
 
@@ -73,14 +74,6 @@ def test_features_without_scales(store):
 def test_the_origin_comes_back(store, origin):
     store.write_features(IDENTITY, IMAGE, replace(some_features(), origin=origin), Cost())
     assert store.read_features(IDENTITY, IMAGE).features.origin == origin
-
-
-def test_features_of_a_version_that_forgot_the_origin_are_extracted_again(store, capsys):
-    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
-    (path,) = files_under(store.root)
-    with h5py.File(path, "r+") as file:
-        del file.attrs["origin"]
-    assert store.read_features(IDENTITY, IMAGE) is None
 
 
 def test_no_features_come_back_as_none(store):
@@ -169,40 +162,29 @@ def check_note(text: str, path: Path) -> None:
 def test_damaged_features_are_noticed(store, capsys):
     store.write_features(IDENTITY, IMAGE, some_features(), Cost(1.5, 2.5))
     (path,) = files_under(store.root)
-    refused = 0
     for copy in damaged_copies(path.read_bytes(), 1):
         path.write_bytes(copy)
-        found = store.read_features(IDENTITY, IMAGE)
-        if found is None:
-            check_note(capsys.readouterr().err, path)
-            refused += 1
-        else:  # the byte was one that says nothing
-            assert_same(found.features, some_features())
-            assert found.cost == Cost(1.5, 2.5)
-    assert refused > 50
+        assert store.read_features(IDENTITY, IMAGE) is None
+        check_note(capsys.readouterr().err, path)
 
 
 def test_damaged_matches_are_noticed(store, capsys):
     matches = np.arange(1, 201, dtype=np.int32).reshape(-1, 2)
     path = store.matches_path("one", "other", MATCHER)
     store.write_matches(path, matches)
-    refused = 0
     for copy in damaged_copies(path.read_bytes(), 2):
         path.write_bytes(copy)
-        found = store.read_matches(path)
-        if found is None:
-            check_note(capsys.readouterr().err, path)
-            refused += 1
-        else:
-            np.testing.assert_array_equal(found, matches)
-    assert refused > 50
+        assert store.read_matches(path) is None
+        check_note(capsys.readouterr().err, path)
 
 
 def test_features_that_break_the_contract_are_damage(store, capsys):
     store.write_features(IDENTITY, IMAGE, some_features(), Cost())
     (path,) = files_under(store.root)
-    with h5py.File(path, "r+") as file:
-        file["keypoints"][0] = 1000
+    content = bytearray(unseal(name := path.relative_to(store.root).as_posix(), path.read_bytes()))
+    outside = np.float32([1000, 1000]).tobytes()
+    content[:] = content.replace(some_features().keypoints[0].tobytes(), outside)
+    path.write_bytes(seal(name, content))
     assert store.read_features(IDENTITY, IMAGE) is None
     assert "outside the image" in capsys.readouterr().err
 
@@ -296,12 +278,13 @@ def test_a_file_in_the_place_of_the_cache(tmp_path):
 def test_old_leftovers_of_killed_runs_are_removed(store):
     store.write_features(IDENTITY, IMAGE, some_features(), Cost())
     (unit,) = files_under(store.root)
+    # as older versions named them
     old, young = unit.with_name(".old.h5.1-a.tmp"), unit.with_name(".young.h5.2-b.tmp")
     for path in (old, young):
         path.write_bytes(b"half")
-    two_days_ago = time.time() - 2 * 24 * 3600
+    weeks_ago = time.time() - 8 * 24 * 3600
     for path in (old, unit):
-        os.utime(path, (two_days_ago, two_days_ago))
+        os.utime(path, (weeks_ago, weeks_ago))
     Store(store.root)
     assert files_under(store.root) == sorted([unit, young])  # the young may belong to a run
 
@@ -441,16 +424,109 @@ def test_what_decides_a_unit_decides_its_path(store):
 def test_damaged_arrays_are_noticed(store, capsys):
     path = store.unit_path("verified", ["a"])
     store.write_arrays(path, ARRAYS)
-    whole = path.read_bytes()
-    refused = 0
-    for data in damaged_copies(whole, 5):
+    for data in damaged_copies(path.read_bytes(), 5):
         path.write_bytes(data)
-        found = store.read_arrays(path)
-        if found is None:
+        assert store.read_arrays(path) is None
+        check_note(capsys.readouterr().err, path)
+
+
+def test_zeros_are_no_data(store, capsys):
+    """The tail of a file, whole pages or all of it were never written, as after a lost write."""
+    store.write_features(IDENTITY, IMAGE, some_features(n=4000), Cost())
+    (path,) = files_under(store.root)
+    whole = path.read_bytes()
+    for begin in range(0, len(whole), 4096):
+        for end in (begin + 4096, len(whole)):
+            path.write_bytes(whole[:begin] + bytes(len(whole[begin:end])) + whole[end:])
+            if path.read_bytes() == whole:  # it was zero before
+                continue
+            assert store.read_features(IDENTITY, IMAGE) is None
             check_note(capsys.readouterr().err, path)
-            refused += 1
-        else:  # the byte was one that says nothing
-            assert found.keys() == ARRAYS.keys()
-            for name, array in ARRAYS.items():
-                np.testing.assert_array_equal(found[name], array)
-    assert refused > 50
+
+
+def test_a_damaged_record_is_noticed(store, capsys):
+    path = store.unit_path("poses", ["a"])
+    store.write_record(path, [{"pose": None, "score": 0.5}])
+    assert store.read_record(path) == [{"pose": None, "score": 0.5}]
+    for data in damaged_copies(path.read_bytes(), 6):
+        path.write_bytes(data)
+        assert store.read_record(path) is None
+        check_note(capsys.readouterr().err, path)
+
+
+@pytest.mark.parametrize("text", [b"{", b"\xff", b"[" * 100_000])
+def test_a_record_that_is_no_json_is_noticed(store, capsys, text):
+    path = store.unit_path("poses", ["a"])
+    store.write_arrays(path, {"record": np.frombuffer(text, np.uint8)})
+    assert store.read_record(path) is None
+    check_note(capsys.readouterr().err, path)
+
+
+def test_a_unit_in_the_place_of_another_is_noticed(store, capsys):
+    one, other = (store.unit_path("verified", [name]) for name in "ab")
+    for path in (one, other):
+        store.write_arrays(path, ARRAYS)
+    one.write_bytes(other.read_bytes())
+    assert store.read_arrays(one) is None
+    check_note(capsys.readouterr().err, one)
+    assert store.read_arrays(other) is not None
+
+
+def test_a_cache_may_be_moved(store, tmp_path):
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    store.root.rename(tmp_path / "elsewhere")
+    stored = Store(tmp_path / "elsewhere").read_features(IDENTITY, IMAGE)
+    assert_same(stored.features, some_features())
+
+
+def test_units_of_older_versions_count_as_absent(store, capsys):
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    (path,) = files_under(store.root)
+    with h5py.File(path, "r") as new:
+        arrays, attributes = {n: d[()] for n, d in new.items()}, dict(new.attrs)
+    path.unlink()
+    with h5py.File(path, "w", libver="latest") as old:  # as it was written before
+        for name, array in arrays.items():
+            old.create_dataset(name, data=array, fletcher32=True)
+        old.attrs.update(attributes)
+    assert store.read_features(IDENTITY, IMAGE) is None
+    assert capsys.readouterr().err == ""
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    assert_same(store.read_features(IDENTITY, IMAGE).features, some_features())
+
+
+def test_whatever_reading_raises_it_is_made_again(store, capsys, monkeypatch):
+    path = store.unit_path("verified", ["a"])
+    store.write_arrays(path, ARRAYS)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("from deep within\na library")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py, "File", fail)
+        assert store.read_arrays(path) is None
+    check_note(capsys.readouterr().err, path)
+
+
+def test_something_else_in_the_place_of_a_unit(store, capsys):
+    path = store.unit_path("verified", ["a"])
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert store.read_arrays(path) is None
+    check_note(capsys.readouterr().err, path)
+    store.write_arrays(path, ARRAYS)
+    assert store.read_arrays(path).keys() == ARRAYS.keys()
+
+
+def test_a_fresh_store_reads_what_it_wrote_alone(store):
+    path = store.unit_path("verified", ["a"])
+    store.write_arrays(path, ARRAYS)
+    store.write_features(IDENTITY, IMAGE, some_features(1), Cost())
+    fresh = Store(store.root, fresh=True)
+    assert fresh.read_arrays(path) is None
+    assert fresh.read_features(IDENTITY, IMAGE) is None
+    fresh.write_arrays(path, {"config": np.array([1])})
+    fresh.write_features(IDENTITY, IMAGE, some_features(2), Cost())
+    assert list(fresh.read_arrays(path)) == ["config"]
+    assert_same(fresh.read_features(IDENTITY, IMAGE).features, some_features(2))
+    assert_same(store.read_features(IDENTITY, IMAGE).features, some_features(2))

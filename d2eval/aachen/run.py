@@ -21,12 +21,12 @@ from d2eval.aachen.verification import verify_pairs
 from d2eval.aachen.workspace import (
     create_database,
     require_space,
-    scratch_folder,
     write_matches,
 )
 from d2eval.atomic import exclusive, write_text
 from d2eval.errors import D2EvalError
 from d2eval.extraction import FeatureSource
+from d2eval.leftovers import scratch_folder
 from d2eval.manifest import environment, write_manifest
 from d2eval.pairs import matcher_settings
 from d2eval.resources import measure
@@ -176,7 +176,7 @@ def _run_stages(
     )
     model = stages.run(
         "triangulation",
-        lambda: triangulate(database, dataset, benchmark, verified.keys, store.root, settings.seed),
+        lambda: triangulate(database, dataset, benchmark, verified.keys, store, settings.seed),
     )
     stages.note(
         images=model.num_images(),

@@ -1,18 +1,19 @@
 """Points from the verified matches of the database images, whose poses are given and stay."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pycolmap
 
 from d2eval.aachen.benchmark import AachenBenchmark, Triangulation
 from d2eval.aachen.dataset import Dataset
 from d2eval.errors import D2EvalError
-from d2eval.folders import build_once
+from d2eval.leftovers import temporary_path
 from d2eval.localization import pose_line
+from d2eval.store import Store
 
 VERSION = 1  # raise it when a change of the code changes the points
 MODEL_FILES = ("cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin")
@@ -61,16 +62,17 @@ def empty_model(dataset: Dataset) -> pycolmap.Reconstruction:
     return model
 
 
-def _key(dataset: Dataset, benchmark: AachenBenchmark, verified: Sequence[str], seed: int) -> str:
+def _content(
+    dataset: Dataset, benchmark: AachenBenchmark, verified: Sequence[str], seed: int
+) -> list[Any]:
     # Pairs with queries count too: COLMAP judges tracks on the whole graph of matches.
     posed = [pose_line(name, dataset.poses[name]) for name in posed_images(dataset)]
     cameras = [str(dataset.cameras[name]) for name in posed_images(dataset)]
     ids = {name: dataset.image_ids[name] for name in dataset.images}
-    content = [
+    return [
         VERSION, pycolmap.__version__, asdict(benchmark.triangulation), seed, ids, posed, cameras,
         list(verified),
     ]  # fmt: skip
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def triangulate(
@@ -78,7 +80,7 @@ def triangulate(
     dataset: Dataset,
     benchmark: AachenBenchmark,
     verified: Sequence[str],
-    cache: Path,
+    store: Store,
     seed: int,
 ) -> pycolmap.Reconstruction:
     """Triangulates the verified matches of posed images, or reads what a run before has done.
@@ -90,27 +92,35 @@ def triangulate(
         dataset: names, poses and cameras.
         benchmark: the protocol.
         verified: keys of the two-view geometries.
-        cache: models are kept in its folder ``models``.
+        store: keeps the model's files.
         seed: of COLMAP.
 
     Raises:
-        D2EvalError: no point results.
+        D2EvalError: no point results, or the disk is full.
     """
-
-    def build(folder: Path) -> None:
-        options = pipeline_options(benchmark.triangulation, seed)
-        model = pycolmap.triangulate_points(
-            empty_model(dataset), database, dataset.images_folder, folder, True, options, False
-        )
+    options = pipeline_options(benchmark.triangulation, seed)
+    unit = store.unit_path("models", _content(dataset, benchmark, verified, seed))
+    files = store.read_arrays(unit)
+    with temporary_path(database.with_name("model")) as folder:
+        try:
+            folder.mkdir()
+            if files is not None:
+                for name in MODEL_FILES:
+                    (folder / name).write_bytes(files[name].tobytes())
+                return pycolmap.Reconstruction(folder)
+            model = pycolmap.triangulate_points(
+                empty_model(dataset), database, dataset.images_folder, folder, True, options, False
+            )
+            files = {n: np.frombuffer((folder / n).read_bytes(), np.uint8) for n in MODEL_FILES}
+        except OSError as error:
+            raise D2EvalError(
+                f"{folder}: can't be written ({error.strerror or error}); free space or choose "
+                "another --output"
+            ) from error
         if not model.num_points3D():
             raise D2EvalError(
                 f"no point was triangulated from {len(verified)} pairs: see the counts of the "
                 "stages before; the poses, the intrinsics and the images must belong together"
             )
-
-    def is_complete(folder: Path) -> bool:
-        return all((folder / name).is_file() for name in MODEL_FILES)
-
-    key = _key(dataset, benchmark, verified, seed)
-    folder = build_once(cache / "models" / key[:2] / key, is_complete, build)
-    return pycolmap.Reconstruction(folder)
+        store.write_arrays(unit, files)
+        return pycolmap.Reconstruction(folder)

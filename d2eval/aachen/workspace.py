@@ -130,18 +130,3 @@ def write_matches(
             database.write_matches(min(first, other), max(first, other), rows.astype(np.uint32))
             counts[pair] = len(rows)
     return counts
-
-
-@contextlib.contextmanager
-def scratch_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder below the run's, without what a killed run left there; gone at the end."""
-    scratch = folder / ".work"
-    try:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise D2EvalError(f"{scratch}: can't be written ({error.strerror or error})") from error
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

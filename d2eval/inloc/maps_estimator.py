@@ -76,8 +76,7 @@ class DenseEstimator:
         for name in self._hashes:
             record = self.store.read_record(self._record_path(name))
             if record is None:
-                self._maps(name)
-                record = self.store.read_record(self._record_path(name))
+                _, record = self._make(name)
             cost = Cost(record["seconds"], record["peak_memory_mb"])
             records[name] = ImageRecord(
                 self._hashes[name], record["features"], record["stored_bytes"], cost
@@ -88,21 +87,27 @@ class DenseEstimator:
         if name in self._held:
             self._held.move_to_end(name)
             return self._held[name]
-        image = load_image_file(self._find(name)).decode()
-        with measure() as cost:
-            maps = self.network.maps(image)
-        path = self._record_path(name)
-        if not path.is_file():
-            cells = maps.coarse.shape[0] * maps.coarse.shape[1]
-            cells += maps.fine.shape[0] * maps.fine.shape[1]
-            content = {"features": cells, "stored_bytes": stored_bytes(maps), **asdict(cost)}
-            self.store.write_record(path, content)
+        maps, _ = self._make(name)
         self._held[name] = maps
         self._bytes += stored_bytes(maps)
         while self._bytes > CACHE_BYTES and len(self._held) > 2:
             _, dropped = self._held.popitem(last=False)
             self._bytes -= stored_bytes(dropped)
         return maps
+
+    def _make(self, name: str) -> tuple[Maps, dict[str, Any]]:
+        """The maps of an image, and the record of when they were made first."""
+        image = load_image_file(self._find(name)).decode()
+        with measure() as cost:
+            maps = self.network.maps(image)
+        path = self._record_path(name)
+        record = self.store.read_record(path)
+        if record is None:
+            cells = maps.coarse.shape[0] * maps.coarse.shape[1]
+            cells += maps.fine.shape[0] * maps.fine.shape[1]
+            record = {"features": cells, "stored_bytes": stored_bytes(maps), **asdict(cost)}
+            self.store.write_record(path, record)
+        return maps, record
 
     def content(self, query: str) -> Any:
         """Network, settings, images, retrieval and depth."""

@@ -7,7 +7,7 @@ their origin at the centre of the top-left one.
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def make_inloc_sample(cache: Path) -> Path:
         _write_references(folder, scores)
         _write_retrieval(folder, scores)
 
-    return build_once(cache / "sample" / f"inloc-{digest}", _is_complete, build)
+    return build_once(cache / "sample" / f"inloc-{digest}", build)
 
 
 def _settings() -> tuple[object, ...]:
@@ -130,20 +130,6 @@ def _settings() -> tuple[object, ...]:
     oracle = (RETRIEVED, LEAST_OVERLAP, OVERLAP_STRIDE, OVERLAP_TOLERANCE)
     frames = (FRAME_SEED, FLOOR_OFFSET_M, BEFORE_ICP_DEG, BEFORE_ICP_M)
     return GENERATOR_VERSION, FLOORS, CUTOUT_CAMERA, scanner, oracle, frames
-
-
-def _is_complete(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in _files())
-
-
-def _files() -> Iterator[str]:
-    yield from (REFERENCES, SCORES, QUERY_NAMES, CUTOUT_NAMES, PAIRS)
-    for floor in FLOORS:
-        for k in range(len(floor.stations)):
-            yield from (_scan_file(floor, k), _alignment_file(floor, k))
-        for cutout in list_cutouts(floor):
-            yield from (f"{CUTOUTS}/{cutout.name}", f"{CUTOUTS}/{cutout.name}.mat")
-        yield from (f"{QUERIES}/{query.name}" for query in floor.queries)
 
 
 def _scan_file(floor: Floor, k: int) -> str:

@@ -7,7 +7,7 @@ poses and the sparse model are exact.
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,21 +100,7 @@ def make_training_sample(cache: Path) -> Path:
         for name, shots in SCENES.items():
             write_posed_scene(folder / name, take(shots))
 
-    return build_once(cache / "sample" / f"training-{digest}", _is_complete, build)
-
-
-def _is_complete(folder: Path) -> bool:
-    return all(
-        (folder / name / file).is_file()
-        for name, shots in SCENES.items()
-        for file in ("cameras.json", *_files(shots))
-    )
-
-
-def _files(shots: Sequence[Shot]) -> Iterator[str]:
-    for shot in shots:
-        yield f"images/{shot.name}"
-        yield f"depth/{Path(shot.name).with_suffix('.npy')}"
+    return build_once(cache / "sample" / f"training-{digest}", build)
 
 
 def take(shots: Sequence[Shot]) -> dict[str, Taken]:

@@ -221,5 +221,5 @@ def localize(scene: Scene, benchmark: AachenBenchmark, folder: Path) -> Localize
     store = Store(folder / "cache")
     database = fill_database(scene, benchmark, folder / "work" / "database.db")
     verified = verify(scene, benchmark, database, store)
-    model = triangulate(database, scene.dataset, benchmark, verified.keys, store.root, 0)
+    model = triangulate(database, scene.dataset, benchmark, verified.keys, store, 0)
     return Localized(database, verified, model, register(scene, benchmark, database, model))

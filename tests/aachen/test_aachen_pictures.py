@@ -22,7 +22,7 @@ def test_pictures_slow(tmp_path, protocol):
     store, dataset = Store(tmp_path / "cache"), scene.dataset
     database = fill_database(scene, benchmark, tmp_path / "database.db")
     keys = verify(scene, benchmark, database, store).keys
-    model = triangulate(database, dataset, benchmark, keys, store.root, 0)
+    model = triangulate(database, dataset, benchmark, keys, store, 0)
     results = register(scene, benchmark, database, model)
     path = tmp_path / "matches.h5"
     write_pictures(path, database, model, dataset, scene.keypoints, results)
@@ -81,7 +81,7 @@ def test_a_query_of_few_pairs_has_few_pictures(tmp_path):
     scene, store = with_pairs(full, matches), Store(tmp_path / "cache")
     database = fill_database(scene, benchmark, tmp_path / "database.db")
     keys = verify(scene, benchmark, database, store).keys
-    model = triangulate(database, scene.dataset, benchmark, keys, store.root, 0)
+    model = triangulate(database, scene.dataset, benchmark, keys, store, 0)
     results = register(scene, benchmark, database, model)
     write_pictures(tmp_path / "m.h5", database, model, scene.dataset, scene.keypoints, results)
     with h5py.File(tmp_path / "m.h5") as file:

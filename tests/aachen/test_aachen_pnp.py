@@ -90,7 +90,7 @@ def settle(scene: Scene, folder, benchmark=BENCHMARK):
     database = fill_database(scene, benchmark, folder / "database.db")
     keys = verify(scene, benchmark, database, store).keys
     return database, lambda: triangulate(
-        database, scene.dataset, benchmark, keys, store.root, 0
+        database, scene.dataset, benchmark, keys, store, 0
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def filled(scene, tmp_path_factory):
 
 def fresh_model(scene, filled):
     database, store, keys = filled
-    return triangulate(database, scene.dataset, BENCHMARK, keys, store.root, 0)
+    return triangulate(database, scene.dataset, BENCHMARK, keys, store, 0)
 
 
 def tiny_model():
@@ -208,7 +208,7 @@ def test_a_query_without_pairs_is_a_failure(scene, tmp_path):
         tmp_path / "database.db",
     )  # fmt: skip
     keys = verify(some, BENCHMARK, database, store).keys
-    model = triangulate(database, some.dataset, BENCHMARK, keys, store.root, 0)
+    model = triangulate(database, some.dataset, BENCHMARK, keys, store, 0)
     results = register(some, BENCHMARK, database, model)
     assert results[found].pose is not None
     assert (results[lost].pose, results[lost].visible_points) == (None, 0)

@@ -114,7 +114,7 @@ def test_images_may_share_a_camera(scene):
 
 def test_points_lie_where_they_were(scene, filled, tmp_path):
     database, keys = filled
-    model = triangulate(database, scene.dataset, BENCHMARK, keys, tmp_path, 0)
+    model = triangulate(database, scene.dataset, BENCHMARK, keys, Store(tmp_path), 0)
     names = {image_id: name for name, image_id in scene.dataset.image_ids.items()}
     errors = []
     for point in model.points3D.values():
@@ -128,14 +128,54 @@ def test_points_lie_where_they_were(scene, filled, tmp_path):
 
 def test_a_second_run_reads_the_model(scene, filled, tmp_path, monkeypatch):
     database, keys = filled
-    first = triangulate(database, scene.dataset, BENCHMARK, keys, tmp_path, 0)
+    first = triangulate(database, scene.dataset, BENCHMARK, keys, Store(tmp_path), 0)
     monkeypatch.delattr(pycolmap, "triangulate_points")
-    again = triangulate(database, scene.dataset, BENCHMARK, keys, tmp_path, 0)
+    again = triangulate(database, scene.dataset, BENCHMARK, keys, Store(tmp_path), 0)
     assert points_of(again) == points_of(first)
-    for part in (tmp_path / "models").glob("*/*/points3D.bin"):
-        part.unlink()  # half a model is none
-    with pytest.raises(AttributeError):
-        triangulate(database, scene.dataset, BENCHMARK, keys, tmp_path, 0)
+    assert list(database.parent.glob(".*")) == []
+
+
+DAMAGES = {
+    "points moved by a metre": lambda data, points: data.replace(
+        points,
+        points[:16] + np.array([np.frombuffer(points[16:24])[0] + 1.0]).tobytes() + points[24:],
+    ),
+    "zeros at the end": lambda data, points: data[:-2000] + bytes(2000),
+    "cut": lambda data, points: data[: len(data) // 2],
+    "one bit": lambda data, points: data[:3000] + bytes([data[3000] ^ 1]) + data[3001:],
+    "empty": lambda data, points: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_model_is_triangulated_again(scene, filled, tmp_path, capsys, damage):
+    database, keys = filled
+    first = triangulate(database, scene.dataset, BENCHMARK, keys, Store(tmp_path), 0)
+    (unit,) = (tmp_path / "models").glob("*/*.h5")
+    whole = unit.read_bytes()
+    first.write(tmp_path)
+    points = (tmp_path / "points3D.bin").read_bytes()  # a count, then id, x, y, z of the first
+    harmed = DAMAGES[damage](whole, points[:32])
+    assert harmed != whole
+    unit.write_bytes(harmed)
+    again = triangulate(database, scene.dataset, BENCHMARK, keys, Store(tmp_path), 0)
+    assert points_of(again) == points_of(first)
+    assert capsys.readouterr().err.startswith(f"note: {unit}: damaged (")
+    Store(tmp_path).read_arrays(unit)
+    assert capsys.readouterr().err == ""  # mended
+
+
+def test_a_model_of_an_older_version_is_none(scene, filled, tmp_path, capsys):
+    database, keys = filled
+    model = triangulate(database, scene.dataset, BENCHMARK, keys, Store(tmp_path), 0)
+    (unit,) = (tmp_path / "models").glob("*/*.h5")
+    folder = unit.with_suffix("")  # where it lay as a folder, without any checksum
+    unit.unlink()
+    folder.mkdir()
+    (folder / "points3D.bin").write_bytes(b"cut")
+    again = triangulate(database, scene.dataset, BENCHMARK, keys, Store(tmp_path), 0)
+    assert points_of(again) == points_of(model)
+    assert capsys.readouterr().err == ""
 
 
 def test_what_decides_the_points_is_in_the_key(scene, filled, tmp_path):
@@ -143,7 +183,7 @@ def test_what_decides_the_points_is_in_the_key(scene, filled, tmp_path):
     dataset = scene.dataset
 
     def models(dataset=dataset, benchmark=BENCHMARK, keys=keys, seed=0):
-        triangulate(database, dataset, benchmark, keys, tmp_path, seed)
+        triangulate(database, dataset, benchmark, keys, Store(tmp_path), seed)
         return len(list((tmp_path / "models").glob("*/*")))
 
     moved = pycolmap.Rigid3d(pycolmap.Rotation3d(), [1e-6, 0, 0])
@@ -172,7 +212,7 @@ def test_other_ids_are_other_work(scene, tmp_path):
     for some in (before, after):
         path = fill_database(some, BENCHMARK, tmp_path / "database.db")
         keys = verify(some, BENCHMARK, path, store).keys
-        model = triangulate(path, some.dataset, BENCHMARK, keys, store.root, 0)
+        model = triangulate(path, some.dataset, BENCHMARK, keys, store, 0)
         for name in posed_images(some.dataset):
             assert model.images[some.dataset.image_ids[name]].name == name
 
@@ -190,11 +230,11 @@ def test_a_geometry_needs_a_configuration(scene, tmp_path, config, some):
                 ids[a], ids[b], pycolmap.TwoViewGeometry(inlier_matches=inliers, **options)
             )
     if some:
-        model = triangulate(database, scene.dataset, BENCHMARK, ["by hand"], tmp_path, 0)
+        model = triangulate(database, scene.dataset, BENCHMARK, ["by hand"], Store(tmp_path), 0)
         assert model.num_points3D() > 50
     else:
         with pytest.raises(D2EvalError, match=r"^no point was triangulated from 1 pairs"):
-            triangulate(database, scene.dataset, BENCHMARK, ["by hand"], tmp_path, 0)
+            triangulate(database, scene.dataset, BENCHMARK, ["by hand"], Store(tmp_path), 0)
         assert list((tmp_path / "models").glob("*/*")) == []
 
 
@@ -211,5 +251,5 @@ def test_poses_that_don_t_fit_triangulate_nothing(scene, filled, tmp_path):
     with pytest.raises(D2EvalError, match=rf"^no point was triangulated from {len(keys)} pairs"):
         triangulate(
             database, replace(scene.dataset, poses=poses),
-            replace(BENCHMARK, triangulation=strict), keys, tmp_path, 0,
+            replace(BENCHMARK, triangulation=strict), keys, Store(tmp_path), 0,
         )  # fmt: skip

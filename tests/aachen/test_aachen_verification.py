@@ -192,7 +192,7 @@ def test_turned_pairs_share_units_and_localize_alike(scene, tmp_path, protocol):
     for name, some in (("listed", scene), ("turned", turned)):
         database = fill_database(some, benchmark, tmp_path / f"{name}.db")
         verified = verify(some, benchmark, database, store)
-        model = triangulate(database, some.dataset, benchmark, verified.keys, store.root, 0)
+        model = triangulate(database, some.dataset, benchmark, verified.keys, store, 0)
         found = register(some, benchmark, database, model)
         poses.append({query: result.pose.matrix().tolist() for query, result in found.items()})
     assert verified.restored == len(verified.keys)

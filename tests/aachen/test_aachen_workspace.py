@@ -8,7 +8,7 @@ from aachen_folder import write_database
 from synthetic import make_scene, shifted, with_pairs
 
 from d2eval.aachen.benchmark import load_benchmark
-from d2eval.aachen.workspace import create_database, open_database, scratch_folder, write_matches
+from d2eval.aachen.workspace import create_database, open_database, write_matches
 from d2eval.errors import D2EvalError
 
 
@@ -121,24 +121,3 @@ def test_a_file_that_colmap_can_t_use(tmp_path):
     ):
         pass
     assert "\n" not in str(caught.value)
-
-
-def test_the_scratch_folder_is_empty_and_goes(tmp_path):
-    (tmp_path / ".work").mkdir()
-    (tmp_path / ".work" / "left.db").write_bytes(b"of a killed run")
-    with scratch_folder(tmp_path) as scratch:
-        assert list(scratch.iterdir()) == []
-        (scratch / "file").write_bytes(b"x")
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ZeroDivisionError), scratch_folder(tmp_path):
-        raise ZeroDivisionError
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_scratch_folder_that_can_t_be_made(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with (
-        pytest.raises(D2EvalError, match=r"\.work: can't be written"),
-        scratch_folder(tmp_path / "file"),
-    ):
-        pass

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from d2eval.atomic import write_text
+from d2eval.atomic import open_own, write_text
 from d2eval.errors import D2EvalError, reason_of
 from methods.d2net.training.curves import draw_curves
 from methods.d2net.training.validation import THRESHOLDS, Matching
@@ -204,7 +204,7 @@ class RunLog:
             D2EvalError: the disk is full.
         """
         try:
-            with (self._folder / STEPS).open("a") as file:
+            with open(self._folder / STEPS, "a", opener=open_own) as file:
                 writer = csv.DictWriter(file, STEP_COLUMNS, lineterminator="\n")
                 writer.writerows(self._pending)
                 file.flush()
