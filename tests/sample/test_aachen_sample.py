@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from d2eval.errors import D2EvalError
+from d2eval.folders import RECORD
 from d2eval.sample import aachen
 from d2eval.sample.aachen import DAY_SHOTS, DB_SHOTS, NIGHT_SHOTS, SHOTS, make_aachen_sample
 from d2eval.sample.photos import load_photo
@@ -86,13 +87,13 @@ def rows_of(database: Path) -> list:
 
 
 def contents(folder: Path) -> dict:
-    files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    paths = [p for p in folder.rglob("*") if p.is_file() and p.name != RECORD]
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in paths}
     return files | {"database.db": rows_of(folder / "database.db")}
 
 
 def test_the_layout_is_that_of_aachen(sample):
-    files = {str(p.relative_to(sample)) for p in sample.rglob("*") if p.is_file()}
-    assert files == {
+    assert set(contents(sample)) == {
         "database.db", "image_pairs_to_match.txt", "reference_poses.txt", MODEL, *INTRINSICS,
         *(f"images/images_upright/{name}" for name in DB + DAY + NIGHT),
     }  # fmt: skip

@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from d2eval.errors import D2EvalError
+from d2eval.folders import RECORD
 from d2eval.sample import hpatches
 from d2eval.sample.hpatches import SEQUENCES, image_from_photo, make_hpatches_sample
 from d2eval.sample.photos import load_photo
@@ -40,11 +41,12 @@ def project(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    paths = [p for p in folder.rglob("*") if p.is_file() and p.name != RECORD]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
 
 
 def test_the_layout_is_that_of_hpatches(sample):
-    assert sorted(p.name for p in sample.iterdir()) == sorted(NAMES)
+    assert sorted(p.name for p in sample.iterdir() if p.name != RECORD) == sorted(NAMES)
     assert sum(name.startswith("i_") for name in NAMES) >= 2
     assert len(VIEWPOINT) >= 2
     suffixes = set()

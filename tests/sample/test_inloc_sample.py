@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 from d2eval.errors import D2EvalError
+from d2eval.folders import RECORD
 from d2eval.matching import mutual_nearest_neighbors
 from d2eval.method import Runtime, method_class
 from d2eval.sample import inloc
@@ -86,7 +87,8 @@ def project(query: Path, pose: np.ndarray, points: np.ndarray) -> tuple[np.ndarr
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    paths = [p for p in folder.rglob("*") if p.is_file() and p.name != RECORD]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
 
 
 def test_the_layout_is_that_of_inloc(sample):

@@ -10,6 +10,7 @@ import pycolmap
 import pytest
 from PIL import Image
 
+from d2eval.folders import RECORD
 from d2eval.sample.training import (
     CAMERA,
     TRAINING_SHOTS,
@@ -289,7 +290,7 @@ def test_a_point_is_listed_in_every_image_that_shows_it(model, training):
 def test_the_sample_is_rendered_once_and_mended(posed, tmp_path, monkeypatch):
     folder = make_training_sample(tmp_path)
     assert folder.parent == tmp_path / "sample"
-    assert sorted(path.name for path in folder.iterdir()) == ["held_out", "walk"]
+    assert sorted(path.name for path in folder.iterdir()) == [RECORD, "held_out", "walk"]
     walk = {path.relative_to(posed): path.read_bytes() for path in posed.rglob("*.*")}
     assert len(walk) == 2 * len(TRAINING) + 1
     written = {
