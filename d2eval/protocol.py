@@ -1,4 +1,7 @@
-"""Benchmark files: every number of a protocol, read from ``benchmarks/*.toml``."""
+"""Benchmark files: every number of a protocol, read from ``benchmarks/*.toml``.
+
+A variant says which file it ``extends`` and holds what differs alone.
+"""
 
 import hashlib
 import sys
@@ -17,7 +20,7 @@ else:
 
 @dataclass(frozen=True)
 class ProtocolFile:
-    """A benchmark file as read: its path, SHA-256 and content."""
+    """A benchmark file as read: its path, SHA-256 (of all that it extends too) and content."""
 
     path: Path
     sha256: str
@@ -39,7 +42,22 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def load_protocol(name: str) -> ProtocolFile:
-    """Reads ``benchmarks/<name>.toml``."""
+    """Reads ``benchmarks/<name>.toml``, over the file that it extends."""
     path = Path(str(files("benchmarks") / f"{name}.toml"))
     content = load_toml(path)
-    return ProtocolFile(path, hashlib.sha256(path.read_bytes()).hexdigest(), content)
+    digest = hashlib.sha256(path.read_bytes())
+    if "extends" in content:
+        base = load_protocol(content.pop("extends"))
+        content = _over(base.content, content)
+        digest.update(base.sha256.encode())
+    return ProtocolFile(path, digest.hexdigest(), content)
+
+
+def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``changes``, table by table."""
+    tables = {
+        name: _over(base[name], value)
+        for name, value in changes.items()
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+    }
+    return {**base, **changes, **tables}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from d2eval.method import Runtime
 
 AACHEN_PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
-INLOC_PROTOCOLS = ("inloc", "inloc_hloc")
+INLOC_PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")
 
 
 def default_cache() -> Path:

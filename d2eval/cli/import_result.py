@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--protocol",
-        help="aachen, aachen_v1_1 or aachen_hloc; inloc or inloc_hloc (default: the benchmark's)",
+        help="aachen, aachen_v1_1 or aachen_hloc; inloc, inloc_demo or inloc_hloc (default: the "
+        "benchmark's)",
     )
     parser.add_argument("--epoch", help="aachen: of the ground truth, 2019 or 2020")
     parser.add_argument("--split", help="aachen: night or day (default: night)")

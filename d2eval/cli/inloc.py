@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   python -m d2eval inloc --method rootsift --data INLOC --strategy direct
   python -m d2eval inloc --data INLOC --strategy dense --dense-pv
   python -m d2eval inloc --method d2_ms --data INLOC --strategy merge
+  python -m d2eval inloc --data INLOC --strategy dense --dense-pv --protocol inloc_demo
   python -m d2eval inloc --method d2_ss --data INLOC --protocol inloc_hloc \\
       --retrieval pairs-query-netvlad20.txt
 """
@@ -45,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--protocol", choices=INLOC_PROTOCOLS, default="inloc",
-        help="the paper's, or hloc's, which pools all matches of a query",
+        help="the paper's; as its code has it, faults included (inloc_demo); or hloc's, which "
+        "pools all matches of a query",
     )  # fmt: skip
     parser.add_argument(
         "--strategy", choices=STRATEGIES,
@@ -79,12 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_argument(parser)
 
 
-def row_label(method: str | None, strategy: str, dense_pv: bool) -> str:
+def row_label(method: str | None, strategy: str, dense_pv: bool, protocol: str) -> str:
     """How a row is called when ``--name`` doesn't say."""
-    if strategy == "merge":
-        return f"inloc_{method}"
     name = "dense" if strategy == "dense" else f"{method}_{strategy}"
-    return f"{name}_pv" if dense_pv else name
+    if strategy == "merge":
+        name = f"inloc_{method}"
+    elif dense_pv:
+        name += "_pv"
+    return f"{name}_demo" if protocol == "inloc_demo" else name
 
 
 def run(args: argparse.Namespace) -> int:
@@ -116,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     dense = DenseChoice(args.dense_network, {"weights": args.dense_weights})
     if args.global_retrieval:
         dataset = retrieve_globally(dataset, benchmark, dense, runtime)
-    label = args.name or row_label(args.method, strategy, args.dense_pv)
+    label = args.name or row_label(args.method, strategy, args.dense_pv, args.protocol)
     options = method_options(args) if args.method else {}
     sparse = None if args.method is None else (args.method, options)
     row = open_row(label, strategy, sparse, dense, args.dense_pv, dataset, benchmark, runtime)

@@ -20,16 +20,23 @@ def rerank(candidates: Sequence[Candidate]) -> list[Candidate]:
 def merge(first: Sequence[Candidate], second: Sequence[Candidate]) -> list[Candidate]:
     """Two lists of verified candidates of a query as one, best first ("InLoc + D2").
 
-    The scores of the pose verification are summed over both lists for each cutout. Of a cutout
-    that both have, the pose of higher score of its own is taken, the first list's if they are
-    equal. Source: the D2-Net authors' merge_files for InLoc.
+    The scores of the pose verification are summed over both lists for each cutout; of equal sums
+    the cutout whose name comes first counts. Of a cutout that both have, the pose of higher score
+    of its own is taken, the second list's if they are equal.
+
+    Source: the D2-Net authors' merge_files for InLoc, whose second list is the sparse one. It stops
+    with an error where all scores are 0, which is no special case here.
+
+    Args:
+        first: from dense maps.
+        second: from sparse features.
     """
     totals: dict[str, float] = {}
     best: dict[str, Candidate] = {}
     for candidate in (*first, *second):
         totals[candidate.cutout] = totals.get(candidate.cutout, 0.0) + candidate.pv_score
         held = best.get(candidate.cutout)
-        if held is None or candidate.pv_score > held.pv_score:
+        if held is None or candidate.pv_score >= held.pv_score:
             best[candidate.cutout] = candidate
     merged = [replace(best[cutout], score=total) for cutout, total in totals.items()]
-    return sorted(merged, key=lambda candidate: -candidate.score)
+    return sorted(merged, key=lambda candidate: (-candidate.score, candidate.cutout))

@@ -9,6 +9,7 @@ import torch
 
 from d2eval.errors import D2EvalError
 from d2eval.geometry import HomographyEstimator, project
+from d2eval.inloc.demo_ransac import demo_inliers
 from d2eval.maps import Maps
 from d2eval.matching import Matches, mutual_nearest_neighbors
 
@@ -16,6 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.int64]
 
 CELL_POINTS = ("center", "inloc_demo")
+RANSACS = ("poselib", "inloc_demo")
 BLOCK_BYTES = 32 * 2**20  # of the gathered descriptors of one side
 
 
@@ -31,8 +33,10 @@ class DenseSettings:
         min_iterations: RANSAC's.
         max_iterations: RANSAC's.
         cell_point: "center" of the cell, or "inloc_demo": at_featureupsample multiplies indices
-            that count from 1, which gives the last pixel of a cell, (stride - 1) / 2 pixels of the
-            network's input further to the lower right, in the query and in the cutout.
+            that count from 1 by the share of the image's side that a cell has. In the cutout that
+            is the index of a pixel, counted from 1: the cell's last. In the query the camera takes
+            the number as it is.
+        ransac: "poselib", or "inloc_demo", see `d2eval.inloc.demo_ransac`.
     """
 
     max_homographies: int
@@ -42,12 +46,14 @@ class DenseSettings:
     min_iterations: int
     max_iterations: int
     cell_point: str
+    ransac: str
 
     def __post_init__(self) -> None:
-        if self.cell_point not in CELL_POINTS:
-            raise D2EvalError(
-                f"cell_point {self.cell_point!r} is not known; use {' or '.join(CELL_POINTS)}"
-            )
+        for name, choices in (("cell_point", CELL_POINTS), ("ransac", RANSACS)):
+            if getattr(self, name) not in choices:
+                raise D2EvalError(
+                    f"{name} {getattr(self, name)!r} is not known; use {' or '.join(choices)}"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +179,23 @@ def fine_matches(query: Maps, cutout: Maps, coarse: Matches, device: str = "cpu"
     return np.unique(np.concatenate(found), axis=0)
 
 
+def _inliers(
+    cells_1: FloatArray, cells_2: FloatArray, settings: DenseSettings, seed: int
+) -> npt.NDArray[np.bool_]:
+    """Which matches the best homography explains."""
+    tolerance, confidence = settings.tolerance_cells, settings.confidence
+    if settings.ransac == "inloc_demo":
+        return demo_inliers(cells_1, cells_2, tolerance, confidence, settings.max_iterations, seed)
+    estimator = HomographyEstimator(
+        "poselib", tolerance, confidence, settings.min_iterations, settings.max_iterations
+    )
+    homography = estimator.estimate(cells_1, cells_2, seed)
+    if homography is None:
+        return np.zeros(len(cells_1), np.bool_)
+    error = np.linalg.norm(project(homography, cells_1) - cells_2, axis=1)
+    return np.asarray(error < tolerance)  # NaN, at infinity, is no inlier
+
+
 def homography_groups(
     cells_1: FloatArray, cells_2: FloatArray, settings: DenseSettings, seed: int
 ) -> list[IndexArray]:
@@ -182,8 +205,8 @@ def homography_groups(
     too few or there are enough.
 
     Source: InLoc_demo, at_denseransac and at_ransacH4. Its RANSAC takes the sample with most
-    inliers, refined once by least squares; here it is poselib's LO-RANSAC, which minimises the
-    truncated error. An inlier is the same: a match whose error in image 2 is below the tolerance.
+    inliers, refined once by least squares; poselib's LO-RANSAC minimises the truncated error. An
+    inlier is the same: a match whose error in image 2 is below the tolerance.
 
     Args:
         cells_1: (M, 2) x and y in cells of the first fine map.
@@ -194,18 +217,10 @@ def homography_groups(
     Returns:
         One rising array of indices into the matches for each homography.
     """
-    estimator = HomographyEstimator(
-        "poselib", settings.tolerance_cells, settings.confidence,
-        settings.min_iterations, settings.max_iterations,
-    )  # fmt: skip
     left = np.arange(len(cells_1))
     groups: list[IndexArray] = []
     while len(groups) < settings.max_homographies and len(left) > settings.min_inliers:
-        homography = estimator.estimate(cells_1[left], cells_2[left], seed)
-        if homography is None:
-            break
-        error = np.linalg.norm(project(homography, cells_1[left]) - cells_2[left], axis=1)
-        inliers = error < settings.tolerance_cells  # NaN, at infinity, is no inlier
+        inliers = _inliers(cells_1[left], cells_2[left], settings, seed)
         if inliers.sum() <= settings.min_inliers:
             break
         groups.append(left[inliers])
@@ -235,9 +250,11 @@ def match_dense(
     for maps, matched in ((query, fine[:, 0]), (cutout, fine[:, 1])):
         rows, columns = np.divmod(matched, maps.fine.shape[1])
         cells.append(np.stack([columns, rows], axis=1).astype(np.float64))
-        shift = 0.0 if settings.cell_point == "center" else (maps.fine_stride - 1) / 2
-        scale = np.array(maps.image_size) / np.array(maps.network_size)
-        points.append(maps.fine_points(matched) + shift * scale)
+        points.append(maps.fine_points(matched))
+        if settings.cell_point == "inloc_demo":
+            points[-1] = (cells[-1] + 1) * np.array(maps.image_size) / maps.fine.shape[1::-1]
+    if settings.cell_point == "inloc_demo":
+        points[1] -= 1  # an index of MATLAB's
     groups = homography_groups(cells[0], cells[1], settings, seed)
     kept = np.concatenate([np.zeros(0, np.int64), *groups])
     return DenseMatches(

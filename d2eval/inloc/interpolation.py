@@ -29,9 +29,7 @@ def interpolate_xyz(
     """The map's coordinates at ``points``.
 
     Sources: InLoc_demo's interp2, linear (parfor_sparsePE) and nearest (parfor_densePE); hloc at
-    c13273b, interpolate_scan. interp2 counts pixels from 1, and the demo hands it D2-Net's
-    keypoints, which count from 0, as they are: its points lie a pixel off to the upper left. Here
-    both count from 0.
+    c13273b, interpolate_scan. interp2 counts pixels from 1, here they count from 0.
 
     Args:
         xyz: (H, W, 3), NaN where there is no depth.

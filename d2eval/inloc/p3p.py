@@ -1,6 +1,7 @@
 """Camera poses by P3P in a RANSAC with local optimisation, inliers by an angle."""
 
 import math
+import sys
 from dataclasses import dataclass
 
 import numba
@@ -8,10 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pycolmap
 
+from d2eval.errors import D2EvalError
+
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 SAMPLE = 3
+ROTATIONS = ("own", "first")
+KEYPOINTS = ("center", "inloc_demo")
 # Ceres's defaults, under which the demo refines poses.
 MAX_STEPS = 50
 COST_TOLERANCE = 1e-6
@@ -30,12 +35,26 @@ class P3PSettings:
         max_iterations: RANSAC's.
         confidence: that a sample of inliers was among them.
         max_refinements: of every sample's pose, as long as it doesn't lose inliers.
+        rotation: of a solution: its "own", or that of the "first" solution of its sample, about
+            its own centre (P3PSolver).
+        keypoints: of features: "center" takes them and depth where they are; "inloc_demo" takes
+            the numbers of a method's own files, and depth where these lie if the first pixel's
+            centre is (1, 1), as interp2 has it.
     """
 
     threshold_deg: float
     max_iterations: int
     confidence: float
     max_refinements: int
+    rotation: str
+    keypoints: str
+
+    def __post_init__(self) -> None:
+        for name, choices in (("rotation", ROTATIONS), ("keypoints", KEYPOINTS)):
+            if getattr(self, name) not in choices:
+                raise D2EvalError(
+                    f"{name} {getattr(self, name)!r} is not known; use {' or '.join(choices)}"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,9 +231,35 @@ def _samples(n: int, count: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def _iterations(inliers: int, n: int, confidence: float) -> float:
-    """How many samples there must be so that one is of inliers alone."""
+    """How many samples there must be so that one is of inliers alone; often infinitely many."""
     share = math.prod((inliers - k) / (n - k) for k in range(SAMPLE))
+    if share < sys.float_info.epsilon:  # 1 - share would be 1; the demo's limit too
+        return math.inf
     return 1.0 if share > confidence else math.log(1 - confidence) / math.log(1 - share)
+
+
+def _solutions(
+    rays: FloatArray, points: FloatArray, rotation: str
+) -> tuple[FloatArray, FloatArray] | None:
+    """Rotations (K, 3, 3) and translations (K, 3) of a sample's solutions of P3P, if there are any.
+
+    The demo's solver finds them by the ratio of the second point's distance to the first one's, a
+    root of a polynomial; MATLAB gives roots from the largest down. "first" has that order, too.
+    """
+    import poselib
+
+    found = poselib.p3p(rays, points)
+    if not found:
+        return None
+    rotations = np.array([solution.R for solution in found])
+    translations = np.array([solution.t for solution in found])
+    if rotation == "own":
+        return rotations, translations
+    away = np.linalg.norm(points[:2] @ rotations.swapaxes(1, 2) + translations[:, None], axis=2)
+    order = np.argsort(-away[:, 1] / away[:, 0], kind="stable")
+    centers = -(rotations.swapaxes(1, 2) @ translations[:, :, None])[order]
+    first = rotations[order[0]]
+    return np.repeat(first[None], len(found), axis=0), -(first @ centers)[:, :, 0]
 
 
 def estimate_pose(
@@ -245,8 +290,6 @@ def estimate_pose(
         The estimate; without a pose for fewer than three correspondences, or if P3P has no
         solution for any sample.
     """
-    import poselib
-
     n = len(points_2d)
     if n < SAMPLE:
         return PoseEstimate(None, np.zeros(n, np.bool_))
@@ -260,14 +303,12 @@ def estimate_pose(
     for done, sample in enumerate(_samples(n, settings.max_iterations, seed)):
         if done >= limit:
             break
-        solutions = poselib.p3p(rays[sample], points[sample])
-        if not solutions:
+        solutions = _solutions(rays[sample], points[sample], settings.rotation)
+        if solutions is None:
             continue
         R, t, inliers, count = _best_solution(
-            np.array([solution.R for solution in solutions]),
-            np.array([solution.t for solution in solutions]),
-            by_axis_2d, by_axis_3d, cosine, settings.max_refinements,
-        )  # fmt: skip
+            *solutions, by_axis_2d, by_axis_3d, cosine, settings.max_refinements
+        )
         if count >= best_count:
             best = PoseEstimate(pycolmap.Rigid3d(pycolmap.Rotation3d(R), t), inliers)
             best_count, limit = count, min(limit, _iterations(count, n, settings.confidence))

@@ -242,9 +242,10 @@ def run(
         ]
         manifest = _manifest(row, dataset, benchmark, settings, images, stages)
         aside = put_aside(folder, manifest, WORK_KEYS)
-        write_csv(folder / "queries.csv", [{**line, **labels} for line in queries])
+        extra = {"protocol": benchmark.protocol, **labels}
+        write_csv(folder / "queries.csv", [{**line, **extra} for line in queries])
         rows = candidate_rows(candidates, dataset.references)
-        write_csv(folder / "candidates.csv", rows)
+        write_csv(folder / "candidates.csv", [{**line, **extra} for line in rows])
         write_csv(folder / "summary.csv", summary)
         write_csv(folder / "stages.csv", stages)
         write_text(folder / f"InLoc_{row.label}.txt", submission(chosen))

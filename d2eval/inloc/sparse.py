@@ -89,6 +89,9 @@ def locate(
 ) -> PoseEstimate:
     """The pose by the matches that have depth (bilinear, in all four neighbours).
 
+    Source of "inloc_demo": custom_demo of the D2-Net authors reads keypoints from files as they
+    are, and parfor_sparsePE and parfor_originalPE hand them to interp2, which counts from 1.
+
     Args:
         query: features and camera.
         cutout: of the cutout.
@@ -100,10 +103,12 @@ def locate(
     Returns:
         The estimate, whose inliers are a mask of the matches with depth.
     """
-    points = interpolate_xyz(xyz, cutout.keypoints[matches[:, 1]], "bilinear")
+    sides = query.features.keypoints, cutout.keypoints
+    if settings.keypoints == "inloc_demo":
+        sides = query.features.own_keypoints(), cutout.own_keypoints() - 1
+    points = interpolate_xyz(xyz, sides[1][matches[:, 1]], "bilinear")
     known = ~np.isnan(points).any(axis=1)
-    seen = query.features.keypoints[matches[known, 0]]
-    return estimate_pose(seen, points[known], query.camera, settings, seed)
+    return estimate_pose(sides[0][matches[known, 0]], points[known], query.camera, settings, seed)
 
 
 def sparse_candidates(

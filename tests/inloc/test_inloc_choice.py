@@ -46,9 +46,9 @@ def test_of_a_cutout_in_both_lists_the_better_pose_is_taken():
     first = [candidate("a", 1.0, 10), candidate("b", 3.0, 10), candidate("c", 2.0, 10)]
     second = [candidate("a", 1.5, 20), candidate("b", 2.0, 20), candidate("c", 2.0, 20)]
     taken = {item.cutout: item.inliers for item in merge(first, second)}
-    assert taken == {"a": 20, "b": 10, "c": 10}  # equal: the first list's
+    assert taken == {"a": 20, "b": 10, "c": 20}  # equal: the second list's, as merge_files.m:68
     turned = {item.cutout: item.inliers for item in merge(second, first)}
-    assert turned == {"a": 20, "b": 10, "c": 20}
+    assert turned == {"a": 20, "b": 10, "c": 10}
 
 
 def test_infinite_and_zero_scores_are_merged_too():
@@ -56,13 +56,25 @@ def test_infinite_and_zero_scores_are_merged_too():
     second = [candidate("b", INF, 20), candidate("c", 0.0, 20)]
     merged = merge(first, second)
     assert [(item.cutout, item.score, item.inliers) for item in merged] == [
-        ("b", INF, 20), ("a", 9.0, 10), ("c", 0.0, 10),
+        ("b", INF, 20), ("a", 9.0, 10), ("c", 0.0, 20),
     ]  # fmt: skip
 
 
-def test_equal_sums_keep_the_order_of_the_lists():
-    first, second = [candidate("c", 1.0), candidate("a", 1.0)], [candidate("b", 1.0)]
-    assert names(merge(first, second)) == ["c", "a", "b"]
+def test_of_equal_sums_the_first_cutout_by_name_is_taken():
+    # keys(containers.Map) are in the order of their characters, and merge_files.m:34 takes the
+    # first of the largest: 1.5 + .5 = 2 = 2, and capitals come before small letters.
+    first, second = [candidate("c", 2.0), candidate("a", 1.5)], [candidate("a", 0.5)]
+    assert names(merge(first, second)) == ["a", "c"]
+    assert names(merge(second, first)) == ["a", "c"]
+    listed = [candidate(name, 1.0) for name in ("b/2", "b/10", "a", "B")]
+    assert names(merge(listed, [])) == ["B", "a", "b/10", "b/2"]
+
+
+def test_scores_that_are_all_zero_have_an_order():
+    first = [candidate("b", 0.0, 10), candidate("c", 0.0, 10)]
+    second = [candidate("a", 0.0, 20), candidate("b", 0.0, 20)]
+    merged = merge(first, second)
+    assert [(item.cutout, item.inliers) for item in merged] == [("a", 20), ("b", 20), ("c", 10)]
 
 
 def test_a_list_may_be_empty():

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
+from d2eval.errors import D2EvalError
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.p3p import P3PSettings, estimate_pose
+from d2eval.inloc.p3p import P3PSettings, _iterations, _solutions, estimate_pose
 from d2eval.localization import pose_error
 
 SETTINGS = P3PSettings(**load_benchmark().strategy("p3p"))
@@ -63,6 +64,68 @@ def test_exact_correspondences_give_the_exact_pose():
     position, rotation = pose_error(found.pose, pose)
     assert position < 0.01
     assert rotation < 0.1
+
+
+@pytest.mark.parametrize(
+    ("inliers", "n", "expected"),
+    # 6 / (n (n-1) (n-2)) is below 2^-52 from n = 300080 on; log(.05) / log(1 - 1/10) by hand
+    [(3, 500_000, math.inf), (3, 300_081, math.inf), (0, 10, math.inf), (3, 5, 28.4332),
+     (5, 5, 1.0)],
+)  # fmt: skip
+def test_how_many_samples_there_must_be(inliers, n, expected):
+    assert _iterations(inliers, n, 0.95) == pytest.approx(expected, abs=1e-4)
+    assert 0 < _iterations(3, 290_000, 0.95) < 1e17  # just above the limit
+
+
+def test_a_pose_of_next_to_no_matches_among_very_many(monkeypatch):
+    monkeypatch.setattr("d2eval.inloc.p3p._samples", lambda *_: np.array([[0, 1, 2]] * 3))
+    pixels, points, _ = scene(6, 3)
+    many = np.concatenate([pixels, np.zeros((500_000, 2))])
+    behind = np.concatenate([points, np.zeros((500_000, 3))])
+    found = estimate_pose(many, behind, CAMERA, SETTINGS, seed=0)
+    assert found.inliers[:3].all()
+
+
+def test_solutions_of_a_sample_with_the_first_ones_rotation():
+    """P3PSolver.m:15 puts the centre of every solution together with the rotation of the first."""
+    several = 0
+    for seed in range(60):
+        pixels, points, _ = scene(seed, 3)
+        rays = np.c_[CAMERA.cam_from_img(pixels), np.ones(3)]
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        own = [np.c_[R, t] for R, t in zip(*_solutions(rays, points, "own"), strict=True)]
+        first = [np.c_[R, t] for R, t in zip(*_solutions(rays, points, "first"), strict=True)]
+        assert len(own) == len(first)
+        away = [np.linalg.norm(points @ P[:, :3].T + P[:, 3], axis=1) for P in own]
+        ratios = [second / first for first, second, _ in away]
+        ordered = [own[k] for k in np.argsort(ratios)[::-1]]
+        np.testing.assert_allclose(first[0], ordered[0], atol=1e-9)
+        for made, true in zip(first, ordered, strict=True):
+            np.testing.assert_array_equal(made[:, :3], first[0][:, :3])
+            center = -true[:, :3].T @ true[:, 3]
+            np.testing.assert_allclose(made[:, 3], -made[:, :3] @ center, atol=1e-7)
+        several += len(own) > 1
+    assert several > 20
+
+
+def test_the_first_rotation_loses_poses():
+    """One sample alone, whose true solution isn't the first: its own rotation finds it."""
+    own, first = SETTINGS, replace(SETTINGS, rotation="first")
+    own, first = (replace(s, max_iterations=1, max_refinements=0) for s in (own, first))
+    counts = []
+    for seed in range(40):
+        pixels, points, _ = scene(seed, 30)
+        found = [estimate_pose(pixels, points, CAMERA, choice, seed=0) for choice in (own, first)]
+        counts.append([pose.count for pose in found])
+    assert all(count == 30 for count, _ in counts)
+    lost = sum(other < 30 for _, other in counts)
+    assert 0 < lost < 40
+
+
+@pytest.mark.parametrize("name", ["rotation", "keypoints"])
+def test_choices_that_are_not_known(name):
+    with pytest.raises(D2EvalError, match=f"{name} 'any' is not known; use .* or "):
+        replace(SETTINGS, **{name: "any"})
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -189,6 +190,31 @@ def test_poses_take_matches_with_depth_all_around_alone(wall):
     assert len(found.inliers) == np.count_nonzero(known)
     position, _ = pose_error(found.pose, POSE)
     assert position < 0.3
+
+
+def test_the_demo_looks_up_depth_a_pixel_off_and_takes_keypoints_as_files_hold_them(wall):
+    # A map that says where it was looked up: x of a point is its column, y its row.
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]].astype(np.float64)
+    where = np.dstack([columns, rows, np.full_like(rows, 1000.0)])
+    demo, matches = replace(P3P, keypoints="inloc_demo"), np.array([[0, 3], [1, 4], [2, 5]])
+    asked = []
+
+    def estimate(points_2d, points_3d, *_):
+        asked.append((points_2d, points_3d[:, :2]))
+
+    cutout = wall.features("80")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("d2eval.inloc.sparse.estimate_pose", estimate)
+        for settings, origin in itertools.product((P3P, demo), ("center", "corner")):
+            features = replace(wall.query.features, origin=origin)
+            query = replace(wall.query, features=features)
+            locate(query, replace(cutout, origin=origin), matches, where, settings, 0)
+    pixels, looked_up = wall.query.features.keypoints[:3], cutout.keypoints[3:6]
+    for (seen, depth), (more, off) in zip(
+        asked, [(0, 0), (0, 0), (0, -1), (0.5, -0.5)], strict=True
+    ):
+        np.testing.assert_allclose(seen, pixels + more, atol=1e-4)
+        np.testing.assert_allclose(depth, looked_up + off, atol=1e-4)
 
 
 def test_every_pair_has_the_seed_for_itself(wall):

@@ -124,6 +124,27 @@ def test_a_run_stands_beside_its_row(runs: Path, write_inloc_run, kind, name: st
     assert not any(title.startswith("Further") for title in found)
 
 
+def test_rows_of_the_demos_protocol_stand_beside_the_papers_and_not_beside_ours(
+    runs: Path, write_inloc_run
+) -> None:
+    write_inloc_run("mine", SPARSE, COUNTS)
+    write_inloc_run("theirs", SPARSE, COUNTS, protocol="inloc_demo")
+    write_inloc_run("more", ("sparse", "rootsift", "none"), COUNTS, protocol="inloc_demo")
+    found = sections(runs)
+    demo = "The paper's table (InLoc demo's protocol, both floors)"
+    assert [row["Run"] for row in found[PAPER_TITLE] if row["Run"]] == ["mine"]
+    (row,) = [row for row in found[demo] if row["Run"]]
+    assert (row["Run"], row["Row"]) == ("theirs", "Sparse PE - D2 MS")
+    assert row["0.25 m, 10° published"] == "35.0"
+    assert [row["Run"] for row in found["Further rows (InLoc demo's protocol, both floors)"]] == [
+        "more"
+    ]
+    text = inloc_table(runs).markdown
+    assert text.count("`--protocol inloc_demo` measures with both") == 1
+    assert text.count("Rows measured here do so too") == 2
+    assert {r["protocol"] for r in records_of(runs, label="theirs")} == {"inloc_demo"}
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [

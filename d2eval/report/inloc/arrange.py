@@ -8,6 +8,7 @@ from d2eval.report.inloc.groups import (
     FINER,
     FLOOR,
     FLOORS,
+    FURTHER,
     HLOC,
     INLOC,
     PAPER,
@@ -69,8 +70,9 @@ def sections_of(run: InlocRun, paper: Sequence[Kind]) -> list[Section]:
         return [Section(SAMPLE, pooled_group)]
     found = []
     for group, result in run.results.items():
-        of_paper = group == PAPERS.group and run.kind in paper
-        found.append(PAPERS if of_paper else open_section(group))
+        beside = open_section(group)
+        of_paper = beside.kind == FURTHER and run.kind in paper
+        found.append(Section(PAPER, group) if of_paper else beside)
         if group == pooled_group and result.localized:
             found.append(Section(FINER, group))
     return found

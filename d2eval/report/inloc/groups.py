@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from d2eval.localization import Threshold
 from d2eval.protocol import load_protocol
 
-INLOC, HLOC = "inloc", "inloc_hloc"  # stems of the benchmark files
-PROTOCOLS = {INLOC: "InLoc protocol", HLOC: "hloc protocol"}
+INLOC, DEMO, HLOC = "inloc", "inloc_demo", "inloc_hloc"  # stems of the benchmark files
+PROTOCOLS = {INLOC: "InLoc protocol", DEMO: "InLoc demo's protocol", HLOC: "hloc protocol"}
+PAPERS = (INLOC, DEMO)  # protocols that the paper's table belongs to
 POOLED = "all"  # both floors together, as in the paper
 FLOORS = {POOLED: "both floors", "DUC1": "DUC1", "DUC2": "DUC2"}
 PAPER, FURTHER, FLOOR, FINER, SAMPLE = "paper", "further", "floor", "finer", "sample"  # kinds
-_HLOC_RANK = 10  # its sections stand behind the paper's protocol's
-_RANKS = {PAPER: 0, FURTHER: 1, FLOOR: 2, FINER: 5, SAMPLE: 20}
+_BEHIND = {INLOC: 0, DEMO: 10, HLOC: 20}
+_RANKS = {PAPER: 0, FURTHER: 1, FLOOR: 2, FINER: 5, SAMPLE: 40}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Section:
     def title(self) -> str:
         """Its heading."""
         if self.kind == PAPER:
-            return "The paper's table (both floors)"
+            whose = "" if self.group.protocol == INLOC else f"{PROTOCOLS[self.group.protocol]}, "
+            return f"The paper's table ({whose}both floors)"
         if self.kind == FURTHER:
             return f"Further rows ({self.group})"
         if self.kind == FINER:
@@ -54,9 +56,10 @@ class Section:
 
     @property
     def rank(self) -> int:
-        """Where it stands: the paper's protocol first, then hloc's, then the sample."""
-        behind = _HLOC_RANK if self.group.protocol == HLOC else 0
-        return behind + _RANKS[self.kind] + list(FLOORS).index(self.group.floor)
+        """Where it stands: the paper's protocols first, then hloc's, then the sample."""
+        return (
+            _BEHIND[self.group.protocol] + _RANKS[self.kind] + list(FLOORS).index(self.group.floor)
+        )
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
@@ -75,6 +78,6 @@ def thresholds(protocol: str, finer: bool = False) -> tuple[Threshold, ...]:
 
 def open_section(group: Group) -> Section:
     """Where numbers of a group stand that belong to no row of the paper's table."""
-    if group == Group(INLOC, POOLED):
+    if group.protocol in PAPERS and group.floor == POOLED:
         return Section(FURTHER, group)
     return Section(FLOOR, group)

@@ -13,14 +13,24 @@ from matplotlib.lines import Line2D
 from d2eval.localization import Threshold
 from d2eval.report.figures import COLORS, LINES, add_legend, new_figure, write_figure
 from d2eval.report.inloc.arrange import Line, arrange
-from d2eval.report.inloc.groups import FINER, FLOORS, HLOC, INLOC, POOLED, SAMPLE, Group, thresholds
+from d2eval.report.inloc.groups import (
+    DEMO,
+    FINER,
+    FLOORS,
+    HLOC,
+    INLOC,
+    POOLED,
+    SAMPLE,
+    Group,
+    thresholds,
+)
 from d2eval.report.inloc.published import load_paper
 from d2eval.report.inloc.runs import Runs, load_errors
 from d2eval.report.run_folders import run_details
 
 LAST_M = 2.0  # what the axis of distances shows
 SAMPLE_TITLE = "Embedded sample (not InLoc): not comparable with published numbers"
-STEMS = {INLOC: "recall", HLOC: "recall_hloc"}
+STEMS = {INLOC: "recall", DEMO: "recall_demo", HLOC: "recall_hloc"}
 PUBLISHED, RETURNED, MEASURED = "published", "returned by the site", "measured"
 _PANEL_IN = (5.6, 4.2)
 Curve = tuple[list[float], list[float]]
@@ -44,7 +54,7 @@ class Panel:
 def plot_recall(
     runs: Runs, output: Path, *, published: bool = True, sample_only: bool = False
 ) -> tuple[list[Path], list[str]]:
-    """Draws ``recall.*``; ``recall_hloc.*`` and ``recall_sample.*`` if there are such runs.
+    """Draws ``recall.*``; ``recall_demo.*``, ``recall_hloc.*`` and samples' of such runs.
 
     Protocols never share a figure, nor does the embedded sample with anything.
 
