@@ -141,6 +141,14 @@ def test_every_query_is_registered_where_it_was_taken(rootsift):
         assert agrees(row["inliers"], reference.spread("inliers", query), 0.05)
 
 
+def test_errors_are_the_script_s_to_a_fifth_of_a_millimetre(rootsift):
+    # Keypoints half a pixel off gave 1.41, 1.64 and 1.40 mm.
+    reference = read_reference("fountain", "rootsift")
+    for query in ("day_0002", "day_0005", "day_0008"):
+        low, high = reference.spread("position_error_m", query)
+        assert low - 2e-4 < rootsift.query[query]["position_m"] < high + 2e-4
+
+
 def test_putative_matches_are_the_script_s_pair_by_pair(rootsift):
     expected = {
         pair: int(row["putative_matches"])

@@ -26,8 +26,8 @@ PAPER_NOTES = (
 )
 FAULTS = (
     "InLoc's demo, which the published numbers are from, gives every P3P solution of a sample the "
-    "rotation of the first (P3PSolver.m:15) and fits minimal homographies of Dense PE without their "
-    "null vector (at_ransacH4.m:51)"
+    "rotation of the first (P3PSolver.m:15) and leaves the null vector out of Dense PE's minimal "
+    "homographies (at_ransacH4.m:51)"
 )
 MENDED = f"{FAULTS}. Rows measured here do neither; `--protocol inloc_demo` measures with both."
 KEPT = f"{FAULTS}. Rows measured here do so too; benchmarks/inloc_demo.toml has all that differs."
