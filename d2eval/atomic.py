@@ -5,11 +5,11 @@ import errno
 import os
 import platform
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from d2eval.console import note
 from d2eval.errors import D2EvalError
 from d2eval.leftovers import clear_leftovers, clear_once, temporary_path
 
@@ -109,10 +109,9 @@ def _hold(file: IO[str], folder: Path) -> bool:
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
             # as NFS, Lustre and FUSE say it, each in its way
-            print(
-                f"note: {folder}: can't be locked here ({error.strerror or error}); make sure that "
-                "no other run writes to it",
-                file=sys.stderr,
+            note(
+                f"{folder}: can't be locked here ({error.strerror or error}); make sure that no "
+                "other run writes to it"
             )
             return False
         file.seek(0)

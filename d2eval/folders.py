@@ -3,10 +3,10 @@
 import contextlib
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from d2eval.console import note
 from d2eval.errors import D2EvalError
 from d2eval.files import read_bytes, read_text
 from d2eval.leftovers import clear_leftovers, temporary_path
@@ -34,7 +34,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     if fault is None:
         return target
     if fault:
-        print(f"note: {fault}; made again", file=sys.stderr)
+        note(f"{fault}; made again")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary_path(target) as scratch:

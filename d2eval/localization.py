@@ -5,7 +5,6 @@ A pose is ``cam_from_world``, a `pycolmap.Rigid3d` that takes world coordinates 
 """
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pycolmap
 
+from d2eval.console import note
 from d2eval.errors import D2EvalError
 from d2eval.files import read_lines
 from d2eval.words import MOST_COORDINATE, check_name, reals
@@ -57,7 +57,7 @@ def pose_from_wxyz(
             "replace it"
         )
     if abs(norm - 1) > NORM_TOLERANCE:
-        print(f"note: {what}: quaternion of length {norm:.6g} normalised", file=sys.stderr)
+        note(f"{what}: quaternion of length {norm:.6g} normalised")
     return pycolmap.Rigid3d(pycolmap.Rotation3d(q[[1, 2, 3, 0]] / norm), t)
 
 

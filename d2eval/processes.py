@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from d2eval.console import complain
 from d2eval.errors import D2EvalError, reason_of
 
 PATIENCE = timedelta(hours=12)  # the others wait while the first process validates
@@ -69,16 +70,13 @@ def _explain(error: BaseException) -> int:
     import torch
 
     if isinstance(error, D2EvalError):
-        print(f"d2eval: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
     if isinstance(error, KeyboardInterrupt):
         return 130
     gone = any(text in str(error).lower() for text in _PEER_GONE)
     if gone or isinstance(error, torch.distributed.DistError):
-        print(
-            f"d2eval: another process ended ({reason_of(error)}); its message says why",
-            file=sys.stderr,
-        )
+        complain(f"another process ended ({reason_of(error)}); its message says why")
         return 2
     traceback.print_exception(error)
     return 1

@@ -1,7 +1,5 @@
 """The folder of a run: rows as CSV, and earlier runs of other work put aside."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from d2eval.atomic import write_text
 from d2eval.errors import D2EvalError
 from d2eval.manifest import FILE, read_manifest, same_work
+from d2eval.text import csv_text
 
 Row = dict[str, Any]
 
@@ -23,11 +22,8 @@ def format_value(value: Any) -> str:
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Writes rows of equal keys, complete or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: format_value(value) for name, value in row.items()} for row in rows)
-    write_text(path, text.getvalue())
+    cells = ({name: format_value(value) for name, value in row.items()} for row in rows)
+    write_text(path, csv_text(list(rows[0]), cells))
 
 
 def put_aside(folder: Path, manifest: Mapping[str, Any], keys: Sequence[str]) -> Path | None:

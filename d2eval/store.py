@@ -9,7 +9,6 @@ and the image's SHA-256 for features; the two feature keys and the matcher's set
 import hashlib
 import io
 import json
-import sys
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.atomic import write_bytes
+from d2eval.console import note
 from d2eval.errors import D2EvalError, MissingFileError, reason_of
 from d2eval.features import OPTIONAL, Features
 from d2eval.files import read_bytes
@@ -117,7 +117,7 @@ class Store:
     @staticmethod
     def _note(path: Path, error: Exception) -> None:
         reason = reason_of(error).removeprefix(f"{path}: ")
-        print(f"note: {path}: damaged ({reason}); made again", file=sys.stderr)
+        note(f"{path}: damaged ({reason}); made again")
 
     def features_key(self, identity: Identity, image_sha256: str) -> str:
         """The key of one image's features."""

@@ -24,6 +24,7 @@ from typing import IO, cast
 from urllib.parse import urlsplit
 
 from d2eval.atomic import open_own, write_text
+from d2eval.console import note
 from d2eval.errors import D2EvalError
 
 RESUME = "run the same command again to resume"
@@ -114,7 +115,7 @@ def receive(url: str, part: Path, patience: Patience = DEFAULT_PATIENCE) -> None
                 raise D2EvalError(f"{url}: {error}{tries}; {RESUME}") from error
             wait = patience.backoff * 2**attempt
             if sys.stderr.isatty():
-                print(f"{url}: {error}; trying again in {wait:g} s", file=sys.stderr)
+                note(f"{url}: {error}; trying again in {wait:g} s")
             time.sleep(wait)
 
 

@@ -17,6 +17,7 @@ from types import ModuleType
 from d2eval.cli.common import default_cache
 from d2eval.cli.parsing import Parser, check_options
 from d2eval.cli.streams import steady_streams
+from d2eval.console import complain
 from d2eval.errors import D2EvalError
 
 # name -> (module, line for the overview)
@@ -139,10 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(command, arguments)
         output.flush()
         if output.failure:
-            print(
-                f"d2eval: standard output can't be written ({output.failure}); what goes to files "
-                "is there",
-                file=sys.stderr,
+            complain(
+                f"standard output can't be written ({output.failure}); what goes to files is there"
             )
             # Only where the output is all that was asked for has the command failed.
             if command is None or getattr(_module(command), "PRINTS_ONLY", False):
@@ -156,7 +155,7 @@ def _module(command: str) -> ModuleType:
 
 def _run(command: str | None, arguments: Sequence[str]) -> int:
     try:
-        several = _for_each_method(command, arguments)
+        several = _for_each_method(command, list(arguments))
         parsed = [_parser(command, each).parse_args(each) for each in several]
         for args in parsed:
             if getattr(args, "cache", args) is None:
@@ -166,31 +165,23 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
     except SystemExit as ended:  # argparse's, after help or a mistake
         return int(ended.code or 0)
     except D2EvalError as error:
-        print(f"d2eval: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
     except OSError as error:  # a path that may not be looked at, that is too long, and the like
-        print(
-            f"d2eval: {error.filename or 'input or output'}: {error.strerror or error}",
-            file=sys.stderr,
-        )
+        complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         return 2
     except UnicodeEncodeError as error:
-        print(
-            f"d2eval: {error.object!a}: a name that this machine's encoding ({error.encoding}) "
-            "can't say; set PYTHONUTF8=1",
-            file=sys.stderr,
+        complain(
+            f"{error.object!a}: a name that this machine's encoding ({error.encoding}) "
+            "can't say; set PYTHONUTF8=1"
         )
         return 2
     except MemoryError as error:
-        print(
-            f"d2eval: out of memory ({error or 'no size known'}); finished work is kept: give "
-            "less at once, or more memory, and run the same command again",
-            file=sys.stderr,
+        complain(
+            f"out of memory ({error or 'no size known'}); finished work is kept: give "
+            "less at once, or more memory, and run the same command again"
         )
         return 2
     except KeyboardInterrupt:
-        print(
-            "d2eval: interrupted; what was finished is kept, the same command goes on from there",
-            file=sys.stderr,
-        )
+        complain("interrupted; what was finished is kept, the same command goes on from there")
         return 130

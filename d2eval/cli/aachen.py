@@ -8,7 +8,6 @@ COLMAP model, the submission and a table under OUTPUT/aachen/METHOD/.
 """
 
 import argparse
-import sys
 from typing import Any
 
 from d2eval.cli.common import (
@@ -19,6 +18,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.console import note, say, say_lines
 from d2eval.paths import expanded
 
 TAKES_METHOD = True
@@ -89,32 +89,29 @@ def run(args: argparse.Namespace) -> int:
     if args.holdout:
         dataset = hold_out(dataset, args.holdout)
     source = open_source(args.method, method_options(args), runtime_of(args), args.name)
-    print(source.headline())
-    print(
+    say(source.headline())
+    say(
         f"{benchmark.name} {dataset.completeness}: {len(dataset.poses)} database images with a "
         f"pose, {len(dataset.queries)} queries, {len(dataset.pairs)} pairs"
     )
-    for note in dataset.notes:
-        print(f"note: {note}", file=sys.stderr)
-    sys.stdout.flush()
+    for line in dataset.notes:
+        note(line)
     settings = Settings(args.seed, args.device, args.workers, args.holdout)
     result = run(source, dataset, benchmark, Store(args.cache), args.output, settings)
-    print(stages_text(result.stages))
-    print(summary_text(result.summary, scored=bool(dataset.references)))
-    print(f"extracted {result.extracted} images; finished work is kept in {args.cache}")
+    say_lines(stages_text(result.stages))
+    say_lines(summary_text(result.summary, scored=bool(dataset.references)))
+    say(f"extracted {result.extracted} images; finished work is kept in {args.cache}")
     if result.put_aside:
-        print(
-            f"note: an earlier run of other work was moved to {result.put_aside}", file=sys.stderr
-        )
+        note(f"an earlier run of other work was moved to {result.put_aside}")
     if not dataset.references:
         name = f"Aachen_eval_{source.label}.txt"
-        print(f"no reference poses: submit {result.folder / name} to visuallocalization.net")
+        say(f"no reference poses: submit {result.folder / name} to visuallocalization.net")
     written = load_run(result.folder)
     runs = Runs([written], SITE.read(result.folder / "site.csv"))
     write_table(table_of_runs(runs), result.folder)
     plot_recall(runs, result.folder, sample_only=written.is_sample)
     plot_topview(written, result.folder)
-    print(f"rows, summary, model, manifest, table and plots: {result.folder}")
+    say(f"rows, summary, model, manifest, table and plots: {result.folder}")
     return 0
 
 

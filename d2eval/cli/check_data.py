@@ -10,6 +10,7 @@ or broken, and each such thing has its line.
 import argparse
 
 from d2eval.cli.common import AACHEN_PROTOCOLS
+from d2eval.console import say
 from d2eval.paths import expanded
 
 PRINTS_ONLY = True
@@ -44,12 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the report of the dataset's own check."""
     lines, problems = CHECKS[args.dataset](args)
-    for line in lines:
-        print(line)
-    for problem in problems:
-        print(f"problem: {problem}")
+    say(*lines, *(f"problem: {problem}" for problem in problems))
     if not problems:
-        print(f"sound: {SOUND[args.dataset]}")
+        say(f"sound: {SOUND[args.dataset]}")
     return 2 if problems else 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.common import image_size, method_options, named_method
+from d2eval.console import say, say_lines
 from d2eval.paths import expanded
 
 if TYPE_CHECKING:
@@ -52,27 +53,28 @@ def run(args: argparse.Namespace) -> int:
     title = f"{args.method}: {cls.description}"
     architecture = cls.architecture(config, args.size)
     if architecture is None:
-        print(f"# {title}\n")
+        say(f"# {title}", "")
     else:
         _check_size(architecture)
         stem = f"architecture_{args.method.replace(':', '.')}"
         table = architecture_table(stem, title, architecture)
-        print(table.markdown)
-    print(f"Descriptors: {cls.descriptor_dim} dimensions.")
+        say_lines(table.markdown)
+    say(f"Descriptors: {cls.descriptor_dim} dimensions.")
     if options:
-        print(f"\n## Options\n\n{options_grid(_option_rows(config))}")
+        say("", "## Options", "")
+        say_lines(options_grid(_option_rows(config)))
     if architecture is None:
-        print("\nIt has no network that it describes, so there is no table and no drawing of one.")
+        say("", "It has no network that it describes, so there is no table and no drawing of it.")
         return 0
     from d2eval.report.architecture import draw
     from d2eval.report.figures import write_figure
 
-    print()
+    say("")
     for path in (
         *write_table(table, args.output),
         *write_figure(draw(architecture), args.output, stem),
     ):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d2eval.cli.common import add_method_arguments, method_options, runtime_of
+from d2eval.console import say
 from d2eval.paths import expanded
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     images = find_images(args.images, args.root)
     source = open_source(args.method, method_options(args), runtime_of(args), args.name)
     extension = check_extension(args.output_extension or source.label)
-    print(source.headline(), flush=True)
+    say(source.headline())
     items = _features(source, images, args.workers)
     if args.format == "h5":
         where = args.output / f"{source.label}.h5"
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         where = args.output / f"*{extension}"
         total = write_feature_files(items, args.output, extension, args.format)
-    print(
+    say(
         f"{total} features of {len(images)} images ({source.extracted} extracted now): {where} "
         f"({args.format})"
     )

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from d2eval.cli.common import add_cache_argument
+from d2eval.console import say
 from d2eval.download import fetch_file
 from d2eval.errors import D2EvalError
 from d2eval.protocol import load_toml
@@ -71,7 +72,5 @@ def run(args: argparse.Namespace) -> int:
             functools.partial(load_state_dict, suffix=Path(name).suffix),
             force=args.force,
         )
-        print(
-            f"{name}: {fetched.size:,} bytes, sha256 {fetched.sha256}, {fetched.state}", flush=True
-        )
+        say(f"{name}: {fetched.size:,} bytes, sha256 {fetched.sha256}, {fetched.state}")
     return 0

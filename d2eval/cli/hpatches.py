@@ -6,7 +6,6 @@ Writes pairs.csv, summary.csv, manifest.json, a table and a plot under OUTPUT/hp
 
 import argparse
 import math
-import sys
 from typing import Any
 
 from d2eval.cli.common import (
@@ -16,6 +15,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.console import note, say, say_lines
 from d2eval.paths import expanded
 
 TAKES_METHOD = True
@@ -75,28 +75,25 @@ def run(args: argparse.Namespace) -> int:
         root = args.data
     dataset = load_dataset(root, benchmark, args.sequences, sample=args.data is None)
     source = open_source(args.method, method_options(args), runtime_of(args), args.name)
-    print(source.headline())
+    say(source.headline())
     images = sum(len(sequence.images) for sequence in dataset.sequences)
-    print(f"HPatches {dataset.completeness}: {len(dataset.sequences)} sequences, {images} images")
+    say(f"HPatches {dataset.completeness}: {len(dataset.sequences)} sequences, {images} images")
     if dataset.excluded:
-        print(f"excluded by the protocol: {', '.join(dataset.excluded)}")
+        say(f"excluded by the protocol: {', '.join(dataset.excluded)}")
     if dataset.ignored:
-        print(f"note: not sequences, left alone: {', '.join(dataset.ignored)}", file=sys.stderr)
-    sys.stdout.flush()
+        note(f"not sequences, left alone: {', '.join(dataset.ignored)}")
     result = run(
         source, dataset, benchmark, Store(args.cache), args.output,
         Settings(args.top_k, args.seed, args.device, args.workers),
     )  # fmt: skip
-    print(summary_text(result.summary))
-    print(f"extracted {result.extracted} of {images} images; features are kept in {args.cache}")
+    say_lines(summary_text(result.summary))
+    say(f"extracted {result.extracted} of {images} images; features are kept in {args.cache}")
     if result.put_aside:
-        print(
-            f"note: an earlier run of other work was moved to {result.put_aside}", file=sys.stderr
-        )
+        note(f"an earlier run of other work was moved to {result.put_aside}")
     sole = [load_run(result.folder, benchmark.thresholds_px)]
     write_table(table_of_runs(sole), result.folder)
     drawn = plot_runs(sole, result.folder, published=not dataset.sample, sample_only=dataset.sample)
-    print(f"rows, summary, manifest and table: {result.folder}; curves: {drawn[0]}")
+    say(f"rows, summary, manifest and table: {result.folder}; curves: {drawn[0]}")
     return 0
 
 

@@ -7,12 +7,12 @@ truth and of day or night queries, InLoc's of a floor.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from d2eval.console import note, say
 from d2eval.errors import D2EvalError
 from d2eval.paths import expanded
 
@@ -85,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
         result = SiteResult(args.method, label, group, values, args.source, today)
         replaced = site.add(folder / FILE, result)
     if replaced:
-        print(f"note: an earlier result of {group} was replaced", file=sys.stderr)
-    print(f"wrote {folder / FILE}: {args.method}, {group}")
+        note(f"an earlier result of {group} was replaced")
+    say(f"wrote {folder / FILE}: {args.method}, {group}")
     return 0
 
 
@@ -154,4 +154,4 @@ def _check_run(folder: Path, benchmark: str, method: str, protocol: str) -> None
                 f"protocol {protocol}; choose the right --method and --protocol, or another --label"
             )
     elif method not in {*registered(), *_published_methods(benchmark)}:
-        print(f"note: {method} is no method that d2eval knows; taken as it is", file=sys.stderr)
+        note(f"{method} is no method that d2eval knows; taken as it is")

@@ -10,7 +10,6 @@ OUTPUT/inloc/ROW/.
 """
 
 import argparse
-import sys
 from typing import Any
 
 from d2eval.cli.common import (
@@ -20,6 +19,7 @@ from d2eval.cli.common import (
     method_options,
     runtime_of,
 )
+from d2eval.console import note, say, say_lines
 from d2eval.paths import expanded
 
 TAKES_METHOD = True
@@ -124,30 +124,26 @@ def run(args: argparse.Namespace) -> int:
     options = method_options(args) if args.method else {}
     sparse = None if args.method is None else (args.method, options)
     row = open_row(label, strategy, sparse, dense, args.dense_pv, dataset, benchmark, runtime)
-    for line in row.headlines:
-        print(line)
-    print(
+    say(
+        *row.headlines,
         f"{benchmark.name} {dataset.completeness}: {len(dataset.queries)} queries, "
-        f"{len(dataset.cutouts)} cutouts, {len(dataset.references)} reference poses"
+        f"{len(dataset.cutouts)} cutouts, {len(dataset.references)} reference poses",
     )
-    for note in dataset.notes:
-        print(f"note: {note}", file=sys.stderr)
-    sys.stdout.flush()
+    for line in dataset.notes:
+        note(line)
     settings = Settings(args.seed, args.device, args.workers)
     result = run(row, dataset, benchmark, Store(args.cache), args.output, settings)
-    print(summary_text(result.summary, scored=bool(dataset.references)))
+    say_lines(summary_text(result.summary, scored=bool(dataset.references)))
     if result.put_aside:
-        print(
-            f"note: an earlier run of other work was moved to {result.put_aside}", file=sys.stderr
-        )
+        note(f"an earlier run of other work was moved to {result.put_aside}")
     if not dataset.references:
         name = f"InLoc_{row.label}.txt"
-        print(f"no reference poses: submit {result.folder / name} to visuallocalization.net")
+        say(f"no reference poses: submit {result.folder / name} to visuallocalization.net")
     written = load_run(result.folder)
     runs = Runs([written], SITE.read(result.folder / "site.csv"))
     write_table(table_of_runs(runs), result.folder)
     plot_recall(runs, result.folder, sample_only=written.is_sample)
-    print(f"rows, candidates, summary, manifest, table and plot: {result.folder}")
+    say(f"rows, candidates, summary, manifest, table and plot: {result.folder}")
     return 0
 
 

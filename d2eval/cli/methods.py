@@ -8,6 +8,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from d2eval.cli.common import add_cache_argument
+from d2eval.console import say, say_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
     for name, dim, description, weights in lines:
         start = f"{name.ljust(widths[0])}  {dim.rjust(widths[1])}"
-        print(f"{start}  {description.ljust(widths[2])}  {weights}")
-    print(FOOTER)
+        say(f"{start}  {description.ljust(widths[2])}  {weights}")
+    say_lines(FOOTER)
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from d2eval.errors import D2EvalError
+from d2eval.text import printable
 
 _NUMBER = re.compile(r"-\d*\.?\d+")
 _NEAR = 0.6  # of difflib's ratio, from which a name counts as mistyped
@@ -32,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program."""
-        line = " ".join(message.split())
+        line = printable(" ".join(message.split()))
         self.exit(2, f"d2eval: {line} (`{self.prog} --help` says more)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -7,9 +7,9 @@ draws recall, and with --query a query beside the views from its best poses.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from d2eval.console import note, say
 from d2eval.errors import D2EvalError
 from d2eval.paths import expanded
 
@@ -64,10 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draws the figure."""
     paths, notes = FIGURES[args.figure](args)
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+    for line in notes:
+        note(line)
     for path in paths:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return 0
 
 

@@ -5,6 +5,7 @@ Scenes that are done are kept, so the same command goes on where it was cut off.
 
 import argparse
 
+from d2eval.console import say
 from d2eval.paths import expanded
 
 EXAMPLES = """examples:
@@ -42,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.preparation import preparer_class
 
     preparer = preparer_class(args.dataset)()
-    print(preparer.prepare(args.data, args.output, args.scenes))
+    say(preparer.prepare(args.data, args.output, args.scenes))
     return 0

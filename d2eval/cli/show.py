@@ -13,6 +13,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.console import say
 from d2eval.paths import expanded
 
 TAKES_METHOD = True
@@ -61,12 +62,12 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(name, method_options(args), runtime_of(args))
     if not isinstance(source, MethodSource):
         raise AssertionError(name)
-    print(source.headline(), flush=True)
+    say(source.headline())
     ((_, unit),) = features_of_images(source, [(args.image, args.image.name)], 0)
     title = f"{source.label} on {args.image.absolute().parent.name}/{args.image.name}"
     figure = draw(image, unit.features, args.top_k, source.method.score_map(image), title)
     (path,) = write_figure(figure, output.parent, output.stem, [kind])
-    print(f"{len(unit.features)} keypoints; wrote {path}")
+    say(f"{len(unit.features)} keypoints; wrote {path}")
     return 0
 
 

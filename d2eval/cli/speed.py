@@ -15,6 +15,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.console import say, say_lines
 from d2eval.paths import expanded
 
 TAKES_METHOD = True
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     for numbers in args.matching or []:
         rows.append(matching_speed(numbers, runtime, args.repeats))
     table = speed_table([as_row(row) for row in rows])
-    print(table.markdown)
+    say_lines(table.markdown)
     for path in write_table(table, args.output):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return 0

@@ -6,10 +6,10 @@ each epoch of the ground truth, protocol and set of queries; InLoc's for each pr
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2eval.console import note, say, say_lines
 from d2eval.paths import expanded
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.report.tables import write_table
 
     table = TABLES[args.benchmark](args.runs)
-    for note in table.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for line in table.notes:
+        note(line)
     paths = write_table(table, args.output)
-    print(table.markdown)
+    say_lines(table.markdown)
     for path in paths:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return 0

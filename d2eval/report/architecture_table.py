@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from d2eval.architecture import Architecture, TracedLayer, trace
-from d2eval.report.tables import Column, Table, csv_text, markdown_grid
+from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
+from d2eval.text import markdown_text
 
 GIGA = 1e9
 CONVENTION = (
@@ -141,7 +142,7 @@ def architecture_table(stem: str, title: str, architecture: Architecture) -> Tab
     """
     layers, levels, steps = (rows(architecture) for rows in (layer_rows, level_rows, step_rows))
     sections = [
-        f"# {title}",
+        f"# {markdown_text(title)}",
         _input_line(architecture),
         f"## {architecture.name}, the network at scale 1",
         markdown_grid(LAYER_COLUMNS, layers),
@@ -159,7 +160,7 @@ def architecture_table(stem: str, title: str, architecture: Architecture) -> Tab
         for part, rows in (("layer", layers), ("level", levels), ("step", steps))
         for row in rows
     ]
-    return Table(stem, csv_text(CSV_COLUMNS, records), "\n\n".join(sections) + "\n", [])
+    return Table(stem, flat_csv(CSV_COLUMNS, records), "\n\n".join(sections) + "\n", [])
 
 
 def options_grid(options: Sequence[Mapping[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from d2eval.protocol import load_protocol
 from d2eval.report.published import PaperRow, load_paper
 from d2eval.report.rows import mma_column
 from d2eval.report.runs import MeasuredRun, load_runs
-from d2eval.report.tables import Column, Table, csv_text, markdown_grid, paper_count
+from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
 
 MMA_THRESHOLDS_PX = (1, 3, 5, 10)
 SECTIONS = {  # in the order of the table
@@ -55,7 +55,7 @@ def table_of_runs(runs: Sequence[MeasuredRun], notes: Sequence[str] = ()) -> Tab
     benchmark = load_protocol("hpatches").content
     lines = arrange(load_paper(benchmark), runs)
     markdown = _markdown(lines, benchmark["plot"]["source"])
-    table = csv_text(_columns(), [_record(line) for line in lines])
+    table = flat_csv(_columns(), [_record(line) for line in lines])
     return Table("hpatches", table, markdown, notes)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2eval.errors import D2EvalError
+from d2eval.text import from_csv_cell
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
 
 
 def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """Reads a CSV file with a header.
+    """Reads a CSV file with a header; text comes back as `csv_cell` was given it.
 
     Args:
         path: the file, UTF-8.
@@ -62,7 +63,7 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
             # DictReader marks a row that is too long or too short with None.
             if None in row or None in row.values():
                 raise ValueError(f"line {reader.line_num} doesn't have the header's columns")
-            rows.append(row)
+            rows.append({name: from_csv_cell(cell) for name, cell in row.items()})
     return rows
 
 

@@ -1,7 +1,5 @@
 """Results that a benchmark's site returned for a submission: ``site.csv`` of a run's folder."""
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from d2eval.errors import D2EvalError
 from d2eval.localization import Threshold
 from d2eval.report.localized import threshold_of
 from d2eval.report.rows import read_rows, reading
+from d2eval.text import csv_text
 
 FILE = "site.csv"
 GroupT = TypeVar("GroupT")
@@ -104,21 +103,18 @@ class SiteFormat(Generic[GroupT]):
 
     def text(self, results: Iterable[SiteResult[GroupT]]) -> str:
         """The content of ``site.csv``."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
+        records = []
         for result in results:
             group: Any = result.group
             for threshold, value in result.percent.items():
                 numbers = (threshold.position_m, threshold.rotation_deg, value)
-                writer.writerow(
-                    [
-                        *(result.method, result.label, *astuple(group)),
-                        *(f"{number:g}" for number in numbers),
-                        *(result.source, result.date),
-                    ]
+                cells = (
+                    *(result.method, result.label, *astuple(group)),
+                    *(f"{number:g}" for number in numbers),
+                    *(result.source, result.date),
                 )
-        return text.getvalue()
+                records.append(dict(zip(self.columns, cells, strict=True)))
+        return csv_text(self.columns, records)
 
 
 def is_site_only(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from d2eval.report.tables import Column, Table, csv_text, markdown_grid
+from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
 
 
 def _columns() -> list[Column]:
@@ -34,4 +34,4 @@ def speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         "GEMM peak the best float32 matrix product measured in the same process."
     )
     markdown = f"# Speed\n\n{markdown_grid(_columns(), known)}\n\n{notes}\n"
-    return Table("speed", csv_text(_columns(), known), markdown, [])
+    return Table("speed", flat_csv(_columns(), known), markdown, [])

@@ -1,13 +1,12 @@
 """Tables as text: CSV with full precision, Markdown rounded as a paper rounds."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from d2eval.atomic import write_text
+from d2eval.text import csv_text, markdown_text
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,9 @@ def paper_count(count: float) -> str:
     return f"{count / 1000:.1f}K"
 
 
-def csv_text(columns: Sequence[Column], records: Sequence[Mapping[str, Any]]) -> str:
+def flat_csv(columns: Sequence[Column], records: Sequence[Mapping[str, Any]]) -> str:
     """One flat CSV of all columns; what a record doesn't have stays empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [column.name for column in columns], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
+    return csv_text([column.name for column in columns], records)
 
 
 def markdown_grid(columns: Sequence[Column], records: Sequence[Mapping[str, Any]]) -> str:
@@ -62,9 +57,7 @@ def markdown_grid(columns: Sequence[Column], records: Sequence[Mapping[str, Any]
     for column in columns:
         if column.header and any(column.name in record for record in records):
             cells = [
-                column.text(record[column.name]).replace("|", "\\|")
-                if column.name in record
-                else ""
+                markdown_text(column.text(record[column.name])) if column.name in record else ""
                 for record in records
             ]
             filled.append([column.header, *cells])

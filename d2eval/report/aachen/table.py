@@ -24,7 +24,7 @@ from d2eval.report.localized import (
     threshold_text,
 )
 from d2eval.report.site import SiteResult
-from d2eval.report.tables import Column, Table, csv_text, markdown_grid, paper_count
+from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
 
 INTRODUCTION = (
     "Localized queries in percent, by position and rotation error. Numbers that were published, "
@@ -87,7 +87,7 @@ def table_of_runs(runs: Runs) -> Table:
         )
         parts += ["\n".join(f"- {note}" for note in notes)] if notes else []
     return Table(
-        "aachen", csv_text(_flat_columns(), records), "\n\n".join(parts) + "\n", runs.notes
+        "aachen", flat_csv(_flat_columns(), records), "\n\n".join(parts) + "\n", runs.notes
     )
 
 

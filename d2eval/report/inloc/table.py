@@ -16,7 +16,7 @@ from d2eval.report.localized import (
     localized_text,
     threshold_text,
 )
-from d2eval.report.tables import Column, Table, csv_text, markdown_grid
+from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
 
 INTRODUCTION = (
     "Localized queries in percent, by position error (smaller than the threshold) and rotation "
@@ -50,7 +50,7 @@ def table_of_runs(runs: Runs) -> Table:
         returned = [line.returned for line in lines if line.returned]
         notes = notes_of(section, [line.run for line in lines if line.run], returned)
         parts += ["\n".join(f"- {note}" for note in notes)] if notes else []
-    return Table("inloc", csv_text(_flat_columns(), records), "\n\n".join(parts) + "\n", runs.notes)
+    return Table("inloc", flat_csv(_flat_columns(), records), "\n\n".join(parts) + "\n", runs.notes)
 
 
 def _origin_columns() -> list[Column]:
