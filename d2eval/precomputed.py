@@ -6,22 +6,29 @@ Any extractor whose output follows it can be scored with ``--method precomputed:
 
 import glob
 import hashlib
-import io
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from d2eval.errors import D2EvalError, reason_of
-from d2eval.features import Features, InvalidFeaturesError, make_features
+from d2eval import npz
+from d2eval.errors import D2EvalError
+from d2eval.features import Features, InvalidFeaturesError, make_features, no_features
+from d2eval.files import read_bytes
 from d2eval.images import SUFFIXES, ImageFile, read_image_size
+from d2eval.matfiles import is_mat, read_variables
 from d2eval.method import option
 from d2eval.paths import find
 from d2eval.resources import Cost
 from d2eval.store import StoredFeatures
 
-NPZ_MAGIC = b"PK"
+FloatArray = npt.NDArray[np.float32]
+
+ARRAYS = ("keypoints", "scores", "descriptors", "orientations")
+REMEDY = "write it again"
 
 
 def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features, str]:
@@ -34,46 +41,59 @@ def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features
     Raises:
         D2EvalError: missing, broken, pickled, or no valid features.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise D2EvalError(f"{path}: features can't be read ({error.strerror})") from error
-    try:
-        if data.startswith(NPZ_MAGIC):
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        else:
-            from scipy.io import loadmat
-
-            arrays = loadmat(io.BytesIO(data))  # type: ignore[arg-type]  # file objects work
-    except Exception as error:  # damaged bytes make these readers raise almost anything
-        reason = reason_of(error)
-        raise D2EvalError(
-            f"{path}: no npz or mat file of plain arrays ({reason}); write it again"
-        ) from error
+    data = read_bytes(path, REMEDY)
+    if data.startswith(npz.MAGIC):
+        arrays = npz.read_npz(path, data, ARRAYS, REMEDY)
+    elif is_mat(data):
+        arrays = read_variables(path, ARRAYS, data)
+    else:
+        raise D2EvalError(f"{path}: no npz or mat file of plain arrays; {REMEDY}")
     missing = [name for name in ("keypoints", "descriptors") if name not in arrays]
     if missing:
         raise D2EvalError(f"{path}: holds no {' and no '.join(missing)}; expected the npz layout")
-    keypoints = np.asarray(arrays["keypoints"])
-    if keypoints.ndim != 2 or keypoints.shape[1] < 2:
-        raise D2EvalError(f"{path}: keypoints are {keypoints.shape}, not (N, 2) or (N, 3)")
     if "scores" not in arrays:
         raise D2EvalError(
             f"{path}: holds no scores; write one for each keypoint (higher is better)"
         )
-    angles = arrays.get("orientations")
     try:
-        features = make_features(
-            keypoints[:, :2],
-            np.asarray(arrays["scores"]).reshape(-1),
-            np.asarray(arrays["descriptors"]),
-            image_size,
-            keypoints[:, 2] if keypoints.shape[1] > 2 else None,
-            orientations=np.asarray(angles).reshape(-1) if angles is not None else None,
-        )
-    except (InvalidFeaturesError, ValueError, TypeError) as error:
+        features = _features({name: _numbers(arrays[name], name) for name in arrays}, image_size)
+    except InvalidFeaturesError as error:
         raise D2EvalError(f"{path}: {error}") from error
     return features, hashlib.sha256(data).hexdigest()
+
+
+def _numbers(value: Any, name: str) -> FloatArray:
+    """An array of integers or floats, of any width and byte order, as float32."""
+    if not isinstance(value, np.ndarray):
+        raise InvalidFeaturesError(f"{name} is no array of real numbers")
+    if value.dtype.kind not in "fiu":
+        raise InvalidFeaturesError(f"{name} holds {value.dtype}, not real numbers")
+    with np.errstate(over="ignore"):  # what becomes infinite is refused later
+        return value.astype(np.float32)
+
+
+def _features(arrays: dict[str, FloatArray], image_size: tuple[int, int]) -> Features:
+    """Features of a file's arrays; arrays without elements, of whatever shape, are none."""
+    keypoints, descriptors = arrays["keypoints"], arrays["descriptors"]
+    scores = arrays["scores"].reshape(-1)
+    angles = arrays["orientations"].reshape(-1) if "orientations" in arrays else None
+    if not keypoints.size and not scores.size and not descriptors.size:
+        dimensions = descriptors.shape[1] if descriptors.ndim == 2 else 0
+        return no_features(dimensions, image_size)
+    if keypoints.ndim != 2 or keypoints.shape[1] < 2:
+        raise InvalidFeaturesError(f"keypoints are {keypoints.shape}, not (N, 2) or (N, 3)")
+    if len(keypoints) < 5 and len(keypoints) != len(scores) == keypoints.shape[1]:
+        raise InvalidFeaturesError(
+            f"keypoints are {keypoints.shape}, not (N, 2) or (N, 3); write them transposed"
+        )
+    return make_features(
+        keypoints[:, :2],
+        scores,
+        descriptors,
+        image_size,
+        keypoints[:, 2] if keypoints.shape[1] > 2 else None,
+        orientations=angles,
+    )
 
 
 @dataclass(frozen=True)
@@ -104,6 +124,8 @@ class PrecomputedFeatures:
         self.suffix = config.extension and "." + config.extension.removeprefix(".")
         self.label = label or folder.resolve().name
         self.extracted = 0
+        self._lock = threading.Lock()
+        self._described: tuple[Path, int] | None = None  # a file and its descriptors' length
 
     def _find(self, name: str) -> Path:
         base = self.folder / name
@@ -126,10 +148,24 @@ class PrecomputedFeatures:
         """Reads the features of the image called ``name`` in its dataset.
 
         Raises:
-            D2EvalError: no file, several, or one that is broken.
+            D2EvalError: no file, several, one that is broken, or one whose descriptors have
+                another length than those of a file before.
         """
-        features, digest = read_feature_file(self._find(name), read_image_size(image.path))
+        path = self._find(name)
+        features, digest = read_feature_file(path, read_image_size(image.path))
+        if len(features):
+            self._check_length(path, features.descriptors.shape[1])
         return StoredFeatures(features, f"file-{digest}", Cost(float("nan"), float("nan")))
+
+    def _check_length(self, path: Path, length: int) -> None:
+        with self._lock:
+            self._described = self._described or (path, length)
+            other, expected = self._described
+        if length != expected:
+            raise D2EvalError(
+                f"{path}: descriptors have {length} numbers, but those of {other} have "
+                f"{expected}; write both with one extractor"
+            )
 
     def describe(self) -> dict[str, Any]:
         """Where the features come from."""

@@ -10,6 +10,7 @@ first argument instead. ``PRINTS_ONLY``: its output is all that it gives, no fil
 import argparse
 import importlib
 import itertools
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -19,6 +20,7 @@ from d2eval.cli.parsing import Parser, check_options
 from d2eval.cli.streams import steady_streams
 from d2eval.console import complain
 from d2eval.errors import D2EvalError
+from d2eval.limits import LIMITS
 
 # name -> (module, line for the overview)
 COMMANDS = {
@@ -155,6 +157,7 @@ def _module(command: str) -> ModuleType:
 
 def _run(command: str | None, arguments: Sequence[str]) -> int:
     try:
+        LIMITS.read(os.environ)
         several = _for_each_method(command, list(arguments))
         parsed = [_parser(command, each).parse_args(each) for each in several]
         for args in parsed:

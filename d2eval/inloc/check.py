@@ -33,8 +33,8 @@ from d2eval.inloc.files import (
     scan_of,
     some,
 )
-from d2eval.inloc.matfiles import list_variables
 from d2eval.inloc.retrieval import Retrieval, read_retrieval
+from d2eval.matfiles import list_variables
 from d2eval.progress import progress
 
 T = TypeVar("T")

@@ -34,8 +34,8 @@ from d2eval.inloc.files import (
     scan_of,
 )
 from d2eval.inloc.files import floor_of as floor_of
-from d2eval.inloc.matfiles import as_numbers, read_cells, read_numbers
 from d2eval.inloc.retrieval import Retrieved, read_retrieval
+from d2eval.matfiles import as_numbers, read_cells, read_numbers
 
 CACHE_BYTES = 512 * 2**20  # eleven cutouts of 1600x1200, or a few scans
 

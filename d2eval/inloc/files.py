@@ -12,7 +12,7 @@ from d2eval.errors import D2EvalError
 from d2eval.files import read_lines
 from d2eval.images import SUFFIXES
 from d2eval.inloc.benchmark import InlocBenchmark
-from d2eval.inloc.matfiles import as_numbers, list_variables, read_structs
+from d2eval.matfiles import as_numbers, list_variables, read_structs
 from d2eval.paths import find
 from d2eval.words import MOST_COORDINATE, check_name, is_image_size, reals, whole
 

@@ -10,7 +10,7 @@ from d2eval.errors import D2EvalError
 from d2eval.files import read_lines
 from d2eval.inloc.benchmark import Layout
 from d2eval.inloc.files import some
-from d2eval.inloc.matfiles import read_numbers, read_strings
+from d2eval.matfiles import read_numbers, read_strings
 
 
 @dataclass(frozen=True)

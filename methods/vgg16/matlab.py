@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from d2eval.errors import D2EvalError, reason_of
+from d2eval.matfiles import as_numbers, read_structs
 from methods.vgg16.trunk import CONVOLUTIONS
 
 SUFFIX = ".mat"
@@ -19,9 +20,17 @@ SUFFIX = ".mat"
 VLAD_LAYER, WHITENING_LAYER = 30, 33
 
 
-def _weights(layers: Any, index: int, dimensions: tuple[int, int]) -> list[npt.NDArray[Any]]:
+def _layers(path: Path) -> list[Any]:
+    """The structs of all layers, each of them a list of one."""
+    (network,) = read_structs(path, "net", ("layers",))
+    return list(network["layers"])
+
+
+def _weights(layers: list[Any], index: int, dimensions: tuple[int, int]) -> list[npt.NDArray[Any]]:
     """Both arrays of a layer, in float32, which must have so many dimensions."""
-    found = [np.asarray(part, np.float32) for part in layers[index].weights]
+    (layer,) = layers[index]
+    parts = [as_numbers(part, f"layer {index + 1}") for part in layer["weights"]]
+    found = [np.asarray(part, np.float32).squeeze() for part in parts]
     if tuple(part.ndim for part in found) != dimensions:
         raise ValueError(f"layer {index + 1} has weights of other dimensions")
     return found
@@ -39,12 +48,9 @@ def read_netvlad(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         D2EvalError: it can't be read, or isn't such a network.
     """
-    import scipy.io
-
     found: dict[str, npt.NDArray[Any]] = {}
     try:
-        content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
-        layers = content["net"].layers
+        layers = _layers(path)
         for name, index, _, _ in CONVOLUTIONS:
             weight, bias = _weights(layers, index, (4, 1))
             found[f"{name}.weight"], found[f"{name}.bias"] = weight.transpose(3, 2, 0, 1), bias
@@ -55,10 +61,10 @@ def read_netvlad(path: Path) -> dict[str, torch.Tensor]:
             by_channel = weight.T.reshape(len(bias), *assignment.shape)
             found["pca_layer.weight"] = by_channel.transpose(0, 2, 1).reshape(len(bias), -1)
             found["pca_layer.bias"] = bias
-    except Exception as error:  # damaged bytes make loadmat raise almost anything
-        reason = reason_of(error)
+    except (D2EvalError, ValueError, TypeError, LookupError) as error:
+        reason = reason_of(error).removeprefix(f"{path}: ")
         raise D2EvalError(
             f"{path}: no NetVLAD network in a MATLAB file of structs ({reason}); take "
             "Pitts30K_struct.mat of the hloc toolbox"
         ) from error
-    return {name: torch.from_numpy(np.ascontiguousarray(part)) for name, part in found.items()}
+    return {name: torch.from_numpy(np.array(part, order="C")) for name, part in found.items()}

@@ -1,3 +1,4 @@
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -5,10 +6,11 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from inloc_folder import cells, reference_list
 
 from d2eval.errors import D2EvalError
-from d2eval.inloc.matfiles import (
+from d2eval.limits import LIMITS
+from d2eval.matfiles import (
+    as_numbers,
     list_variables,
     read_cells,
     read_numbers,
@@ -16,6 +18,27 @@ from d2eval.inloc.matfiles import (
     read_structs,
     read_variable,
 )
+from d2eval.precomputed import read_feature_file
+from methods.vgg16.matlab import read_netvlad
+
+CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
+needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="no shared cases")
+
+
+def cells(*values: object) -> np.ndarray:
+    array = np.empty((1, len(values)), object)
+    for k, value in enumerate(values):
+        array[0, k] = value
+    return array
+
+
+def reference_list(poses: dict[str, np.ndarray]) -> np.ndarray:
+    kinds = [("queryname", object), ("label", object), ("P", object)]
+    array = np.empty((1, len(poses)), kinds)
+    for k, (name, pose) in enumerate(poses.items()):
+        array[0, k] = (name, "Good", pose)
+    return array
+
 
 XYZ = np.arange(60, dtype=np.float64).reshape(4, 5, 3) / 7
 XYZ[1, 2] = np.nan
@@ -204,3 +227,150 @@ def test_cells_without_an_end(tmp_path):
     path.write_bytes(head + np.array([15, len(packed)], "<u4").tobytes() + packed)
     with pytest.raises(D2EvalError, match=r"broken \.mat file"):
         read_variable(path, "")
+
+
+def packed(words: list[int], content: bytes, declared: int | None = None) -> bytes:
+    """A file of one compressed variable."""
+    body = np.array(words, "<u4").tobytes() + content
+    size = len(body) if declared is None else declared
+    data = zlib.compress(np.array([14, size], "<u4").tobytes() + body)
+    head = b"MATLAB 5.0".ljust(124) + b"\x00\x01IM"
+    return head + np.array([15, len(data)], "<u4").tobytes() + data
+
+
+ARRAY = [6, 8, 6, 0, 5, 8]  # flags (class 6, double), then the tag of two dimensions
+NAME = [1 << 16 | 1, ord("v")]
+
+
+def peak_mib(work) -> float:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def refusal(path: Path, *says: str) -> None:
+    with pytest.raises(D2EvalError) as caught:
+        read_variable(path, "v")
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    for part in says:
+        assert part in str(caught.value)
+
+
+def test_a_compressed_variable_has_the_length_that_it_declares(tmp_path):
+    path = tmp_path / "file.mat"
+    words, numbers = [*ARRAY, 2, 1, *NAME, 9, 16], np.array([1.5, -2.0]).tobytes()
+    path.write_bytes(packed(words, numbers))
+    assert read_numbers(path, "v").tolist() == [[1.5], [-2.0]]
+    for wrong in (0, 8, 63, 65, 2**31):
+        path.write_bytes(packed(words, numbers, declared=wrong))
+        assert peak_mib(lambda: refusal(path)) < 5
+    path.write_bytes(packed(words, numbers)[:-1])
+    refusal(path, "cut short")
+    data = bytearray(packed(words, numbers))
+    data[-1] ^= 1  # of the checksum
+    path.write_bytes(data)
+    refusal(path, "broken .mat file")
+
+
+@pytest.fixture
+def low_limit(monkeypatch):
+    monkeypatch.setattr(LIMITS, "unpacked_mib", 8)
+
+
+def test_a_small_file_that_unpacks_to_much(tmp_path, low_limit, monkeypatch):
+    path, count = tmp_path / "file.mat", 4 << 20
+    path.write_bytes(packed([*ARRAY, count, 1, *NAME, 9, count * 8], bytes(count * 8)))
+    assert path.stat().st_size < 100_000
+    assert peak_mib(lambda: refusal(path, "more than 8 MiB", "D2EVAL_MAX_UNPACKED_MIB")) < 3
+    monkeypatch.setattr(LIMITS, "unpacked_mib", 64)
+    assert read_numbers(path, "v").shape == (count, 1)
+
+
+def test_cells_without_number(tmp_path, low_limit):
+    """Each takes 8 bytes before, and some 200 once it is read."""
+    path, count = tmp_path / "file.mat", 1 << 18
+    words = [6, 8, 1, 0, 5, 8, count, 1, *NAME]
+    path.write_bytes(packed(words, np.array([14, 0] * count, "<u4").tobytes()))
+    assert peak_mib(lambda: refusal(path, "more than 8 MiB")) < 20
+
+
+@pytest.mark.parametrize("value", [1j, scipy.sparse.eye_array(3, format="csc")])
+def test_what_is_not_read_does_not_harm_its_neighbours(tmp_path, value):
+    path = tmp_path / "file.mat"
+    scipy.io.savemat(path, {"net": {"odd": value, "good": np.array([[7.0]])}})
+    (found,) = read_structs(path, "net", ("odd", "good"))
+    assert found["good"].tolist() == [[7.0]]
+    with pytest.raises(D2EvalError, match="odd doesn't hold real numbers"):
+        as_numbers(found["odd"], "odd")
+
+
+def hdf5_file(path: Path, fill) -> Path:
+    """A file of version 7.3."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        fill(file)
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    return path
+
+
+def test_a_small_file_of_version_7_3_that_declares_much(tmp_path):
+    path = hdf5_file(
+        tmp_path / "file.mat",
+        lambda file: file.create_dataset("v", (1 << 20, 400), "f8", chunks=(1000, 400)),
+    )
+    assert path.stat().st_size < 5000
+    assert peak_mib(lambda: refusal(path, "more than 256 MiB")) < 20
+    assert list_variables(path) == {"v": (400, 1 << 20)}
+
+
+def test_cells_of_version_7_3_that_hold_each_other(tmp_path, low_limit):
+    def fill(file: h5py.File) -> None:
+        inner = file.create_dataset("#refs#/0", data=np.zeros((1, 1))).ref
+        for k in range(1, 12):
+            cell = np.array([[inner] * 10], h5py.ref_dtype)
+            inner = file.create_dataset(f"#refs#/{k}", data=cell).ref
+        file["v"] = np.array([[inner] * 10], h5py.ref_dtype)
+
+    refusal(hdf5_file(tmp_path / "file.mat", fill), "more than 8 MiB")
+
+
+def test_version_7_3_reads_nothing_but_its_file(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["v"] = np.ones((2, 2))
+    outside = str(tmp_path / "other.h5")
+    layout = h5py.VirtualLayout((2, 2), "f8")
+    layout[:] = h5py.VirtualSource(outside, "v", (2, 2))
+    (tmp_path / "raw").write_bytes(bytes(64))
+    for fill in (
+        lambda file: file.__setitem__("v", h5py.ExternalLink(outside, "v")),
+        lambda file: file.__setitem__("v", h5py.SoftLink("/other")),
+        lambda file: file.create_virtual_dataset("v", layout),
+        lambda file: file.create_dataset(
+            "v", (2, 2), "f8", external=[(str(tmp_path / "raw"), 0, 64)]
+        ),
+        lambda file: file.create_dataset("v", data=["a", "b"]),
+    ):
+        refusal(hdf5_file(tmp_path / "file.mat", fill), "broken .mat file")
+
+
+@needs_cases
+@pytest.mark.parametrize("name", ["crash-384", "crash-4119", "crash-8824"])
+def test_files_on_which_scipy_ends_the_process(name):
+    path = CASES / "damaged_mat" / f"matfeat-{name}.mat"
+    with pytest.raises(D2EvalError) as caught:
+        read_feature_file(path, (640, 480))
+    assert str(caught.value).startswith(f"{path}: ")
+    with pytest.raises(D2EvalError):
+        read_netvlad(path)
+
+
+@needs_cases
+def test_a_file_of_2_kb_that_declares_3_gb():
+    path = CASES / "damaged_mat" / "mat73_declares_3GB.mat"
+    for read in (lambda: read_feature_file(path, (640, 480)), lambda: read_netvlad(path)):
+        with pytest.raises(D2EvalError, match="mat73_declares_3GB"):
+            read()

@@ -10,10 +10,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
+
+from d2eval.limits import Budget
 
 FILE_HEADER, VERSION_AT, VERSION_5, VERSION_7_3 = 128, 124, 0x0100, 0x0200
 TAG, WORD = 8, 4  # bytes of an element's tag, and of half of it
@@ -24,6 +25,8 @@ NUMBERS = {
 CELL, STRUCT, CHAR, FIRST_NUMERIC, LAST_NUMERIC = 1, 2, 4, 6, 15  # classes of arrays
 COMPLEX = 0x0800  # flag beside the class
 PREFIX = 4096  # bytes that are read for the header of a variable
+VALUE_BYTES = 256  # what Python holds for a value, beside its content
+TEXT_LENGTH = 2**20  # of a text, at most
 Order = Literal["<", ">"]
 ORDERS: dict[bytes, Order] = {b"IM": "<", b"MI": ">"}
 
@@ -49,7 +52,12 @@ class Header:
     end: int
 
 
-def list_mat5(path: Path) -> dict[str, tuple[int, ...]]:
+@dataclass(frozen=True)
+class Unsupported:
+    """A value of a class that isn't read: complex or sparse numbers, objects, functions."""
+
+
+def list_mat5(file: BinaryIO) -> dict[str, tuple[int, ...]]:
     """The shape of every variable.
 
     Raises:
@@ -57,30 +65,48 @@ def list_mat5(path: Path) -> dict[str, tuple[int, ...]]:
         ValueError, IndexError, struct.error, zlib.error: it is damaged.
         Version73Error: it is HDF5.
     """
-    with path.open("rb") as file:
-        order = _order(file)
-        return {header.name: header.shape for header, _, _ in _variables(file, order)}
+    order = _order(file)
+    return {header.name: header.shape for header, _, _ in _variables(file, order)}
 
 
-def read_mat5(path: Path, name: str) -> dict[str, Any]:
+def read_mat5(file: BinaryIO, name: str, budget: Budget) -> dict[str, Any]:
     """The variable ``name`` alone, or nothing; a cell array is a list, a struct array of dicts.
+
+    Args:
+        file: open for reading, at its start.
+        name: of the variable.
+        budget: bounds what it may hold.
 
     Raises:
         OSError: it can't be read.
         ValueError, IndexError, struct.error, zlib.error, MemoryError, RecursionError: it is
             damaged.
         Version73Error: it is HDF5.
+        D2EvalError: it is too large.
     """
-    with path.open("rb") as file:
-        order = _order(file)
-        for header, kind, length in _variables(file, order):
-            if header.name == name:
-                data = file.read(length)
-                if kind == COMPRESSED:
-                    _, content, _ = _element(memoryview(zlib.decompress(data)), 0, order)
-                    return {name: _value(content, order)}
-                return {name: _value(memoryview(data), order)}
+    order = _order(file)
+    for header, kind, length in _variables(file, order):
+        if header.name == name:
+            budget.take(length)
+            data = file.read(length)
+            content = _unpacked(data, order, budget) if kind == COMPRESSED else memoryview(data)
+            return {name: _Values(order, budget).value(content)}
     return {}
+
+
+def _unpacked(data: bytes, order: Order, budget: Budget) -> memoryview:
+    """The content of the one element that was compressed."""
+    unpacking = zlib.decompressobj()
+    kind, length = struct.unpack(f"{order}II", unpacking.decompress(data, TAG))
+    if kind != MATRIX:
+        raise ValueError("a compressed variable is no array")
+    budget.take(length)
+    content = unpacking.decompress(unpacking.unconsumed_tail, length) if length else b""
+    if unpacking.decompress(unpacking.unconsumed_tail, 1) or len(content) < length:
+        raise ValueError("a compressed variable has another length than it declares")
+    if not unpacking.eof:
+        raise ValueError("a compressed variable is cut short")
+    return memoryview(content)
 
 
 def _order(file: BinaryIO) -> Order:
@@ -144,50 +170,60 @@ def _header(data: memoryview, order: Order) -> Header:
     return Header(flags, shape, bytes(content).decode("latin-1"), at)
 
 
-def _value(data: memoryview, order: Order) -> Any:
-    if not data:
-        return np.zeros((0, 0))  # how an empty cell is stored
-    header = _header(data, order)
-    kind = header.flags & 0xFF
-    count = math.prod(header.shape)
-    if kind == CELL:
-        return _members(data, header.end, count, order)
-    if kind == STRUCT:
-        return _structs(data, header.end, count, order)
-    element, content, _ = _element(data, header.end, order)
-    if kind == CHAR:
-        return _text(element, content, order)
-    if not FIRST_NUMERIC <= kind <= LAST_NUMERIC or header.flags & COMPLEX:
-        raise ValueError(f"{header.name or 'a member'} is of a class that isn't supported")
-    return _numbers(element, content, order).reshape(header.shape, order="F")
+@dataclass(frozen=True)
+class _Values:
+    """Reads the values within a variable."""
 
+    order: Order
+    budget: Budget
 
-def _members(data: memoryview, at: int, count: int, order: Order) -> list[Any]:
-    values = []
-    for _ in range(count):
-        kind, content, at = _element(data, at, order)
-        if kind != MATRIX:
-            raise ValueError("a member is no array")
-        values.append(_value(content, order))
-    return values
+    def value(self, data: memoryview) -> Any:
+        """The value that an element of the kind MATRIX holds."""
+        self.budget.take(VALUE_BYTES)
+        if not data:
+            return np.zeros((0, 0))  # how an empty cell is stored
+        header = _header(data, self.order)
+        kind = header.flags & 0xFF
+        count = math.prod(header.shape)
+        if kind == CELL:
+            return self._members(data, header.end, count)
+        if kind == STRUCT:
+            return self._structs(data, header.end, count)
+        if kind != CHAR and (not FIRST_NUMERIC <= kind <= LAST_NUMERIC or header.flags & COMPLEX):
+            return Unsupported()
+        element, content, _ = _element(data, header.end, self.order)
+        if kind == CHAR:
+            return _text(element, content, self.order)
+        return _numbers(element, content, self.order).reshape(header.shape, order="F")
 
+    def _members(self, data: memoryview, at: int, count: int) -> list[Any]:
+        values = []
+        for _ in range(count):
+            kind, content, at = _element(data, at, self.order)
+            if kind != MATRIX:
+                raise ValueError("a member is no array")
+            values.append(self.value(content))
+        return values
 
-def _structs(data: memoryview, at: int, count: int, order: Order) -> list[dict[str, Any]]:
-    kind, content, at = _element(data, at, order)
-    width = int(_numbers(kind, content, order)[0])
-    _, content, at = _element(data, at, order)
-    if width <= 0 or len(content) % width:
-        raise ValueError("a struct array has no field names")
-    names = [
-        bytes(content[k : k + width]).split(b"\0")[0].decode("latin-1")
-        for k in range(0, len(content), width)
-    ]
-    values = iter(_members(data, at, count * len(names), order))
-    return [{name: next(values) for name in names} for _ in range(count if names else 0)]
+    def _structs(self, data: memoryview, at: int, count: int) -> list[dict[str, Any]]:
+        kind, content, at = _element(data, at, self.order)
+        width = int(_numbers(kind, content, self.order)[0])
+        _, content, at = _element(data, at, self.order)
+        if width <= 0 or len(content) % width:
+            raise ValueError("a struct array has no field names")
+        self.budget.take(VALUE_BYTES * (len(content) // width))
+        names = [
+            bytes(content[k : k + width]).split(b"\0")[0].decode("latin-1")
+            for k in range(0, len(content), width)
+        ]
+        values = iter(self._members(data, at, count * len(names)))
+        return [{name: next(values) for name in names} for _ in range(count if names else 0)]
 
 
 def _text(kind: int, content: memoryview, order: Order) -> str:
     """One row of text."""
+    if len(content) > TEXT_LENGTH:
+        raise ValueError("a text is too long")
     if kind == UTF8:
         return bytes(content).decode("utf-8")
     if kind in (UTF16, UTF32):

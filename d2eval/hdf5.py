@@ -1,0 +1,83 @@
+"""Arrays from HDF5 files of others, which can declare more than memory holds, or lead elsewhere."""
+
+import contextlib
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from d2eval.errors import D2EvalError, reason_of
+from d2eval.files import require_file
+from d2eval.limits import Budget
+
+# What h5py raises on bytes that aren't what they should be
+DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+)
+
+
+@contextlib.contextmanager
+def open_hdf5(
+    path: Path, what: str, remedy: str, data: bytes | None = None
+) -> Iterator[tuple[h5py.File, Budget]]:
+    """A file, and how much of it may be read; damage that the block meets becomes one line.
+
+    Args:
+        path: of the file.
+        what: it is, e.g. "depth map".
+        remedy: ends the message of an error, as "replace it".
+        data: its bytes, where they are read already.
+
+    Raises:
+        D2EvalError: it is missing, no regular file, or damaged.
+    """
+    size = require_file(path, remedy) if data is None else len(data)
+    try:
+        with h5py.File(path if data is None else io.BytesIO(data), "r") as file:
+            yield file, Budget(path, size)
+    except DAMAGE as error:
+        raise D2EvalError(f"{path}: broken {what} ({reason_of(error)}); {remedy}") from error
+
+
+def member(group: h5py.Group, name: str) -> Any:
+    """The dataset or group called ``name`` within the file itself, or None.
+
+    Raises:
+        ValueError: it lies in another file.
+    """
+    link = group.get(name, getlink=True)
+    if link is None:
+        return None
+    if not isinstance(link, h5py.HardLink):
+        raise ValueError(f"{name} is a link")
+    return group[name]
+
+
+def read_dataset(item: Any, budget: Budget) -> npt.NDArray[Any]:
+    """All values of a dataset, of what numpy holds without objects, or references.
+
+    Raises:
+        ValueError: it is no dataset, of another type, or its values lie in other files.
+        D2EvalError: it is larger than the file may come to.
+    """
+    if not isinstance(item, h5py.Dataset) or item.shape is None:
+        raise ValueError(f"{getattr(item, 'name', 'a member')} is no array")
+    if item.dtype.hasobject and item.dtype != h5py.ref_dtype:
+        raise ValueError(f"{item.name} has values of varying length")
+    if item.is_virtual or item.external:
+        raise ValueError(f"{item.name} lies in other files")
+    budget.take(math.prod(item.shape) * item.dtype.itemsize)
+    budget.take(math.prod(item.chunks or (0,)) * item.dtype.itemsize)  # held while it unpacks
+    return np.asarray(item[()])
