@@ -41,7 +41,7 @@ class Limits:
             if not text:
                 continue
             if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text)):
-                raise D2EvalError(f"{variable}={text!r}: is no whole number above 0; mend it")
+                raise D2EvalError(f"{variable}={text[:20]!r}: is no whole number above 0; mend it")
             setattr(self, name, int(text))
 
 
