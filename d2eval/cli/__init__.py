@@ -155,7 +155,7 @@ def _module(command: str) -> ModuleType:
     return importlib.import_module(COMMANDS[command][0])
 
 
-def _run(command: str | None, arguments: list[str]) -> int:
+def _run(command: str | None, arguments: Sequence[str]) -> int:
     try:
         LIMITS.read(os.environ)
         several = _for_each_method(command, list(arguments))
