@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2eval.atomic import exclusive, write_text
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, MissingFileError
+from d2eval.files import read_json
 from d2eval.transfer import DEFAULT_PATIENCE, RESUME, Patience, check_url, discard, receive
 from d2eval.weights import sha256_of
 
 CHECKSUMS = "checksums.json"
+CHECKSUMS_REMEDY = "restore it, or delete it to record the files anew with 'd2eval fetch'"
 
 
 @dataclass(frozen=True)
@@ -106,19 +108,14 @@ def _checksums(folder: Path) -> dict[str, str]:
     """What ``checksums.json`` records: file name -> SHA-256."""
     path = folder / CHECKSUMS
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = read_json(path, CHECKSUMS_REMEDY)
+    except MissingFileError:
         return {}
-    except OSError as error:
-        raise D2EvalError(f"{path}: can't be read ({error.strerror})") from error
-    except ValueError:
-        content = None
     if not isinstance(content, dict) or not all(
         isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) for value in content.values()
     ):
         raise D2EvalError(
-            f"{path}: damaged, so the files beside it can't be verified; restore it, or delete "
-            "it to record the files anew with 'd2eval fetch'"
+            f"{path}: damaged, so the files beside it can't be verified; {CHECKSUMS_REMEDY}"
         )
     return content
 

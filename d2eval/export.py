@@ -19,6 +19,7 @@ import numpy.typing as npt
 from d2eval.atomic import exclusive, write_bytes
 from d2eval.errors import D2EvalError
 from d2eval.features import Features
+from d2eval.files import read_lines
 from d2eval.images import SUFFIXES
 from d2eval.leftovers import temporary_path
 
@@ -49,11 +50,7 @@ def _images_under(folder: Path) -> Iterator[Path]:
 
 
 def _listed(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise D2EvalError(f"{path}: the list of images can't be read ({error})") from error
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for _, line in read_lines(path) if line.strip()]
 
 
 def find_images(arguments: Sequence[str], root: Path | None = None) -> dict[str, Path]:

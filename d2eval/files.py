@@ -7,18 +7,20 @@ files here. Libraries that open a path themselves (HDF5, SQLite, COLMAP) are ask
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from d2eval.errors import D2EvalError, MissingFileError
+from d2eval.errors import D2EvalError, MissingFileError, reason_of
 
 TEXT_BYTES = 2**28  # of a text that is read at once; some 3 million lines
 LINE_BYTES = 2**20
+MOST_LEVELS = 100  # of lists in lists
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -45,7 +47,7 @@ def _errors_of(path: Path, remedy: str) -> Iterator[None]:
     """What the system says of ``path``, as one line."""
     try:
         yield
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFileError(f"{path}: is missing; add it") from error
     except (OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "not enough memory"
@@ -175,6 +177,52 @@ def _decode(data: bytes, path: Path, first_line: int) -> str:
 
 def _line_ends(data: bytes) -> int:
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
+def read_json(path: Path, remedy: str = "replace it") -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        MissingFileError: there is nothing.
+        D2EvalError: as of `read_text`, or it is no JSON, has a key twice, or lists in lists without
+            end.
+    """
+    text = read_text(path, remedy)
+    try:
+        content = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise D2EvalError(f"{path}: broken JSON ({_reason(error)}); {remedy}") from error
+    if is_deep(content):
+        raise D2EvalError(f"{path}: broken JSON (nested too deep); {remedy}")
+    return content
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{twice[:100]!r} stands twice")
+    return content
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else reason_of(error)
+
+
+def is_deep(content: Any) -> bool:
+    """Whether lists and tables lie in one another so deep that writing them again would fail."""
+    level = [content]
+    for _ in range(MOST_LEVELS):
+        level = [
+            item
+            for holder in level
+            if isinstance(holder, dict | list)
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from d2eval import __version__
 from d2eval.atomic import write_text
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, MissingFileError
+from d2eval.files import read_json
 from d2eval.resources import git_commit, versions
 
 FILE = "manifest.json"
@@ -40,11 +41,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = read_json(path, "remove the folder")
+    except MissingFileError:
         return None
-    except (OSError, ValueError) as error:
-        raise D2EvalError(f"{path}: broken manifest ({error}); remove the folder") from error
     if not isinstance(content, dict):
         raise D2EvalError(f"{path}: broken manifest (no object); remove the folder")
     return content

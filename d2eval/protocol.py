@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
+from d2eval.files import is_deep, read_bytes, read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,19 +34,23 @@ def load_toml(path: Path) -> dict[str, Any]:
     Raises:
         D2EvalError: missing or not TOML.
     """
+    text = read_text(path, "restore it")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise D2EvalError(f"{path}: can't be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise D2EvalError(f"{path}: not a TOML file ({error})") from error
+        content = tomllib.loads(text)
+    except RecursionError as error:
+        raise D2EvalError(f"{path}: not a TOML file (nested too deep); restore it") from error
+    except ValueError as error:  # numbers of thousands of digits, too
+        raise D2EvalError(f"{path}: not a TOML file ({reason_of(error)}); mend it") from error
+    if is_deep(content):
+        raise D2EvalError(f"{path}: not a TOML file (nested too deep); restore it")
+    return content
 
 
 def load_protocol(name: str) -> ProtocolFile:
     """Reads ``benchmarks/<name>.toml``, over the file that it extends."""
     path = Path(str(files("benchmarks") / f"{name}.toml"))
     content = load_toml(path)
-    digest = hashlib.sha256(path.read_bytes())
+    digest = hashlib.sha256(read_bytes(path))
     if "extends" in content:
         base = load_protocol(content.pop("extends"))
         content = _over(base.content, content)

@@ -277,13 +277,22 @@ def test_verified_path_without_a_folder(folder):
     assert verified_path(folder, "a.pth") is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"a.pth": 5}', '{"a.pth": "abc"}', "\x00"])
-def test_damaged_checksums(server, folder, text):
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "broken JSON"),
+        ("[]", "damaged"),
+        ('{"a.pth": 5}', "damaged"),
+        ('{"a.pth": "abc"}', "damaged"),
+        ("\x00", "line 1 holds a zero byte"),
+    ],
+)
+def test_damaged_checksums(server, folder, text, expected):
     server.files["a.pth"] = CONTENT
     fetch(server, folder)
     (folder / CHECKSUMS).write_text(text)
     for use in (lambda: verified_path(folder, "a.pth"), lambda: fetch(server, folder)):
-        with pytest.raises(D2EvalError, match=r"checksums\.json: damaged"):
+        with pytest.raises(D2EvalError, match=rf"checksums\.json: {expected}"):
             use()
     assert (folder / "a.pth").read_bytes() == CONTENT
 

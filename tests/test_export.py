@@ -241,7 +241,7 @@ def test_linked_folders_are_followed_and_loops_are_not(images, tmp_path):
     [
         (["nothing.ppm"], "nothing.ppm: no such image or folder"),
         (["empty"], "empty: no images in this folder"),
-        (["@no.txt"], "no.txt: the list of images can't be read"),
+        (["@no.txt"], "no.txt: is missing"),
         (["@empty.txt"], "the list is empty"),
         (["a", "../outside.ppm"], "outside.ppm: not under --root"),
     ],

@@ -33,13 +33,30 @@ def test_no_manifest(tmp_path):
     assert read_manifest(tmp_path / "nowhere") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"[1, 2]", b"null", b"\xff\xfe"])
-def test_a_broken_manifest_is_named(tmp_path, content):
+DEEP = b'{"a":' + b"[" * 90_000 + b"]" * 90_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "broken JSON (Expecting value"),
+        (b"{", "broken JSON ("),
+        (b'{"a": 1', "broken JSON ("),
+        (b"[1, 2]", "broken manifest (no object)"),
+        (b"null", "broken manifest (no object)"),
+        (b"\xff\xfe", "is UTF-16 text"),
+        (DEEP, "broken JSON (nested too deep)"),
+        (b'{"a":' * 200 + b"1" + b"}" * 200, "broken JSON (nested too deep)"),
+        (b'{"a": ' + b"9" * 4301 + b"}", "broken JSON (Exceeds the limit"),
+        (b'{"a": 1, "b": 2, "a": 3}', "broken JSON ('a' stands twice)"),
+    ],
+)
+def test_a_broken_manifest_is_named(tmp_path, content, expected):
     path = tmp_path / "manifest.json"
     path.write_bytes(content)
     with pytest.raises(D2EvalError) as caught:
         read_manifest(tmp_path)
-    assert str(caught.value).startswith(f"{path}: broken manifest (")
+    assert str(caught.value).startswith(f"{path}: {expected}")
     assert "\n" not in str(caught.value)
 
 

@@ -9,7 +9,9 @@ import numpy as np
 from scipy.sparse import csr_matrix, lil_matrix
 
 from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.parsing import read_words
 from d2eval.errors import D2EvalError
+from d2eval.words import whole
 
 MEASUREMENT_FIELDS = 4  # of a point in NVM: image, feature, x, y
 
@@ -32,23 +34,29 @@ def read_tracks(path: Path, cameras: int) -> tuple[list[int], list[int]]:
     """
     images: list[int] = []
     points: list[int] = []
-    with path.open(encoding="utf-8") as file:
-        numbered = ((n, line.split()) for n, line in enumerate(file, 1) if line.strip())
-        for _ in islice(numbered, 2 + cameras):  # header, number of cameras, cameras
-            pass
-        _, head = next(numbered, (0, ["0"]))
-        count = int(head[0]) if len(head) == 1 and head[0].isdecimal() else 0
-        for point, (number, words) in enumerate(islice(numbered, count)):
-            seen = words[7::MEASUREMENT_FIELDS]
-            try:
-                indices = [int(index) for index in seen]
-                sound = len(words) == 7 + MEASUREMENT_FIELDS * int(words[6])
-            except (ValueError, IndexError):
-                indices, sound = [], False
-            if not sound or any(not 0 <= index < cameras for index in indices):
-                raise D2EvalError(f"{path}: line {number}: not a point of NVM; replace the file")
-            images += indices
-            points += [point] * len(indices)
+    lines = read_words(path)
+    for _ in islice(lines, 2 + cameras):  # header, number of cameras, cameras
+        pass
+    head_line, head = next(lines, (0, ["0"]))
+    try:
+        (count,) = map(whole, head)
+    except ValueError as error:
+        raise D2EvalError(
+            f"{path}: line {head_line}: not the number of points; replace the file"
+        ) from error
+    found = -1
+    for found, (number, words) in enumerate(islice(lines, max(count, 0))):
+        try:
+            indices = [whole(index) for index in words[7::MEASUREMENT_FIELDS]]
+            sound = len(words) == 7 + MEASUREMENT_FIELDS * whole(words[6])
+        except (ValueError, IndexError):
+            indices, sound = [], False
+        if not sound or any(not 0 <= index < cameras for index in indices):
+            raise D2EvalError(f"{path}: line {number}: not a point of NVM; replace the file")
+        images += indices
+        points += [found] * len(indices)
+    if found + 1 != count:
+        raise D2EvalError(f"{path}: {found + 1} points, but it says {count}; replace the file")
     return images, points
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pycolmap
 
 from d2eval.aachen.parsing import Report, fail, make_camera
-from d2eval.errors import D2EvalError, MissingFileError
+from d2eval.errors import D2EvalError, MissingFileError, reason_of
 from d2eval.files import copy_file, require_file
 from d2eval.words import name_problem
 
@@ -70,9 +70,10 @@ def read_database(path: Path, report: Report = fail) -> ColmapDatabase:
     try:
         with _connect(path) as database:
             return _read_tables(path, database, report)
-    except (sqlite3.Error, OSError) as error:  # OSError: no folder for temporary files
+    # OSError: no folder for temporary files; UnicodeError: a message that quotes damaged bytes
+    except (sqlite3.Error, OSError, UnicodeError) as error:
         raise D2EvalError(
-            f"{path}: not a database that can be read ({error}); replace it"
+            f"{path}: not a database that can be read ({reason_of(error)}); replace it"
         ) from error
 
 

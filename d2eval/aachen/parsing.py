@@ -86,7 +86,7 @@ def make_camera(
     return camera
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def read_words(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line number, words) of the lines that hold something and are no comment, one by one."""
     for number, line in read_lines(path):
         words = line.split()
@@ -102,7 +102,7 @@ def read_intrinsics(path: Path, report: Report = fail) -> dict[str, pycolmap.Cam
             that stands twice.
     """
     cameras: dict[str, pycolmap.Camera] = {}
-    for number, words in _read_lines(path):
+    for number, words in read_words(path):
         where = f"{path}: line {number}"
         model = pycolmap.CameraModelId.__members__.get(words[1]) if len(words) > 1 else None
         try:
@@ -135,7 +135,7 @@ def read_pairs(path: Path, report: Report = fail) -> PairList:
     pairs: dict[frozenset[str], tuple[str, str]] = {}
     lines = []
     merged = 0
-    for number, words in _read_lines(path):
+    for number, words in read_words(path):
         if len(words) != 2:
             report(f"{path}: line {number}: not two image names; mend the line")
         elif words[0] == words[1]:
@@ -171,7 +171,7 @@ def read_nvm(path: Path, report: Report = fail) -> dict[str, pycolmap.Rigid3d]:
         D2EvalError: a file that can't be read or is no NVM_V3; fewer lines than it says; by
             default, a line that doesn't parse or a name that stands twice.
     """
-    lines = _read_lines(path)
+    lines = read_words(path)
     _, header = next(lines, (0, [""]))
     _, words = next(lines, (0, [""]))
     try:

@@ -6,6 +6,7 @@ image 1 to image k in pixels.
 
 import fnmatch
 import hashlib
+import io
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
+from d2eval.files import read_text
 from d2eval.geometry import FloatArray, check_homography
 from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.paths import find, listed
@@ -110,16 +112,16 @@ def read_homography(path: Path) -> FloatArray:
     Raises:
         D2EvalError: missing, not 3x3 numbers, NaN, infinite or singular.
     """
+    text = read_text(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", UserWarning
             )  # an empty file warns, and is refused below
-            matrix = np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except FileNotFoundError as error:
-        raise D2EvalError(f"{path}: is missing; add the homography") from error
-    except (OSError, ValueError) as error:
-        raise D2EvalError(f"{path}: no 3x3 matrix of numbers ({error}); replace it") from error
+            matrix = np.loadtxt(io.StringIO(text), dtype=np.float64, ndmin=2)
+    except ValueError as error:
+        reason = reason_of(error)
+        raise D2EvalError(f"{path}: no 3x3 matrix of numbers ({reason}); replace it") from error
     problem = check_homography(matrix)
     if problem:
         raise D2EvalError(f"{path}: the homography {problem}; replace it")

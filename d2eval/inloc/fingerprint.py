@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from d2eval.files import read_bytes
 from d2eval.inloc.dataset import Dataset
 from d2eval.inloc.files import depth_path
 from d2eval.localization import wxyz
@@ -36,7 +37,7 @@ def fingerprint(dataset: Dataset, hashes: Mapping[str, str]) -> str:
     for name, camera in sorted(dataset.intrinsics.items()):
         add("camera", name, camera.width, camera.height, numbers=camera.params)
     for scan, path in sorted(dataset.alignments.items()):
-        add("alignment", *scan, hashlib.sha256(path.read_bytes()).hexdigest())
+        add("alignment", *scan, hashlib.sha256(read_bytes(path)).hexdigest())
     for name, path in sorted(dataset.cutouts.items()):
         depth = depth_path(path)
         add("depth", name, depth.stat().st_size if depth.is_file() else "missing")

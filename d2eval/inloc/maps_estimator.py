@@ -12,6 +12,7 @@ import numpy as np
 import poselib
 import pycolmap
 
+from d2eval.files import read_bytes
 from d2eval.images import load_image_file, read_image_size
 from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.candidates import Candidate
@@ -65,7 +66,7 @@ class DenseEstimator:
         for query in self.dataset.queries:
             names |= dict.fromkeys(item.cutout for item in self._retrieved(query))
         for name in progress(names, "images", len(names)):
-            self._hashes[name] = hashlib.sha256(self._find(name).read_bytes()).hexdigest()
+            self._hashes[name] = hashlib.sha256(read_bytes(self._find(name))).hexdigest()
 
     def _record_path(self, name: str) -> Path:
         return self.store.unit_path("maps", [self.identity.key, self._hashes[name]])

@@ -2,13 +2,18 @@
 
 import contextlib
 import csv
+import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from d2eval.errors import D2EvalError
+from d2eval.files import read_text
 from d2eval.text import from_csv_cell
+from d2eval.words import real
+
+MOST = 1e12  # of any number in a row
 
 
 @dataclass(frozen=True)
@@ -50,20 +55,22 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         columns: names that the header must hold; it may hold more.
 
     Raises:
-        ValueError: a column is missing or a row is torn.
-        OSError: the file can't be read.
+        ValueError: a column is missing or stands twice, or a row is torn.
+        D2EvalError: the file can't be read.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"the header lacks {', '.join(missing)}")
-        rows = []
-        for row in reader:
-            # DictReader marks a row that is too long or too short with None.
-            if None in row or None in row.values():
-                raise ValueError(f"line {reader.line_num} doesn't have the header's columns")
-            rows.append({name: from_csv_cell(cell) for name, cell in row.items()})
+    reader = csv.DictReader(io.StringIO(read_text(path, "write it again")), strict=True)
+    header = list(reader.fieldnames or ())
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise ValueError(f"the header lacks {', '.join(missing)}")
+    if len(set(header)) < len(header):
+        raise ValueError("a column of the header stands twice")
+    rows = []
+    for row in reader:
+        # DictReader marks a row that is too long or too short with None.
+        if None in row or None in row.values():
+            raise ValueError(f"line {reader.line_num} doesn't have the header's columns")
+        rows.append({name: from_csv_cell(cell) for name, cell in row.items()})
     return rows
 
 
@@ -90,19 +97,19 @@ def scores(row: Mapping[str, str], thresholds_px: Iterable[int]) -> Scores:
     )
 
 
-def number(row: Mapping[str, str], column: str, most: float = math.inf) -> float:
+def number(row: Mapping[str, str], column: str, most: float = MOST) -> float:
     """The number in a column.
 
     Raises:
-        ValueError: it is none, negative, or above ``most``.
+        ValueError: it is none, negative, or above ``most``, by default beyond reason.
     """
     text = row[column]
     try:
-        value = float(text)
+        value = real(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and 0.0 <= value <= most):
-        limit = "at least 0" if most == math.inf else f"in 0..{most:g}"
+    if not 0.0 <= value <= most:
+        limit = "at least 0" if most == MOST else f"in 0..{most:g}"
         of = f" of split {row['split']}" if "split" in row else ""
         raise ValueError(f"{column}{of} is {text!r}, not a number {limit}")
     return value

@@ -1,6 +1,5 @@
 """Folders of measured runs, ``RUNS/<benchmark>/<label>/``, and what their manifests share."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.errors import D2EvalError
+from d2eval.files import read_json
 from d2eval.report.rows import reading
 
 DEFAULT_RUNS = Path("results/runs")
@@ -106,7 +106,7 @@ def load_manifest(folder: Path, benchmark: str) -> Manifest:
     """
     path = folder / MANIFEST
     with reading(path, REMEDY):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, REMEDY)
         if not isinstance(content, dict) or content.get("benchmark") != benchmark:
             raise ValueError(f"not the manifest of an {benchmark} run")
         dataset = entry(entry(content, "dataset", dict), "completeness", str)

@@ -77,6 +77,9 @@ class SiteFormat(Generic[GroupT]):
         if [threshold_of(row) for row in rows] != list(values):
             raise ValueError(f"the thresholds of {group} are not the benchmark file's")
         first = rows[0]
+        for key in ("method", "label", "source", "date"):
+            if any(row[key] != first[key] for row in rows):
+                raise ValueError(f"the rows of {group} differ in {key}")
         return SiteResult(
             first["method"], first["label"], group, values, first["source"], first["date"]
         )

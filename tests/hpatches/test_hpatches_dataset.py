@@ -163,7 +163,7 @@ BAD_HOMOGRAPHIES = {
     "too large": ("1 0 1e999\n0 1 0\n0 0 1\n", "infinite"),
     "zero": ("0 0 0\n0 0 0\n0 0 0\n", "singular"),
     "singular": ("1 2 3\n2 4 6\n0 0 1\n", "singular"),
-    "bytes": ("\0\x01\x7f", "no 3x3 matrix"),
+    "bytes": ("\0\x01\x7f", "line 1 holds a zero byte"),
 }
 
 
@@ -179,7 +179,7 @@ def test_a_bad_homography_is_named(tmp_path, what):
 def test_a_homography_that_is_no_text(tmp_path):
     folder = make_sequence(tmp_path, "i_a")
     (folder / "H_1_2").write_bytes(b"\xff\xfe\x00\x80")
-    refused(tmp_path, f"{folder / 'H_1_2'}: no 3x3 matrix")
+    refused(tmp_path, f"{folder / 'H_1_2'}: is UTF-16 text")
 
 
 def test_a_missing_homography(tmp_path):

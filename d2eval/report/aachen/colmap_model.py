@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pycolmap
 
+from d2eval.files import read_bytes
 from d2eval.localization import pose_from_wxyz
 
 _COUNT = struct.Struct("<Q")
@@ -29,7 +30,7 @@ def read_model_poses(folder: Path) -> dict[str, pycolmap.Rigid3d]:
         OSError: it can't be read.
     """
     path = folder / "images.bin"
-    data = path.read_bytes()
+    data = read_bytes(path)
     poses = {}
     count, offset = _start(data, path)
     for _ in range(count):
@@ -53,7 +54,7 @@ def read_model_points(folder: Path) -> npt.NDArray[np.float64]:
         OSError: it can't be read.
     """
     path = folder / "points3D.bin"
-    data = path.read_bytes()
+    data = read_bytes(path)
     points = []
     count, offset = _start(data, path)
     for _ in range(count):

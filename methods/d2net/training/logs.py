@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from d2eval.atomic import open_own, write_text
-from d2eval.errors import D2EvalError, reason_of
+from d2eval.errors import D2EvalError, MissingFileError, reason_of
+from d2eval.files import read_text
 from methods.d2net.training.curves import draw_curves
 from methods.d2net.training.validation import THRESHOLDS, Matching
 
@@ -75,17 +76,16 @@ def _rows(path: Path, key: str, last: int) -> list[dict[str, str]]:
     Raises:
         D2EvalError: the file is damaged.
     """
-    if not path.exists():
+    remedy = "remove it, the training goes on without the rows so far"
+    try:
+        text = read_text(path, remedy)
+    except MissingFileError:
         return []
     try:
-        text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]  # a line that was cut off is no row
         return [row for row in csv.DictReader(io.StringIO(whole)) if int(row[key]) <= last]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise D2EvalError(
-            f"{path}: damaged ({reason_of(error)}); remove it, the training goes on without the "
-            "rows so far"
-        ) from error
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise D2EvalError(f"{path}: damaged ({reason_of(error)}); {remedy}") from error
 
 
 def _to_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:

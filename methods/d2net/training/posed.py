@@ -24,7 +24,6 @@ Held out for validation is every tenth scene, beginning with the first in the or
 of a single scene it is every tenth pair, whose images may be in pairs that are trained on.
 """
 
-import json
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -32,9 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from d2eval.errors import D2EvalError, reason_of
+from d2eval.errors import D2EvalError
+from d2eval.files import is_there, read_json, read_lines
 from d2eval.paths import find
 from d2eval.progress import progress
+from d2eval.words import check_name
 from methods.d2net.training.depth_files import check_camera, read_view
 from methods.d2net.training.depth_warp import PosedView, crop_pair, seen_at, shared_point, unproject
 from methods.d2net.training.pairs import FloatArray, PairSource, TrainingPair, hash_of_files
@@ -94,14 +95,11 @@ def read_scene(scene: Path) -> dict[str, PosedImage]:
     path = scene / CAMERAS
     images: dict[str, PosedImage] = {}
     depths: dict[Path, str] = {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        entries = sorted(content.items())
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise D2EvalError(
-            f"{path}: can't be read as JSON by image name ({reason_of(error)})"
-        ) from error
-    for name, entry in entries:
+    content = read_json(path, "write it again")
+    if not isinstance(content, dict):
+        raise D2EvalError(f"{path}: is no JSON object by image name; write it again")
+    for name, entry in sorted(content.items()):
+        check_name(name, str(path))
         try:
             intrinsics, pose = _matrix(entry, "intrinsics"), _matrix(entry, "cam_from_world")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -139,11 +137,7 @@ def read_pairs(path: Path, images: dict[str, PosedImage]) -> list[tuple[str, str
         D2EvalError: a line does not name two of the images.
     """
     pairs: dict[frozenset[str], tuple[str, str]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise D2EvalError(f"{path}: can't be read as text ({error})") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in read_lines(path):
         names = line.split()
         if not names:
             continue
@@ -255,7 +249,7 @@ class PosedPairs(PairSource):
     @staticmethod
     def _open(scene: Path) -> list[tuple[str, PosedImage, PosedImage]]:
         images, listed = read_scene(scene), scene / PAIRS
-        names = read_pairs(listed, images) if listed.exists() else choose_pairs(scene, images)
+        names = read_pairs(listed, images) if is_there(listed) else choose_pairs(scene, images)
         return [(scene.name, images[a], images[b]) for a, b in names]
 
     def __len__(self) -> int:

@@ -450,7 +450,7 @@ def test_a_depth_map_that_vanishes_later_is_named(tmp_path, suffix):
         ("b.png b.png\n", "line 1 does not name two images"),
         ("", "names no pair; remove it"),
         (" \n\n", "names no pair; remove it"),
-        (b"\xff\xfea.png b.png", "can't be read as text"),
+        (b"\xff\xfea.png b.png", "is UTF-16 text"),
     ],
 )
 def test_a_list_of_pairs_that_is_wrong_is_named(tmp_path, text, message):
@@ -530,10 +530,13 @@ def test_a_camera_that_lacks_a_field_is_named(tmp_path, field):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"a.png": {', "can't be read as JSON by image name"),
-        (b"", "can't be read as JSON by image name"),
-        (b'["a.png", "b.png"]', "can't be read as JSON by image name"),
-        (b"\xff\xfe{}", "can't be read as JSON by image name"),
+        (b'{"a.png": {', "broken JSON ("),
+        (b"", "broken JSON ("),
+        (b'["a.png", "b.png"]', "is no JSON object by image name"),
+        (b"\xff\xfe{}", "is UTF-16 text"),
+        (b'{"../a.png": 1}', "the image name '../a.png' leads out of the dataset's folder"),
+        (b'{"/a.png": 1}', "the image name '/a.png' is an absolute path"),
+        (b'{"a.png": 1, "a.png": 2}', "broken JSON ('a.png' stands twice)"),
         (b"{}", "names fewer than two images"),
         (b'{"a.png": [1, 2]}', "a.png has no intrinsics (3x3) or cam_from_world (4x4)"),
     ],

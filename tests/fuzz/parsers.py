@@ -1,0 +1,224 @@
+"""All readers of files that people give d2eval, with small valid inputs, for tests and fuzzing.
+
+To add one: a `Parser` in `PARSERS`, with inputs that it reads without an error.
+"""
+
+import hashlib
+import io
+import json
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from d2eval.aachen.covisibility import read_tracks
+from d2eval.aachen.database import read_database
+from d2eval.aachen.parsing import read_intrinsics, read_nvm, read_pairs
+from d2eval.download import verified_path
+from d2eval.files import read_lines
+from d2eval.hpatches.dataset import read_homography
+from d2eval.inloc import files as inloc_files
+from d2eval.inloc.alignments import read_alignment
+from d2eval.inloc.benchmark import load_benchmark as load_inloc
+from d2eval.inloc.retrieval import read_pair_list
+from d2eval.localization import read_poses
+from d2eval.manifest import read_manifest
+from d2eval.protocol import load_toml
+from d2eval.report.aachen.colmap_model import read_model_points, read_model_poses
+from d2eval.report.aachen.site import SITE as AACHEN_SITE
+from d2eval.report.inloc.site import SITE as INLOC_SITE
+from d2eval.report.rows import number, read_rows, reading
+from d2eval.report.runs import load_run
+from methods.d2net.training import posed
+
+
+@dataclass(frozen=True)
+class Parser:
+    """A reader.
+
+    Attributes:
+        name: of it.
+        file: the name that an input has in its folder, which may tell its format.
+        seeds: valid inputs.
+        read: reads the file at a path; raises nothing but D2EvalError.
+        is_text: whether inputs are text, of which byte order marks and line ends don't matter.
+        beside: other files of the folder, by name.
+    """
+
+    name: str
+    file: str
+    seeds: Callable[[], list[bytes]]
+    read: Callable[[Path], object]
+    is_text: bool = True
+    beside: Callable[[], dict[str, bytes]] = dict
+
+
+def texts(*contents: str) -> Callable[[], list[bytes]]:
+    return lambda: [content.encode() for content in contents]
+
+
+CAMERA_LINES = "db/1.jpg SIMPLE_RADIAL 8 6 9.5 4 3 .25\n# two\ndb/2.jpg PINHOLE 8 6 9 9 4 3\n"
+NVM = (
+    "NVM_V3\n\n2\ndb/1.jpg 500 1 0 0 0 1 2 3 0.1 0\ndb/2.jpg 500 .6 .8 0 0 4 5 6 0 0\n\n"
+    "2\n1 2 3 255 0 0 2 0 7 1.5 2 1 3 4 5\n1 2 4 9 9 9 1 1 5 2 2\n"
+)
+ALIGNMENT = "Before:\n" + 2 * " 1 0 0 9\n 0 1 0 9\n 0 0 1 9\n 0 0 0 1\n\nAfter:\n"
+QUERIES, CUTOUTS = ("IMG_1.JPG", "IMG_2.JPG"), ("DUC1/000/a_0_0.jpg", "DUC1/000/a_30_0.jpg")
+RETRIEVAL = f"{QUERIES[0]} {CUTOUTS[1]}\n{QUERIES[0]} {CUTOUTS[0]}\n{QUERIES[1]} {CUTOUTS[0]}\n"
+TOML = '[a.b]\nx = 3\ny = [1.5, "t", {z = 1979-05-27}]\n\n[[c]]\nd = """\nlong"""\n'
+SUMMARY = 'method,split,mean_features,mean_matches,mma_1px,note\nm,overall,9.5,4,0.5,"a, b"\n'
+SITE_HEAD = "position_m,rotation_deg,percent,source,date\n"
+
+
+@lru_cache
+def databases() -> list[bytes]:
+    """A database of COLMAP 3.5's layout, without and with a second page for each table."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (2, 300):
+            path = Path(folder) / f"{count}.db"
+            database = sqlite3.connect(path)
+            database.executescript(
+                "PRAGMA page_size = 1024;"
+                "CREATE TABLE cameras (camera_id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, model"
+                " INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, params BLOB,"
+                " prior_focal_length INTEGER NOT NULL);"
+                "CREATE TABLE images (image_id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, name"
+                " TEXT NOT NULL UNIQUE, camera_id INTEGER NOT NULL);"
+                "CREATE TABLE keypoints (image_id INTEGER PRIMARY KEY NOT NULL, rows INTEGER NOT"
+                " NULL, cols INTEGER NOT NULL, data BLOB);"
+                "PRAGMA user_version = 3400;"
+            )
+            params = np.array([9.5, 4, 3, 0.25]).tobytes()
+            database.executemany(
+                "INSERT INTO cameras VALUES (?, 2, 8, 6, ?, 0)",
+                [(k, params) for k in range(1, count + 1)],
+            )
+            database.executemany(
+                "INSERT INTO images VALUES (?, ?, ?)",
+                [(k, f"db/{k}.jpg", k) for k in range(1, count + 1)],
+            )
+            database.execute("INSERT INTO keypoints VALUES (1, 2, 2, zeroblob(2000))")
+            database.commit()
+            database.close()
+            found.append(path.read_bytes())
+    return found
+
+
+def scene_files() -> dict[str, bytes]:
+    image, depth = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (8, 6)).save(image, "PNG")
+    np.save(depth, np.ones((6, 8), np.float32))
+    names = ("a", "b")
+    files = {f"images/{name}.png": image.getvalue() for name in names}
+    return files | {f"depth/{name}.npy": depth.getvalue() for name in names}
+
+
+CAMERA = {"intrinsics": [[9, 0, 4], [0, 9, 3], [0, 0, 1]], "cam_from_world": np.eye(4).tolist()}
+CAMERAS = json.dumps({"a.png": CAMERA, "b.png": CAMERA}, indent=1)
+RUN_MANIFEST = json.dumps(
+    {
+        "benchmark": "hpatches",
+        "label": "m",
+        "method": "m",
+        "top_k": None,
+        "dataset": {"completeness": "complete", "sequences": 7},
+        "weights": {"name": "d2", "description": "d", "sha256": "0" * 64, "stand_in": True},
+    }
+)
+RUN_ROWS = "method,split,pairs,mean_features,mean_matches,mma_1px,dataset,weights\n" + "".join(
+    f"m,{split},5,9.5,4,0.5,complete,d\n" for split in ("overall", "i", "v")
+)
+
+
+def read_summary(path: Path) -> object:
+    with reading(path, "run it again"):
+        rows = read_rows(path, ["method", "mean_features"])
+        return rows, [number(row, "mean_features") for row in rows]
+
+
+def model_file(name: str) -> Callable[[], list[bytes]]:
+    """COLMAP's binary images or points, one of them."""
+    one = np.array([1], "<u8").tobytes()
+    if name == "images.bin":
+        pose = np.array([1, 0, 0, 0, 1, 2, 3], "<f8").tobytes()
+        ids = np.array([1], "<u4").tobytes()
+        return lambda: [one + ids + pose + ids + b"a.jpg\0" + one + bytes(24)]
+    return lambda: [one + one + bytes(24) + b"\1\2\3" + bytes(8) + one + bytes(8)]
+
+
+def of_model(read: Callable[[Path], object]) -> Callable[[Path], object]:
+    def run(path: Path) -> object:
+        with reading(path, "replace it"):
+            return read(path.parent)
+
+    return run
+
+
+PARSERS = {
+    parser.name: parser
+    for parser in (
+        Parser("poses", "poses.txt", texts("# p\na.jpg 1 0 0 0 1 2 3\nb.jpg .6 .8 0 0 1e-3 2 3\n"),
+               read_poses),
+        Parser("aachen-database", "database.db", databases, read_database, is_text=False),
+        Parser("aachen-intrinsics", "list.txt", texts(CAMERA_LINES), read_intrinsics),
+        Parser("aachen-pairs", "pairs.txt", texts("a.jpg b.jpg\n\n# c\nb.jpg c.jpg\n"), read_pairs),
+        Parser("aachen-nvm", "model.nvm", texts(NVM), read_nvm),
+        Parser("aachen-tracks", "model.nvm", texts(NVM), lambda path: read_tracks(path, 2)),
+        Parser("inloc-intrinsics", "intrinsics.txt",
+               texts("IMG_1.JPG PINHOLE 8 6 9 9.5 4 3\nquery/IMG_2.JPG PINHOLE 6 8 9 9 3 4\n"),
+               inloc_files.read_intrinsics),
+        Parser("inloc-alignment", "DUC_trans_000.txt", texts(ALIGNMENT), read_alignment),
+        Parser("inloc-pair-list", "pairs.txt", texts(RETRIEVAL),
+               lambda path: read_pair_list(path, QUERIES, CUTOUTS, load_inloc().layout, [])),
+        Parser("homography", "H_1_2", texts("1 0 .5\n0 1 -2e-3\n1e-5 0 1\n"), read_homography),
+        Parser("toml", "x.toml", texts(TOML), load_toml),
+        Parser("manifest", "manifest.json", texts(RUN_MANIFEST),
+               lambda path: read_manifest(path.parent)),
+        Parser("hpatches-run-manifest", "manifest.json", texts(RUN_MANIFEST),
+               lambda path: load_run(path.parent, [1]),
+               beside=lambda: {"summary.csv": RUN_ROWS.encode()}),
+        Parser("hpatches-run-summary", "summary.csv", texts(RUN_ROWS),
+               lambda path: load_run(path.parent, [1]),
+               beside=lambda: {"manifest.json": RUN_MANIFEST.encode()}),
+        Parser("rows", "summary.csv", texts(SUMMARY), read_summary),
+        Parser("aachen-site", "site.csv",
+               texts(f"method,label,protocol,epoch,split,{SITE_HEAD}" + "".join(
+                   f"m,l,aachen,2020,night,{m},{d},{p},s,2026-01-01\n"
+                   for m, d, p in ((0.25, 2, 10), (0.5, 5, 20), (5, 10, 90.5)))),
+               AACHEN_SITE.read),
+        Parser("inloc-site", "site.csv",
+               texts(f"method,label,protocol,floor,{SITE_HEAD}" + "".join(
+                   f"m,l,inloc,DUC1,{m},10,{p},s,2026-01-01\n"
+                   for m, p in ((0.25, 10), (0.5, 20), (1, 90.5)))),
+               INLOC_SITE.read),
+        Parser("lines", "list.txt", texts("a.png\n\nb.png\n"), lambda p: list(read_lines(p))),
+        Parser("posed-cameras", "cameras.json", texts(CAMERAS),
+               lambda path: posed.read_scene(path.parent), beside=scene_files),
+        Parser("posed-pairs", "pairs.txt", texts("a.png b.png\nb.png c.png\n"),
+               lambda path: posed.read_pairs(path, dict.fromkeys(("a.png", "b.png", "c.png")))),
+        Parser("checksums", "checksums.json",
+               texts(json.dumps({"w.pth": hashlib.sha256(b"w").hexdigest()})),
+               lambda path: verified_path(path.parent, "w.pth"), beside=lambda: {"w.pth": b"w"}),
+        Parser("model-images", "images.bin", model_file("images.bin"), of_model(read_model_poses),
+               is_text=False),
+        Parser("model-points", "points3D.bin", model_file("points3D.bin"),
+               of_model(read_model_points), is_text=False),
+    )
+}  # fmt: skip
+
+
+def write_input(parser: Parser, data: bytes, folder: Path) -> Path:
+    """The file with ``data`` and those beside it, in an empty folder."""
+    for name, content in parser.beside().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    path = folder / parser.file
+    path.write_bytes(data)
+    return path

@@ -1,0 +1,131 @@
+import os
+import random
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutations import mutate
+from parsers import PARSERS, Parser, write_input
+
+from d2eval.errors import D2EvalError
+
+CASES = Path(__file__).resolve().parents[2].parent / "shared/cases"
+MARK = b"\xef\xbb\xbf"
+each_parser = pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
+TEXT_PARSERS = {name: parser for name, parser in PARSERS.items() if parser.is_text}
+each_text_parser = pytest.mark.parametrize("parser", TEXT_PARSERS.values(), ids=TEXT_PARSERS)
+
+
+def rng(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311
+
+
+def refusal(parser: Parser, path: Path) -> str:
+    with pytest.raises(D2EvalError) as error:
+        parser.read(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@each_parser
+def test_seeds_are_read(parser, tmp_path):
+    for number, seed in enumerate(parser.seeds()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        parser.read(write_input(parser, seed, folder))
+
+
+@each_text_parser
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_and_line_ends_change_nothing(parser, ends, tmp_path):
+    for number, seed in enumerate(parser.seeds()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        plain = str(parser.read(write_input(parser, seed, folder)))
+        path = folder / parser.file
+        path.write_bytes(MARK + seed.decode().replace("\n", ends).encode())
+        assert str(parser.read(path)) == plain
+
+
+@each_text_parser
+@pytest.mark.parametrize(
+    ("encode", "expected"),
+    [
+        (lambda text: text.encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        (lambda text: text.encode("utf-16-le"), "line 1 holds a zero byte"),
+        (lambda text: b"\xe4" + text.encode(), "line 1 is no UTF-8 text; save it as UTF-8"),
+        (lambda text: b"\0" + text.encode(), "line 1 holds a zero byte"),
+    ],
+)
+def test_other_encodings_are_one_line(parser, encode, expected, tmp_path):
+    path = write_input(parser, encode(parser.seeds()[0].decode()), tmp_path)
+    assert refusal(parser, path).startswith(f"{path}: {expected}")
+
+
+@each_parser
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a device"])
+def test_what_is_no_regular_file_is_one_line_at_once(parser, kind, tmp_path):
+    path = write_input(parser, b"", tmp_path)
+    path.unlink()
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(refusal(parser, path)), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found == [f"{path}: is {kind}, not a file; give a file"]
+
+
+@each_parser
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32))
+def test_damaged_files_raise_nothing_else(parser, tmp_path, seed):
+    path = write_input(parser, mutate(parser.seeds(), rng(seed)), tmp_path)
+    try:
+        parser.read(path)
+    except D2EvalError as error:
+        assert "\n" not in str(error)
+
+
+def test_damage_differs_and_comes_again():
+    seeds = [b"1 2 3\n", b"4 5 6\n"]
+    made = [mutate(seeds, rng(k)) for k in range(200)]
+    assert made == [mutate(seeds, rng(k)) for k in range(200)]
+    assert len(set(made)) > 100
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"no {CASES}")
+@pytest.mark.parametrize(
+    ("name", "parser"),
+    [
+        ("H_1_2", "homography"),
+        ("aachen_cvpr2018_db.nvm", "aachen-nvm"),
+        ("aachen_cvpr2018_db.nvm", "aachen-tracks"),
+        ("image_pairs_to_match.txt", "aachen-pairs"),
+        ("images.txt", "lines"),
+        ("night_time_queries_with_intrinsics.txt", "aachen-intrinsics"),
+        ("pairs-query-oracle10.txt", "aachen-pairs"),
+        ("reference_poses.txt", "poses"),
+    ],
+)
+def test_real_lists_with_a_byte_order_mark(name, parser, tmp_path):
+    data = (CASES / "bom_lists" / name).read_bytes()
+    assert data.startswith(MARK)
+    read = PARSERS[parser].read
+    if parser == "aachen-tracks":
+        from d2eval.aachen.covisibility import read_tracks
+        from d2eval.aachen.parsing import read_nvm
+
+        def read(path):
+            return read_tracks(path, len(read_nvm(path)))
+
+    (tmp_path / name).write_bytes(data.removeprefix(MARK))
+    assert str(read(CASES / "bom_lists" / name)) == str(read(tmp_path / name))
