@@ -3,6 +3,7 @@
 Names of files, methods and images stand in it; each line goes through `printable`.
 """
 
+import contextlib
 import sys
 
 from d2eval.text import printable
@@ -20,11 +21,26 @@ def say_lines(text: str) -> None:
     say(*text.split("\n"))
 
 
+def on_terminal() -> bool:
+    """Whether somebody watches standard error."""
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()
+    except ValueError:  # it was closed
+        return False
+
+
+def tell(text: str) -> None:
+    """Says in one line on standard error how work goes."""
+    start = "\r\x1b[K" if on_terminal() else ""  # where a bar may stand in the line
+    with contextlib.suppress(OSError, ValueError):  # ValueError: it was closed
+        print(f"{start}{printable(text)}", file=sys.stderr, flush=True)
+
+
 def note(text: str) -> None:
     """Says in one line what the user should know of work that goes on."""
-    print(f"note: {printable(text)}", file=sys.stderr)
+    tell(f"note: {text}")
 
 
 def complain(text: str) -> None:
     """Says in one line why the program ends."""
-    print(f"d2eval: {printable(text)}", file=sys.stderr)
+    tell(f"d2eval: {text}")

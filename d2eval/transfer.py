@@ -13,7 +13,6 @@ import os
 import re
 import socket
 import ssl
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -26,6 +25,7 @@ from urllib.parse import urlsplit
 from d2eval.atomic import open_own, write_text
 from d2eval.console import note
 from d2eval.errors import D2EvalError
+from d2eval.progress import Progress
 
 RESUME = "run the same command again to resume"
 _CHUNK = 1 << 18
@@ -114,15 +114,12 @@ def receive(url: str, part: Path, patience: Patience = DEFAULT_PATIENCE) -> None
                 tries = f" ({attempt + 1} attempts)" if attempt else ""
                 raise D2EvalError(f"{url}: {error}{tries}; {RESUME}") from error
             wait = patience.backoff * 2**attempt
-            if sys.stderr.isatty():
-                note(f"{url}: {error}; trying again in {wait:g} s")
+            note(f"{url}: {error}; trying again in {wait:g} s")
             time.sleep(wait)
 
 
 def _attempt(url: str, part: Path, timeout: float) -> None:
     """Appends the rest of the file to ``part``, or all of it if the part can't be continued."""
-    from tqdm import tqdm
-
     version = _version_of(part, url)
     size = part.stat().st_size if version and part.exists() else 0
     if version and 0 < size == version.total:
@@ -141,20 +138,11 @@ def _attempt(url: str, part: Path, timeout: float) -> None:
         total = None if response.length is None else size + response.length
         with (
             open(part, "ab", opener=open_own) as file,
-            tqdm(
-                desc=part.stem,
-                initial=size,
-                total=total,
-                unit="B",
-                unit_scale=True,
-                file=sys.stderr,
-                disable=not sys.stderr.isatty(),
-                leave=False,
-            ) as bar,
+            Progress(part.stem, total, done=size, is_bytes=True) as under_way,
         ):
             while chunk := _read(response, timeout):
                 file.write(chunk)
-                bar.update(len(chunk))
+                under_way.advance(len(chunk))
                 size += len(chunk)
             file.flush()
             os.fsync(file.fileno())

@@ -68,11 +68,14 @@ def test_plain_download(server, folder):
     assert verified_path(folder, "a.pth") == folder / "a.pth"
 
 
-def test_is_quiet_without_a_terminal(server, folder, capsys):
+def test_a_log_gets_a_line_for_a_retry_and_none_for_a_short_download(server, folder, capsys):
     server.files["a.pth"] = CONTENT
     server.fail(HALF)
     fetch(server, folder)
-    assert capsys.readouterr() == ("", "")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "the connection was cut after 250000 of 500000 bytes; trying again in" in said.err
 
 
 @pytest.mark.parametrize("cuts", [[HALF], [0, 100_000, 0, 50_000, 1]])

@@ -111,7 +111,7 @@ def _check_images(files: Files, folder: Path, problems: list[str]) -> Iterator[s
         return
     cameras, needed = merge_cameras(files), _needed_images(files)
     missing, misfits = [], []
-    for name in progress(files.database.image_ids, "images"):
+    for name in progress(files.database.image_ids, "checking the images"):
         path = folder / name
         if not path.is_file():
             missing.append(name)

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix, lil_matrix
 from d2eval.aachen.dataset import Dataset
 from d2eval.aachen.parsing import read_words
 from d2eval.errors import D2EvalError
+from d2eval.progress import Progress
 from d2eval.words import whole
 
 MEASUREMENT_FIELDS = 4  # of a point in NVM: image, feature, x, y
@@ -97,7 +98,8 @@ def with_covisible_pairs(dataset: Dataset, model: Path, count: int) -> Dataset:
         D2EvalError: a point's line doesn't parse.
     """
     names = list(dataset.poses)
-    found = covisible_pairs(*read_tracks(model, len(names)), names, count)
+    with Progress("pairs by covisibility"):
+        found = covisible_pairs(*read_tracks(model, len(names)), names, count)
     if not found:
         note = f"{model}: no points, so that database images are paired as in the pair list"
         return replace(dataset, notes=(*dataset.notes, note))

@@ -57,7 +57,8 @@ def collect_keypoints(
     items = [(dataset.images_folder / name, name) for name in names]
     found = features_of_images(source, items, workers)
     collected = {}
-    for name, (image, unit) in progress(zip(names, found, strict=True), source.label, len(names)):
+    what = f"{source.label}: features"
+    for name, (image, unit) in progress(zip(names, found, strict=True), what, len(names)):
         camera = dataset.cameras[name]
         size = unit.features.image_size
         if size != (camera.width, camera.height):

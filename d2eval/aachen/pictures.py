@@ -13,6 +13,7 @@ from d2eval.aachen.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.registration import ModelPoints, Registered, partners
 from d2eval.atomic import write_bytes
+from d2eval.progress import progress
 
 BEST = 3  # database images for each query
 REJECTED, VERIFIED, INLIER = 0, 1, 2
@@ -63,7 +64,8 @@ def write_pictures(
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file, pycolmap.Database.open(database) as opened:
         file.attrs["images"] = str(dataset.images_folder.resolve())
-        for index, (query, others) in enumerate(partners(dataset).items()):
+        listed = progress(partners(dataset).items(), "pictures of the matches")
+        for index, (query, others) in enumerate(listed):
             group = file.create_group(str(index))
             group.attrs["name"] = query
             drawn = []

@@ -13,6 +13,7 @@ from d2eval.aachen.dataset import Dataset
 from d2eval.errors import D2EvalError
 from d2eval.leftovers import temporary_path
 from d2eval.localization import pose_line
+from d2eval.progress import Progress
 from d2eval.store import Store
 
 VERSION = 1  # raise it when a change of the code changes the points
@@ -108,9 +109,11 @@ def triangulate(
                 for name in MODEL_FILES:
                     (folder / name).write_bytes(files[name].tobytes())
                 return pycolmap.Reconstruction(folder)
-            model = pycolmap.triangulate_points(
-                empty_model(dataset), database, dataset.images_folder, folder, True, options, False
-            )
+            with Progress("triangulation"):
+                model = pycolmap.triangulate_points(
+                    empty_model(dataset), database, dataset.images_folder, folder, True, options,
+                    False,
+                )  # fmt: skip
             files = {n: np.frombuffer((folder / n).read_bytes(), np.uint8) for n in MODEL_FILES}
         except OSError as error:
             raise D2EvalError(

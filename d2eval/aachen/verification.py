@@ -20,7 +20,7 @@ from d2eval.aachen.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.workspace import Pair, open_database
 from d2eval.errors import D2EvalError
-from d2eval.progress import progress
+from d2eval.progress import Progress
 from d2eval.store import Store
 
 VERSION = 2  # raise it when a change of the code changes the verified matches
@@ -215,15 +215,16 @@ def verify_pairs(
     inliers = {pair: len(arrays["inliers"]) for pair, arrays in found.items()}
     waiting = iter([pair for pair in pairs if pair not in found])
     del found
-    for _ in progress(range(0, len(pairs) - restored, CHUNK), "verification"):
-        chunk = list(islice(waiting, CHUNK))
-        verifier.verify(chunk)
-        with open_database(path) as database:
-            for a, b in chunk:
-                geometry = database.read_two_view_geometry(ids[a], ids[b])
-                arrays = _to_arrays(geometry)
-                store.write_arrays(units[a, b], arrays)
-                inliers[a, b] = len(arrays["inliers"])
+    with Progress("verification", len(pairs), done=restored) as under_way:
+        while chunk := list(islice(waiting, CHUNK)):
+            verifier.verify(chunk)
+            with open_database(path) as database:
+                for a, b in chunk:
+                    geometry = database.read_two_view_geometry(ids[a], ids[b])
+                    arrays = _to_arrays(geometry)
+                    store.write_arrays(units[a, b], arrays)
+                    inliers[a, b] = len(arrays["inliers"])
+            under_way.advance(len(chunk))
     verified = {pair: inliers[pair] for pair in pairs if inliers[pair]}
     if not verified:
         raise D2EvalError(

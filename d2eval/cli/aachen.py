@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.aachen.holdout import hold_out
     from d2eval.aachen.run import Settings, run
     from d2eval.extraction import open_source
+    from d2eval.progress import Progress
     from d2eval.report.aachen.pictures import plot_recall, plot_topview
     from d2eval.report.aachen.runs import Runs, load_run
     from d2eval.report.aachen.site import SITE
@@ -82,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         root = make_aachen_sample(args.cache)
     else:
         root = args.data
-    dataset = load_dataset(root, benchmark, args.data is None, args.reference_poses, args.pairs)
+    with Progress("reading the dataset"):
+        dataset = load_dataset(root, benchmark, args.data is None, args.reference_poses, args.pairs)
     if benchmark.covisible_pairs and args.pairs is None:
         model = root / benchmark.layout.model
         dataset = with_covisible_pairs(dataset, model, benchmark.covisible_pairs)

@@ -99,5 +99,6 @@ def _features(
 
     items = [(path, name) for name, path in images.items()]
     found = features_of_images(source, items, workers)
-    for name, (_, unit) in progress(zip(images, found, strict=True), source.label, len(images)):
+    what = f"{source.label}: features"
+    for name, (_, unit) in progress(zip(images, found, strict=True), what, len(images)):
         yield name, unit.features

@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.inloc.dataset import load_dataset
     from d2eval.inloc.rows import DenseChoice, open_row, retrieve_globally
     from d2eval.inloc.run import Settings, run
+    from d2eval.progress import Progress
     from d2eval.report.inloc.plots import plot_recall
     from d2eval.report.inloc.runs import Runs, load_run
     from d2eval.report.inloc.site import SITE
@@ -112,7 +113,10 @@ def run(args: argparse.Namespace) -> int:
         root = make_inloc_sample(args.cache)
     else:
         root = args.data
-    dataset = load_dataset(root, benchmark, args.data is None, args.reference_poses, args.retrieval)
+    with Progress("reading the dataset"):
+        dataset = load_dataset(
+            root, benchmark, args.data is None, args.reference_poses, args.retrieval
+        )
     strategy = args.strategy or ("pooled" if args.protocol == "inloc_hloc" else "sparse")
     if args.method is None and strategy != "dense":
         raise D2EvalError(f"--strategy {strategy} takes local features: name a --method")

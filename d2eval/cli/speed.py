@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.errors import D2EvalError
     from d2eval.extraction import PRECOMPUTED
     from d2eval.images import read_image
+    from d2eval.progress import Progress
     from d2eval.report.speed import speed_table
     from d2eval.report.tables import write_table
     from d2eval.sample.photos import load_photo
@@ -72,9 +73,13 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for size in args.size or [(800, 640)]:
         image = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-        rows.append(method_speed(args.method, method_options(args), runtime, image, args.repeats))
+        with Progress(f"measuring {args.method} at {size[0]}x{size[1]}"):
+            rows.append(
+                method_speed(args.method, method_options(args), runtime, image, args.repeats)
+            )
     for numbers in args.matching or []:
-        rows.append(matching_speed(numbers, runtime, args.repeats))
+        with Progress(f"measuring the matcher at {'x'.join(map(str, numbers))}"):
+            rows.append(matching_speed(numbers, runtime, args.repeats))
     table = speed_table([as_row(row) for row in rows])
     say_lines(table.markdown)
     for path in write_table(table, args.output):

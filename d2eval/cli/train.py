@@ -8,6 +8,7 @@ goes and teaches little. The same command goes on where it was cut off. Several 
 import argparse
 
 from d2eval.cli.common import add_options, add_runtime_arguments
+from d2eval.console import say
 from d2eval.paths import expanded
 
 TRAINER = "d2net"
@@ -46,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains."""
     import dataclasses
-    from functools import partial
 
     import torch
 
@@ -73,5 +73,5 @@ def run(args: argparse.Namespace) -> int:
         args.seed = number_of_first(args.seed, rank, args.device)  # a random one is drawn by each
         output = args.output
         trained = trainer(config, args.data, output, runtime_of(args), args.workers, rank)
-        trained.train(lambda: environment(args.device), partial(print, flush=True))
+        trained.train(lambda: environment(args.device), say)
     return 0

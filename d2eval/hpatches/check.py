@@ -49,7 +49,7 @@ def check(root: Path, benchmark: HPatchesBenchmark, pattern: str = "*") -> Check
         problems.append(f"{root}: no sequence (folders i_* and v_*) matches {pattern!r}")
     unreadable = set()
     images = [path for sequence in found.sequences for path in sequence.images]
-    for path in progress([*images, *found.remains], "images"):
+    for path in progress([*images, *found.remains], "checking the images"):
         try:
             read_image(path)
         except D2EvalError as error:

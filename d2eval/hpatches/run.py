@@ -106,7 +106,8 @@ def _collect(
     sequences = [sequence for sequence in dataset.sequences for _ in sequence.images]
     items = [(p, f"{s.name}/{p.name}") for s in dataset.sequences for p in s.images]
     found = features_of_images(source, items, settings.workers)
-    done = progress(zip(sequences, found, strict=True), source.label, len(items))
+    what = f"{source.label}: features, matches, scores"
+    done = progress(zip(sequences, found, strict=True), what, len(items))
     for sequence, (image, unit) in done:
         collected.hashes[image.path] = image.sha256
         unit = replace(unit, features=unit.features.top_k(settings.top_k))

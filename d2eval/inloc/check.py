@@ -110,7 +110,7 @@ def _check_cutouts(files: Files, folder: Path, problems: list[str]) -> None:
     if bare:
         problems.append(f"{folder}: {len(bare)} cutouts without depth: {some(bare)}; add the files")
     lacking = set(bare)
-    for name, image in progress(files.cutouts.items(), "cutouts", len(files.cutouts)):
+    for name, image in progress(files.cutouts.items(), "checking the cutouts"):
         if name not in lacking:
             _try(_check_depth, image, problems)
 
@@ -148,7 +148,7 @@ def _check_scans(files: Files, with_cutouts: set[Scan], problems: list[str]) -> 
         problems.append(f"{len(bare)} scans have no alignment: {some(bare)}; add the files")
     for path in files.alignments.values():
         _try(read_alignment, path, problems)
-    for path in progress(files.scans.values(), "scans"):
+    for path in progress(files.scans.values(), "checking the scans"):
         shapes = _try(list_variables, path, problems)
         if shapes is not None and shapes.get("A") != SCAN_CELLS:
             problems.append(f"{path}: has no A of 1x7 cells; replace the file")

@@ -122,9 +122,8 @@ class SparseEstimator:
             names |= dict.fromkeys(item.cutout for item in self._retrieved(query))
         items = [(self._find(name), name) for name in names]
         found = features_of_images(self.source, items, workers)
-        for name, (image, unit) in progress(
-            zip(names, found, strict=True), self.source.label, len(items)
-        ):
+        what = f"{self.source.label}: features"
+        for name, (image, unit) in progress(zip(names, found, strict=True), what, len(items)):
             self._keys[name] = unit.key
             self._records[name] = ImageRecord(
                 image.sha256, len(unit.features), stored_bytes(unit.features), unit.cost

@@ -65,7 +65,7 @@ class DenseEstimator:
         names = dict.fromkeys(self.dataset.queries)
         for query in self.dataset.queries:
             names |= dict.fromkeys(item.cutout for item in self._retrieved(query))
-        for name in progress(names, "images", len(names)):
+        for name in progress(names, "reading the images"):
             self._hashes[name] = hashlib.sha256(read_bytes(self._find(name))).hexdigest()
 
     def _record_path(self, name: str) -> Path:

@@ -53,7 +53,7 @@ def write_views(
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        for index, query in enumerate(progress(list(candidates), "views")):
+        for index, query in enumerate(progress(list(candidates), "pictures of the views")):
             group = file.create_group(str(index))
             group.attrs["name"] = query
             image = load_image_file(dataset.queries[query]).decode()

@@ -169,7 +169,7 @@ def _run_estimator(
         work.estimator.prepare(work.settings.workers)
     stages.append(_stage(f"{name} features", cost))
     with measure() as cost:
-        found = {query: work.candidates(query) for query in progress(queries, f"{name} poses")}
+        found = {query: work.candidates(query) for query in progress(queries, f"{name}: poses")}
     images = work.estimator.images()
     stages[-1] |= {
         "images": len(images),
@@ -189,7 +189,7 @@ def _run_estimator(
         )
     if verified:
         with measure() as cost:
-            listed = progress(found.items(), f"{name} verification", len(found))
+            listed = progress(found.items(), f"{name}: verification by views")
             found = {query: work.verified(query, candidates) for query, candidates in listed}
         stages.append(_stage(f"{name} verification", cost, **counts))
     return found, images

@@ -22,6 +22,7 @@ from d2eval.folders import build_once
 from d2eval.images import RgbImage
 from d2eval.localization import center, pose_line, wxyz
 from d2eval.photometry import Color, Lamp, Lighting, add_lamp, photograph, scale_channels
+from d2eval.progress import progress
 from d2eval.sample.photos import load_photo
 from d2eval.sample.scene import Camera, FloatArray, Point, View, look_at, render, to_camera
 from d2eval.sample.square import PHOTOS, SKY, WALLS, make_square
@@ -162,7 +163,7 @@ def make_aachen_sample(cache: Path) -> Path:
 
     def build(folder: Path) -> None:
         scene = make_square({name: photo.decode() for name, photo in photos.items()})
-        for index, shot in enumerate(SHOTS):
+        for index, shot in enumerate(progress(SHOTS, "rendering the sample")):
             view = render(scene, shot.camera, shot.cam_from_world)
             image = take_picture(shot, view, np.random.default_rng(index))
             write_bytes(folder / IMAGES / shot.name, _jpeg(image))

@@ -21,6 +21,7 @@ from d2eval.features import Float32Array
 from d2eval.folders import build_once
 from d2eval.images import ImageFile, RgbImage
 from d2eval.photometry import Lamp, Lighting, Shadow, from_srgb8, photograph
+from d2eval.progress import progress
 from d2eval.sample.photos import load_photo
 
 Float64Array = npt.NDArray[np.float64]
@@ -151,7 +152,7 @@ def make_hpatches_sample(cache: Path) -> Path:
     digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
 
     def build(folder: Path) -> None:
-        for index, sequence in enumerate(SEQUENCES):
+        for index, sequence in enumerate(progress(SEQUENCES, "rendering the sample")):
             _write_sequence(folder / sequence.name, sequence, photos[sequence.photo], index)
 
     return build_once(cache / "sample" / f"hpatches-{digest}", build)

@@ -20,6 +20,7 @@ from d2eval.atomic import write_bytes, write_text
 from d2eval.folders import build_once
 from d2eval.images import RgbImage
 from d2eval.photometry import Lighting, photograph
+from d2eval.progress import Progress
 from d2eval.sample import scanning
 from d2eval.sample.building import FLOORS
 from d2eval.sample.photos import load_photo
@@ -109,16 +110,19 @@ def make_inloc_sample(cache: Path) -> Path:
     def build(folder: Path) -> None:
         decoded = {name: photo.decode() for name, photo in photos.items()}
         scores = {}
-        for index, floor in enumerate(FLOORS):
-            scene = Scene(paint_walls(floor.all_walls(), decoded))
-            rng = np.random.default_rng(index)
-            _write_scans(folder, floor, scene, floor_from_room(index))
-            depth = {
-                cutout: _write_cutout(folder, floor, cutout, scene, rng)
-                for cutout in list_cutouts(floor)
-            }
-            for query in floor.queries:
-                scores[query.name] = _write_query(folder, query, scene, depth, rng)
+        images = sum(len(list_cutouts(floor)) + len(floor.queries) for floor in FLOORS)
+        with Progress("rendering the sample", images) as under_way:
+            for index, floor in enumerate(FLOORS):
+                scene = Scene(paint_walls(floor.all_walls(), decoded))
+                rng = np.random.default_rng(index)
+                _write_scans(folder, floor, scene, floor_from_room(index))
+                depth = {}
+                for cutout in list_cutouts(floor):
+                    depth[cutout] = _write_cutout(folder, floor, cutout, scene, rng)
+                    under_way.advance()
+                for query in floor.queries:
+                    scores[query.name] = _write_query(folder, query, scene, depth, rng)
+                    under_way.advance()
         _write_references(folder, scores)
         _write_retrieval(folder, scores)
 

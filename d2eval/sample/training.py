@@ -22,6 +22,7 @@ from d2eval.folders import build_once
 from d2eval.images import RgbImage
 from d2eval.localization import wxyz
 from d2eval.photometry import Lighting, photograph
+from d2eval.progress import progress
 from d2eval.sample.photos import load_photo
 from d2eval.sample.scene import Camera, FloatArray, Point, look_at, render, to_camera
 from d2eval.sample.square import PHOTOS, SKY, WALLS, make_square
@@ -111,7 +112,7 @@ def take(shots: Sequence[Shot]) -> dict[str, Taken]:
     """
     scene = make_square({name: load_photo(name).decode() for name in PHOTOS})
     taken = {}
-    for number, shot in enumerate(shots):
+    for number, shot in enumerate(progress(shots, "rendering the sample")):
         pose = np.eye(4)
         pose[:3] = look_at(shot.center, shot.target, shot.roll_deg)
         view = render(scene, CAMERA, pose[:3])

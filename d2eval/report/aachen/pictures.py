@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from d2eval.errors import D2EvalError
+from d2eval.progress import progress
 from d2eval.report.aachen.matches import FILE as MATCHES
 from d2eval.report.aachen.matches import plot_matches, query_names
 from d2eval.report.aachen.plots import plot_recall
@@ -68,7 +69,7 @@ def plot_topview(run: AachenRun, output: Path) -> list[Path]:
 def _plot_queries(runs: Sequence[AachenRun], output: Path, wanted: str) -> list[Path]:
     paths: list[Path] = []
     with_matches = [run for run in runs if (run.folder / MATCHES).is_file()]
-    for run in with_matches:
+    for run in progress(with_matches, "drawing matches"):
         path = run.folder / MATCHES
         chosen = choose_queries(query_names(path), wanted)
         paths += plot_matches(path, chosen, output / run.label / "matches")

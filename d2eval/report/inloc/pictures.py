@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from d2eval.errors import D2EvalError
+from d2eval.progress import progress
 from d2eval.report.figures import Choice, choose_queries
 from d2eval.report.inloc.plots import plot_recall
 from d2eval.report.inloc.runs import InlocRun, choose, load_runs
@@ -47,7 +48,7 @@ def plot_inloc(
 def _plot_queries(runs: Sequence[InlocRun], output: Path, wanted: str) -> list[Path]:
     paths: list[Path] = []
     with_views = [run for run in runs if (run.folder / VIEWS).is_file()]
-    for run in with_views:
+    for run in progress(with_views, "drawing views"):
         path = run.folder / VIEWS
         chosen = choose_queries(query_names(path), wanted)
         paths += plot_views(path, chosen, output / run.label / "views")

@@ -69,7 +69,7 @@ class MegaDepthPreparer(Preparer):
         done = 0
         with exclusive(output):
             missing = [name for name in found if not _is_done(output / f"{name}.npz", root)]
-            for name in progress(missing, "scenes"):
+            for name in progress(missing, "preparing scenes"):
                 arrays = read_scene(root, found[name])
                 if arrays is None:
                     lacking.append(name)

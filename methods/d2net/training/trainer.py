@@ -17,6 +17,7 @@ from d2eval.atomic import exclusive, write_bytes, write_text
 from d2eval.errors import D2EvalError
 from d2eval.method import Runtime
 from d2eval.processes import Rank, same_for_all
+from d2eval.progress import Progress as UnderWay
 from d2eval.progress import progress
 from d2eval.resources import peak_memory_mb
 from d2eval.training import Trainer
@@ -236,11 +237,13 @@ class D2NetTrainer(Trainer):
         at = self._progress
         if self._log is not None:
             loss = self._validation_loss()
-            with self._explained(f"validation of epoch {at.epoch}"):
+            explained = self._explained(f"validation of epoch {at.epoch}")
+            with explained, UnderWay("validation: matches"):
                 matching = measure_matching(
-                    self._learner.network.weights(), self._held_out, self._config.preprocessing,
-                    self._runtime.device, self._runtime.memory_limit,
-                )  # fmt: skip
+                        self._learner.network.weights(), self._held_out,
+                        self._config.preprocessing, self._runtime.device,
+                        self._runtime.memory_limit,
+                    )  # fmt: skip
             if loss < at.best_loss:
                 at.best_epoch, at.best_loss = at.epoch, loss
                 self._export(about)
