@@ -1,9 +1,9 @@
 """Features as files that outside tools read.
 
 npz and mat are the layouts of the D2-Net authors' extractor (d2-net 0a3356c,
-``extract_features.py``): one file for each image. h5 is hloc's (hloc c13273b,
-``hloc/extract_features.py``): one file with a group for each image. Images are named by their
-path relative to a root folder, in outputs as in h5 groups, so names can't meet.
+``extract_features.py``): one file for each image. h5 is hloc's, see `d2eval.hlocfile`: one file
+with a group for each image. `d2eval.precomputed` reads all three. Images are named by their path
+relative to a root folder, in outputs as in h5 groups, so names can't meet.
 """
 
 import io
@@ -18,8 +18,10 @@ import numpy.typing as npt
 
 from d2eval.atomic import exclusive, write_bytes
 from d2eval.errors import D2EvalError
-from d2eval.features import Features
+from d2eval.featurefiles import CENTER
+from d2eval.features import PIXEL_CENTER, Features
 from d2eval.files import read_lines
+from d2eval.hlocfile import write_group
 from d2eval.images import SUFFIXES
 from d2eval.leftovers import temporary_path
 
@@ -108,9 +110,11 @@ def feature_file(features: Features, kind: str) -> bytes:
     """One image's features as the bytes of an "npz" or "mat" file.
 
     It holds ``keypoints`` (N, 3: x, y, scale; N, 2 without scales), ``scores`` (N,; a row in mat)
-    and ``descriptors`` (N, D), and ``orientations`` (as scores) where known, all float32.
+    and ``descriptors`` (N, D), and ``orientations`` (as scores) where known, all float32. Keypoints
+    count from the method's own origin, as its own files do. Where that isn't the centre of the
+    top-left pixel, ``pixel_center`` says which coordinates that centre has.
     """
-    keypoints: npt.NDArray[np.float32] = features.keypoints
+    keypoints: npt.NDArray[np.float32] = features.own_keypoints()
     if features.scales is not None:
         keypoints = np.column_stack([keypoints, features.scales])
     arrays: dict[str, Any] = {
@@ -120,6 +124,8 @@ def feature_file(features: Features, kind: str) -> bytes:
     }
     if features.orientations is not None:
         arrays["orientations"] = features.orientations
+    if features.origin != "center":
+        arrays[CENTER] = np.array(PIXEL_CENTER[features.origin], np.float32)
     data = io.BytesIO()
     if kind == "npz":
         np.savez(data, **arrays)
@@ -189,10 +195,7 @@ class _Sink(io.FileIO):
 def write_hdf5(items: NamedFeatures, path: Path) -> int:
     """Writes the features of all images into one file, complete or not at all.
 
-    An image's group is its name. It holds ``keypoints`` (N, 2), ``scores`` (N,), ``descriptors``
-    (D, N) and ``image_size`` (width, height). Keypoints keep their origin at the centre of the
-    top-left pixel, as hloc's: it adds the half pixel that COLMAP needs itself. Numbers are
-    float32; the 16 bits that hloc writes by default move keypoints of large images.
+    An image's group is its name; see `d2eval.hlocfile`.
 
     Args:
         items: (name, features), taken and written one at a time.
@@ -211,7 +214,7 @@ def write_hdf5(items: NamedFeatures, path: Path) -> int:
             with _Sink(temporary, "x+") as sink:
                 with h5py.File(sink, "w") as file:
                     for name, features in items:
-                        _write_group(file, name, features)
+                        write_group(file, name, features)
                         sink.check()
                         total += len(features)
                 sink.check()
@@ -223,11 +226,3 @@ def write_hdf5(items: NamedFeatures, path: Path) -> int:
                 "another folder, then run the same command again: finished extractions are kept"
             ) from error
     return total
-
-
-def _write_group(file: h5py.File, name: str, features: Features) -> None:
-    group = file.create_group(name)
-    group["keypoints"] = features.keypoints
-    group["scores"] = features.scores
-    group["descriptors"] = np.ascontiguousarray(features.descriptors.T)
-    group["image_size"] = np.array(features.image_size, np.int64)

@@ -1,145 +1,94 @@
-"""Features from files in the authors' layout: ``<image file name>.<extension>``, npz or mat.
+"""Features from files that others made, by the name of the image.
 
-Any extractor whose output follows it can be scored with ``--method precomputed:DIR``. A file holds
-``keypoints`` (N, 2 or more: x, y, scale), ``scores`` (N,) and ``descriptors`` (N, D).
+Any extractor whose output follows the authors' layout or hloc's can be scored with ``--method
+precomputed:WHERE``. In the authors', there is a file for each image, ``<image file
+name>.<extension>``; in hloc's one for all. Both are described in `d2eval.featurefiles`.
 """
 
 import glob
-import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from d2eval import npz
+from d2eval import hlocfile
+from d2eval.console import note
 from d2eval.errors import D2EvalError
-from d2eval.features import Features, InvalidFeaturesError, make_features, no_features
-from d2eval.files import read_bytes
+from d2eval.featurefiles import AUTO, read_feature_file, read_hloc_features
+from d2eval.features import ORIGINS
 from d2eval.images import SUFFIXES, ImageFile, read_image_size
-from d2eval.matfiles import is_mat, read_variables
 from d2eval.method import option
 from d2eval.paths import find
 from d2eval.resources import Cost
 from d2eval.store import StoredFeatures
 
-FloatArray = npt.NDArray[np.float32]
-
-ARRAYS = ("keypoints", "scores", "descriptors", "orientations")
-REMEDY = "write it again"
-
-
-def read_feature_file(path: Path, image_size: tuple[int, int]) -> tuple[Features, str]:
-    """Reads one file and gives its features and SHA-256.
-
-    Args:
-        path: an npz or mat file; what it is shows in its first bytes, not in its name.
-        image_size: (width, height) of the image that it belongs to.
-
-    Raises:
-        D2EvalError: missing, broken, pickled, or no valid features.
-    """
-    data = read_bytes(path, REMEDY)
-    if data.startswith(npz.MAGIC):
-        arrays = npz.read_npz(path, data, ARRAYS, REMEDY)
-    elif is_mat(data):
-        arrays = read_variables(path, ARRAYS, data)
-    else:
-        raise D2EvalError(f"{path}: no npz or mat file of plain arrays; {REMEDY}")
-    missing = [name for name in ("keypoints", "descriptors") if name not in arrays]
-    if missing:
-        raise D2EvalError(f"{path}: holds no {' and no '.join(missing)}; expected the npz layout")
-    if "scores" not in arrays:
-        raise D2EvalError(
-            f"{path}: holds no scores; write one for each keypoint (higher is better)"
-        )
-    try:
-        features = _features({name: _numbers(arrays[name], name) for name in arrays}, image_size)
-    except InvalidFeaturesError as error:
-        raise D2EvalError(f"{path}: {error}") from error
-    return features, hashlib.sha256(data).hexdigest()
-
-
-def _numbers(value: Any, name: str) -> FloatArray:
-    """An array of integers or floats, of any width and byte order, as float32."""
-    if not isinstance(value, np.ndarray):
-        raise InvalidFeaturesError(f"{name} is no array of real numbers")
-    if value.dtype.kind not in "fiu":
-        raise InvalidFeaturesError(f"{name} holds {value.dtype}, not real numbers")
-    with np.errstate(over="ignore"):  # what becomes infinite is refused later
-        return value.astype(np.float32)
-
-
-def _features(arrays: dict[str, FloatArray], image_size: tuple[int, int]) -> Features:
-    """Features of a file's arrays; arrays without elements, of whatever shape, are none."""
-    keypoints, descriptors = arrays["keypoints"], arrays["descriptors"]
-    scores = arrays["scores"].reshape(-1)
-    angles = arrays["orientations"].reshape(-1) if "orientations" in arrays else None
-    if not keypoints.size and not scores.size and not descriptors.size:
-        dimensions = descriptors.shape[1] if descriptors.ndim == 2 else 0
-        return no_features(dimensions, image_size)
-    if keypoints.ndim != 2 or keypoints.shape[1] < 2:
-        raise InvalidFeaturesError(f"keypoints are {keypoints.shape}, not (N, 2) or (N, 3)")
-    if len(keypoints) < 5 and len(keypoints) != len(scores) == keypoints.shape[1]:
-        raise InvalidFeaturesError(
-            f"keypoints are {keypoints.shape}, not (N, 2) or (N, 3); write them transposed"
-        )
-    return make_features(
-        keypoints[:, :2],
-        scores,
-        descriptors,
-        image_size,
-        keypoints[:, 2] if keypoints.shape[1] > 2 else None,
-        orientations=angles,
-    )
-
 
 @dataclass(frozen=True)
 class PrecomputedConfig:
-    """The options of ``--method precomputed:DIR``."""
+    """The options of ``--method precomputed:WHERE``."""
 
     extension: str = option("", "what follows the image's file name, e.g. .d2-net; "
                             "empty: the only one that is there")  # fmt: skip
+    origin: str = option(
+        AUTO,
+        "where keypoints in the files count from: the center of the top-left pixel (D2-Net, "
+        "OpenCV, hloc) or its corner (COLMAP's SIFT, also as hloc writes it); auto: what a file "
+        "says (pixel_center), else center",
+        choices=(AUTO, *ORIGINS),
+    )
 
 
 class PrecomputedFeatures:
-    """The features under a folder, one file for each image of a dataset."""
+    """The features under a folder, one file for each image of a dataset, or one for all."""
 
-    def __init__(self, folder: Path, config: PrecomputedConfig, label: str | None = None) -> None:
-        """Takes a folder that holds ``<sequence>/<image file name><extension>``.
+    def __init__(self, where: Path, config: PrecomputedConfig, label: str | None = None) -> None:
+        """Takes what holds features.
 
         Args:
-            folder: the folder.
-            config: which files to read.
-            label: how rows name these features; None: the folder's name.
+            where: a folder that holds ``<sequence>/<image file name><extension>``, or one with a
+                file ``*.h5`` in hloc's layout, or such a file.
+            config: which files to read, and how.
+            label: how rows name these features; None: the folder's or file's name.
 
         Raises:
-            D2EvalError: no such folder.
+            D2EvalError: no such file or folder, or an extension with a file.
         """
-        if not folder.is_dir():
-            raise D2EvalError(f"{folder}: no such folder of precomputed features")
-        self.folder = folder
+        if not where.exists():
+            raise D2EvalError(f"{where}: no such folder or file of precomputed features")
+        self.where, self.origin = where, config.origin
         self.suffix = config.extension and "." + config.extension.removeprefix(".")
-        self.label = label or folder.resolve().name
+        is_folder = where.is_dir()
+        if self.suffix and not is_folder:
+            raise D2EvalError(f"{where}: is one file for all images; leave --extension out")
+        self.label = label or (where.resolve().name if is_folder else where.stem)
         self.extracted = 0
+        self._archives = list(find(where, f"*{hlocfile.SUFFIX}")) if is_folder else [where]
         self._lock = threading.Lock()
-        self._described: tuple[Path, int] | None = None  # a file and its descriptors' length
+        self._described: tuple[str, int] | None = None  # a file and its descriptors' length
+        self._told = False  # of keypoints of 16 bits
 
     def _find(self, name: str) -> Path:
-        base = self.folder / name
+        """The file that holds the features of an image."""
+        if not self.where.is_dir():
+            return self.where
+        base = self.where / name
         if self.suffix:
             return base.with_name(base.name + self.suffix)
         # "1.ppm.png" beside "1.ppm" is another image, not features.
         found = [
             path
             for path in find(base.parent, glob.escape(base.name) + ".*")
-            if path.suffix.lower() not in SUFFIXES
+            if path.suffix.lower() not in SUFFIXES and path not in self._archives
         ]
-        if len(found) > 1:
-            names = ", ".join(path.suffix for path in found)
-            raise D2EvalError(f"{base}.*: several kinds of features ({names}); choose --extension")
+        if len(found) + len(self._archives) > 1:
+            names = ", ".join(
+                [*(path.suffix for path in found), *(path.name for path in self._archives)]
+            )
+            remedy = "choose --extension"
+            if self._archives:
+                remedy += f", or name a file as precomputed:{self._archives[0]}"
+            raise D2EvalError(f"{base}.*: several kinds of features ({names}); {remedy}")
+        found += self._archives
         if not found:
             raise D2EvalError(f"{base}.*: no features for this image; extract them first")
         return found[0]
@@ -151,19 +100,36 @@ class PrecomputedFeatures:
             D2EvalError: no file, several, one that is broken, or one whose descriptors have
                 another length than those of a file before.
         """
-        path = self._find(name)
-        features, digest = read_feature_file(path, read_image_size(image.path))
+        path, size = self._find(name), read_image_size(image.path)
+        if path in self._archives:
+            features, digest, loss = read_hloc_features(path, name, size, self.origin)
+            where = f"{path}: {name}"
+            if loss:
+                self._tell_of_loss(where, loss)
+        else:
+            features, digest = read_feature_file(path, size, self.origin)
+            where = str(path)
         if len(features):
-            self._check_length(path, features.descriptors.shape[1])
-        return StoredFeatures(features, f"file-{digest}", Cost(float("nan"), float("nan")))
+            self._check_length(where, features.descriptors.shape[1])
+        key = f"file-{digest}" + ("" if self.origin == AUTO else f"-{self.origin}")
+        return StoredFeatures(features, key, Cost(float("nan"), float("nan")))
 
-    def _check_length(self, path: Path, length: int) -> None:
+    def _tell_of_loss(self, where: str, loss: float) -> None:
         with self._lock:
-            self._described = self._described or (path, length)
+            told, self._told = self._told, True
+        if not told:
+            note(
+                f"{where}: keypoints of 16 bits, off by up to {loss:g} px, and so may others "
+                "of the file be; write them in 32 bits (as_half=False in hloc)"
+            )
+
+    def _check_length(self, where: str, length: int) -> None:
+        with self._lock:
+            self._described = self._described or (where, length)
             other, expected = self._described
         if length != expected:
             raise D2EvalError(
-                f"{path}: descriptors have {length} numbers, but those of {other} have "
+                f"{where}: descriptors have {length} numbers, but those of {other} have "
                 f"{expected}; write both with one extractor"
             )
 
@@ -171,11 +137,12 @@ class PrecomputedFeatures:
         """Where the features come from."""
         return {
             "method": "precomputed",
-            "folder": str(self.folder),
-            "config": {"extension": self.suffix},
+            "folder": str(self.where),
+            "config": {"extension": self.suffix, "origin": self.origin},
             "weights": None,
         }
 
     def headline(self) -> str:
-        """The folder."""
-        return f"{self.label}: features from files under {self.folder}"
+        """The folder or file."""
+        files = "files under " if self.where.is_dir() else ""
+        return f"{self.label}: features from {files}{self.where}"

@@ -22,20 +22,20 @@ from d2eval.export import (
     write_feature_files,
     write_hdf5,
 )
-from d2eval.features import Features
-from d2eval.precomputed import read_feature_file
+from d2eval.featurefiles import read_feature_file, read_hloc_features
+from d2eval.features import Features, make_features
 
 SIZE = (40, 30)
 
 
-def make(n: int, scales: bool = True, seed: int = 0) -> Features:
+def make(n: int, scales: bool = True, seed: int = 0, origin: str = "center") -> Features:
     rng = np.random.default_rng(seed)
     descriptors = rng.normal(size=(n, 8))
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
-    return Features(
-        rng.uniform(0, 29, (n, 2)), rng.random(n), descriptors, SIZE,
-        rng.uniform(1, 4, n) if scales else None,
-        orientations=rng.uniform(-3, 3, n) if scales else None,
+    return make_features(
+        rng.uniform(0, 29.5, (n, 2)), rng.random(n), descriptors, SIZE,
+        rng.uniform(1, 4, n) if scales else None, origin,
+        rng.uniform(-3, 3, n) if scales else None,
     )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def same(a: Features, b: Features) -> bool:
     )
     parts = ("keypoints", "scores", "descriptors")
     arrays = all(np.array_equal(getattr(a, name), getattr(b, name)) for name in parts)
-    return scales and arrays and a.image_size == b.image_size
+    return scales and arrays and (a.image_size, a.origin) == (b.image_size, b.origin)
 
 
 @pytest.fixture
@@ -95,13 +95,50 @@ def test_without_scales_keypoints_have_two_columns():
     assert arrays["keypoints"].shape == (5, 2)
 
 
-@pytest.mark.parametrize("kind", ["npz", "mat"])
-@pytest.mark.parametrize("scales", [True, False])
-@pytest.mark.parametrize("n", [0, 1, 5])
-def test_a_file_reads_back_as_it_was(tmp_path, kind, scales, n):
-    features = make(n, scales)
+def read_back(tmp_path: Path, features: Features, kind: str, **options: str) -> Features:
+    if kind == "h5":
+        write_hdf5([("a/1.ppm", features)], tmp_path / "x.h5")
+        return read_hloc_features(tmp_path / "x.h5", "a/1.ppm", SIZE, **options)[0]
     (tmp_path / "1.ppm.x").write_bytes(feature_file(features, kind))
-    assert same(read_feature_file(tmp_path / "1.ppm.x", SIZE)[0], features)
+    return read_feature_file(tmp_path / "1.ppm.x", SIZE, **options)[0]
+
+
+@pytest.mark.parametrize("kind", ["npz", "mat", "h5"])
+@pytest.mark.parametrize("scales", [True, False])
+@pytest.mark.parametrize("n", [1, 2, 5, 300])
+@pytest.mark.parametrize("origin", ["center", "corner"])
+def test_a_file_reads_back_as_it_was(tmp_path, kind, scales, n, origin):
+    features = make(n, scales, origin=origin)
+    assert same(read_back(tmp_path, features, kind), features)
+
+
+@pytest.mark.parametrize("kind", ["npz", "mat", "h5"])
+def test_no_features_read_back_as_none(tmp_path, kind):
+    found = read_back(tmp_path, make(0), kind)
+    assert (len(found), found.descriptors.shape, found.image_size) == (0, (0, 8), SIZE)
+
+
+@pytest.mark.parametrize("kind", ["npz", "mat"])
+def test_keypoints_are_written_as_the_method_s_own_files_have_them(tmp_path, kind):
+    features = make(5, origin="corner")
+    data = feature_file(features, kind)
+    arrays = np.load(io.BytesIO(data)) if kind == "npz" else loadmat(io.BytesIO(data))
+    assert np.array_equal(arrays["keypoints"][:, :2], features.keypoints + np.float32(0.5))
+    assert arrays["pixel_center"] == 0.5
+    # A choice that agrees with what the file says is none; another is a mistake
+    assert same(read_back(tmp_path, features, kind, origin="corner"), features)
+    with pytest.raises(D2EvalError, match=r"pixel_center says .* the corner; leave --origin out"):
+        read_back(tmp_path, features, kind, origin="center")
+
+
+def test_hdf5_counts_from_centres_and_says_where_the_method_s_own_files_do(tmp_path):
+    features = make(5, origin="corner")
+    assert same(read_back(tmp_path, features, "h5", origin="center"), features)
+    with h5py.File(tmp_path / "x.h5", "r") as file:
+        assert np.array_equal(file["a/1.ppm/keypoints"][()], features.keypoints)
+        assert dict(file["a/1.ppm/keypoints"].attrs) == {"own_pixel_center": 0.5}
+    with pytest.raises(D2EvalError, match="counts from pixel centres; leave --origin out"):
+        read_back(tmp_path, features, "h5", origin="corner")
 
 
 def test_files_mirror_the_names_and_features_are_counted(tmp_path):
@@ -125,7 +162,9 @@ def test_hdf5_reads_back_as_hloc_reads_it(tmp_path):
         assert names == set(features)
         for name, expected in features.items():
             group = {key: value.__array__() for key, value in hfile[name].items()}
-            assert sorted(group) == ["descriptors", "image_size", "keypoints", "scores"]
+            usual = ["descriptors", "image_size", "keypoints", "scores"]
+            more = ["orientations", "scales"] if expected.scales is not None else []
+            assert sorted(group) == sorted(usual + more)
             assert np.array_equal(group["keypoints"], expected.keypoints)
             assert np.array_equal(group["scores"], expected.scores)
             assert np.array_equal(group["descriptors"], expected.descriptors.T)

@@ -4,15 +4,17 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
 from d2eval.errors import D2EvalError
+from d2eval.featurefiles import read_feature_file
 from d2eval.images import load_image_file
 from d2eval.limits import LIMITS
-from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures, read_feature_file
+from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures
 
 SIZE = (40, 30)
 
@@ -257,7 +259,7 @@ def test_missing_features(dataset):
         read(dataset)
     with pytest.raises(D2EvalError, match=r"1\.png\.x: is missing"):
         read(dataset, ".x")
-    with pytest.raises(D2EvalError, match="nothing: no such folder"):
+    with pytest.raises(D2EvalError, match="nothing: no such folder or file"):
         PrecomputedFeatures(dataset / "nothing", PrecomputedConfig())
 
 
@@ -354,6 +356,238 @@ def test_an_image_that_is_broken_is_named(dataset):
 def test_what_a_manifest_and_the_headline_say(dataset):
     named = PrecomputedFeatures(dataset / "feats", PrecomputedConfig("x"), "mine")
     assert (named.label, source(dataset).label) == ("mine", "feats")
-    assert named.describe()["config"] == {"extension": ".x"}
+    assert named.describe()["config"] == {"extension": ".x", "origin": "auto"}
     assert named.describe()["weights"] is None
     assert str(dataset / "feats") in named.headline()
+
+
+# Where keypoints count from
+
+
+@pytest.mark.parametrize("write", [npz, mat])
+@pytest.mark.parametrize(
+    ("stated", "chosen", "origin"),
+    [
+        (None, "auto", "center"),
+        (None, "center", "center"),
+        (None, "corner", "corner"),
+        (0, "auto", "center"),
+        (0.5, "auto", "corner"),
+        (0.5, "corner", "corner"),
+    ],
+)
+def test_the_origin_is_what_the_file_says_or_the_user(tmp_path, write, stated, chosen, origin):
+    content = arrays()
+    content["keypoints"] += np.float32(0.5)
+    said = {} if stated is None else {"pixel_center": np.array(stated)}
+    (tmp_path / "x").write_bytes(write({**content, **said}))
+    found, _ = read_feature_file(tmp_path / "x", SIZE, chosen)
+    assert found.origin == origin
+    less = {"center": 0.0, "corner": 0.5}[origin]
+    np.testing.assert_allclose(found.keypoints, content["keypoints"][:, :2] - less, atol=1e-5)
+    np.testing.assert_array_equal(found.own_keypoints(), content["keypoints"][:, :2])
+
+
+@pytest.mark.parametrize("value", [1, 0.25, -0.5, np.nan, [0, 0], []])
+def test_an_origin_that_there_is_not(tmp_path, value):
+    message = refused(tmp_path, npz({**arrays(), "pixel_center": np.array(value, float)}))
+    assert message.startswith("pixel_center is ")
+    assert "not 0 (counted from the centre) or 0.5 (from the corner)" in message
+
+
+def test_another_origin_is_another_key(dataset):
+    (dataset / "feats" / "seq" / "1.png.x").write_bytes(npz(arrays()))
+    image = load_image_file(dataset / "data" / "seq" / "1.png")
+    keys = {
+        PrecomputedFeatures(dataset / "feats", PrecomputedConfig("", origin))
+        .read(image, "seq/1.png")
+        .key
+        for origin in ("auto", "corner")
+    }
+    assert len(keys) == 2
+
+
+# hloc's layout
+
+
+def hloc_arrays(n: int = 6) -> dict[str, np.ndarray]:
+    content = arrays(n)
+    return {
+        "keypoints": content["keypoints"][:, :2],
+        "scores": content["scores"],
+        "descriptors": content["descriptors"].T.astype(np.float32),
+        "image_size": np.array(SIZE),
+    }
+
+
+def write_h5(path: Path, images: dict[str, dict[str, np.ndarray]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w", libver="latest") as file:
+        for name, content in images.items():
+            group = file.create_group(name)
+            for key, value in content.items():
+                group.create_dataset(key, data=value)
+    return path
+
+
+def read_h5(dataset: Path, where: Path, name: str = "seq/1.png", **options: str):
+    image = load_image_file(dataset / "data" / name)
+    return PrecomputedFeatures(where, PrecomputedConfig(**options)).read(image, name)
+
+
+def refused_h5(dataset: Path, **changes: np.ndarray | None) -> str:
+    content = {k: v for k, v in {**hloc_arrays(), **changes}.items() if v is not None}
+    path = write_h5(dataset / "f.h5", {"seq/1.png": content})
+    with pytest.raises(D2EvalError) as caught:
+        read_h5(dataset, path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+def test_a_file_of_hloc(dataset, capsys):
+    content = hloc_arrays()
+    degrees = np.array([0, 90, -180, 30, 1, 2], np.float32)
+    more = {"scales": np.arange(1, 7, dtype=np.float32), "oris": degrees}
+    path = write_h5(dataset / "feats-x.h5", {"seq/1.png": {**content, **more}, "2.png": content})
+    found = read_h5(dataset, path).features
+    assert np.array_equal(found.keypoints, content["keypoints"])
+    assert np.array_equal(found.descriptors, content["descriptors"].T)
+    assert np.array_equal(found.scores, content["scores"])
+    assert np.array_equal(found.scales, more["scales"])
+    np.testing.assert_allclose(
+        found.orientations, [0, np.pi / 2, -np.pi, np.pi / 6, np.pi / 180, np.pi / 90], rtol=1e-6
+    )
+    assert (found.image_size, found.origin) == (SIZE, "center")
+    assert capsys.readouterr() == ("", "")
+    named = PrecomputedFeatures(path, PrecomputedConfig())
+    assert named.label == "feats-x"
+    assert named.headline() == f"feats-x: features from {path}"
+
+
+def test_a_folder_with_a_file_of_hloc(dataset):
+    write_h5(dataset / "feats" / "m.h5", {"seq/1.png": hloc_arrays()})
+    assert len(read_h5(dataset, dataset / "feats").features) == 6
+    (dataset / "feats" / "seq" / "1.png.x").write_bytes(npz(arrays(7)))
+    message = r"several kinds of features \(\.x, m\.h5\); choose --extension, or name a file as"
+    with pytest.raises(D2EvalError, match=message):
+        read_h5(dataset, dataset / "feats")
+    assert len(read_h5(dataset, dataset / "feats", extension=".x").features) == 7
+    assert len(read_h5(dataset, dataset / "feats" / "m.h5").features) == 6
+    with pytest.raises(D2EvalError, match="one file for all images; leave --extension out"):
+        read_h5(dataset, dataset / "feats" / "m.h5", extension=".x")
+
+
+def test_keypoints_of_hlocs_sift_count_from_the_corner_if_the_user_says_so(dataset):
+    path = write_h5(dataset / "f.h5", {"seq/1.png": hloc_arrays()})
+    found = read_h5(dataset, path, origin="corner").features
+    assert found.origin == "corner"
+    np.testing.assert_allclose(found.own_keypoints(), hloc_arrays()["keypoints"], atol=1e-7)
+    np.testing.assert_allclose(found.keypoints, hloc_arrays()["keypoints"] - 0.5, atol=1e-7)
+
+
+def test_sixteen_bits_are_read_with_one_note(dataset, capsys):
+    size = (3000, 20)  # beyond 2048, 16 bits have steps of 2 pixels
+    content = hloc_arrays()
+    content["image_size"] = np.array(size)
+    content["keypoints"][0] = 2999.4, 19.4  # becomes 3000, 19.40625
+    half = {
+        key: value.astype(np.float16) if value.dtype == np.float32 else value
+        for key, value in content.items()
+    }
+    assert half["keypoints"][0, 0] == 3000
+    names = ("seq/1.png", "seq/2.png")
+    for name in names:
+        Image.new("RGB", size).save(dataset / "data" / name)
+    path = write_h5(dataset / "f.h5", dict.fromkeys(names, half))
+    features = PrecomputedFeatures(path, PrecomputedConfig())
+    for name in names:
+        found = features.read(load_image_file(dataset / "data" / name), name).features
+        assert found.keypoints[0, 0] == 2999.5  # the image's border
+        np.testing.assert_array_equal(found.keypoints[1:], half["keypoints"][1:])
+    assert capsys.readouterr().err == (
+        f"note: {path}: seq/1.png: keypoints of 16 bits, off by up to 1 px, and so may others of "
+        "the file be; write them in 32 bits (as_half=False in hloc)\n"
+    )
+
+
+def test_sixteen_bits_excuse_no_more_than_their_rounding(dataset):
+    keypoints = hloc_arrays()["keypoints"].astype(np.float16)
+    keypoints[2] = 41, 3
+    assert "outside the image of 40x30" in refused_h5(dataset, keypoints=keypoints)
+
+
+def test_another_size_is_another_image(dataset):
+    message = refused_h5(dataset, image_size=np.array([80, 60]))
+    assert message.startswith("seq/1.png: features are of an image of 80x60, but it is 40x30; ")
+    for value in (np.array([30, 40]), np.array(40), np.array([40, 30, 3]), np.array([np.nan, 30])):
+        assert "features are of an image of " in refused_h5(dataset, image_size=value)
+
+
+@pytest.mark.parametrize("name", ["keypoints", "scores", "descriptors", "image_size"])
+def test_arrays_that_a_group_lacks(dataset, name):
+    assert refused_h5(dataset, **{name: None}).startswith(f"seq/1.png has no {name}; expected hloc")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"descriptors": hloc_arrays()["descriptors"].T}, "descriptors are (8, 6), not (6, D)"),
+        ({"keypoints": np.zeros((6, 3), np.float32)}, "keypoints are (6, 3), not (N, 2)"),
+        ({"keypoints": np.zeros((6, 2), complex)}, "holds complex128, not real numbers"),
+        ({"scores": np.zeros(5)}, "scores are (5,), not (6,)"),
+        ({"scales": np.zeros(5)}, "scales are (5,), not (6,)"),
+        ({"oris": np.zeros(5)}, "orientations are (5,), not (6,)"),
+        ({"descriptors": np.zeros((8, 6))}, "not L2-normalised"),
+        ({"keypoints": np.full((6, 2), np.nan)}, "keypoints holds NaN"),
+    ],
+)
+def test_arrays_of_a_group_that_do_not_fit(dataset, changes, message):
+    assert message in refused_h5(dataset, **changes)
+
+
+def test_an_image_that_a_file_lacks(dataset):
+    for held in ({}, {"seq": hloc_arrays()}, {"1.png": hloc_arrays()}):
+        path = write_h5(dataset / "f.h5", held)
+        with pytest.raises(D2EvalError, match=r"f\.h5: holds no features of seq/1\.png; extract"):
+            read_h5(dataset, path)
+
+
+def test_the_key_is_that_of_an_images_own_content(dataset):
+    path, other = hloc_arrays(6), hloc_arrays(7)
+    keys = []
+    for images in (
+        {"seq/1.png": path},
+        {"seq/1.png": path, "more.png": other},
+        {"seq/1.png": other},
+    ):
+        keys.append(read_h5(dataset, write_h5(dataset / "f.h5", images)).key)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_groups_that_lead_to_other_files(dataset):
+    other = write_h5(dataset / "other.h5", {"seq/1.png": hloc_arrays()})
+    with h5py.File(dataset / "f.h5", "w") as file:
+        file["seq/1.png"] = h5py.ExternalLink(str(other), "seq/1.png")
+    with pytest.raises(D2EvalError, match="is a link"):
+        read_h5(dataset, dataset / "f.h5")
+
+
+def test_damaged_files_of_hloc_are_one_line(dataset):
+    data = write_h5(dataset / "f.h5", {"seq/1.png": hloc_arrays()}).read_bytes()
+    rng = np.random.default_rng(1)
+    copies = [b"", b"no HDF5", data[: len(data) // 2]]
+    for _ in range(150):
+        at = int(rng.integers(len(data)))
+        copies.append(data[:at] + bytes([data[at] ^ int(rng.integers(1, 256))]) + data[at + 1 :])
+    refusals = 0
+    for copy in copies:
+        (dataset / "f.h5").write_bytes(copy)
+        try:
+            read_h5(dataset, dataset / "f.h5")
+        except D2EvalError as error:
+            refusals += 1
+            assert str(error).startswith(str(dataset / "f.h5"))
+            assert "\n" not in str(error)
+    assert refusals > 3

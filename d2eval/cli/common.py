@@ -135,7 +135,8 @@ def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True)
         "--method",
         required=required,
         metavar="NAME",
-        help="a name that 'd2eval methods' lists, module:Class, or precomputed:DIR; may be "
+        help="a name that 'd2eval methods' lists, module:Class, or precomputed:WHERE (a folder of "
+        "feature files, or hloc's .h5); may be "
         "repeated, to run one after the other",
     )
     add_runtime_arguments(parser, "threads that read images and write features meanwhile")

@@ -1,8 +1,11 @@
 """Writes a method's features as files that outside tools read.
 
-npz, mat: DIR/<path of the image below the root><extension>, as the D2-Net authors' extractor;
-          --method precomputed:DIR scores them.
-h5:       DIR/<label>.h5, as hloc reads it.
+npz, mat: DIR/<path of the image below the root><extension>, as the D2-Net authors' extractor.
+          Keypoints count from where the method's own files do: from the centre of the top-left
+          pixel, or, as COLMAP's SIFT, from its corner (the file then has pixel_center = 0.5).
+h5:       DIR/<label>.h5, as hloc reads it: always from the centre, since hloc adds the half pixel
+          that COLMAP needs itself.
+--method precomputed:DIR scores all of them, with the numbers of the method itself.
 Extractions are kept in the cache: the same command goes on where it stopped, and another format or
 an evaluation does not repeat them.
 """
@@ -27,6 +30,7 @@ EXAMPLES = """examples:
   python -m d2eval extract --method d2_ms a.jpg b.jpg --extension .d2-net --output features/mine
   python -m d2eval extract --method d2_ss @images.txt --root images --format h5 --output hloc
   python -m d2eval extract --method precomputed:features/d2 images --format mat --output mats
+  python -m d2eval aachen --method precomputed:hloc/d2_ss.h5 --data AACHEN
 """
 
 

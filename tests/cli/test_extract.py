@@ -60,7 +60,9 @@ def files_under(folder):
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
-@pytest.mark.parametrize(("kind", "method"), [("npz", "rootsift"), ("mat", TEMPLATE)])
+@pytest.mark.parametrize(
+    ("kind", "method"), [("npz", "rootsift"), ("mat", TEMPLATE), ("h5", "rootsift")]
+)
 def test_files_score_as_the_method_itself(extract, rows, tiny_hpatches, tmp_path, kind, method):
     code, _, error = extract(tiny_hpatches, "--format", kind, method=method)
     assert (code, error) == (0, "")
