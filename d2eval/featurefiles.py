@@ -6,6 +6,7 @@ top-left pixel is (0, 0), and 0.5 where its corner is. hloc's is described in `d
 """
 
 import hashlib
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def read_feature_file(
     """
     data = read_bytes(path, REMEDY)
     if data.startswith(npz.MAGIC):
-        arrays = npz.read_npz(path, data, ARRAYS, REMEDY)
+        arrays = npz.read_npz(path, io.BytesIO(data), ARRAYS, REMEDY)
     elif is_mat(data):
         arrays = read_variables(path, ARRAYS, data)
     else:

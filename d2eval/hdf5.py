@@ -81,3 +81,17 @@ def read_dataset(item: Any, budget: Budget) -> npt.NDArray[Any]:
     budget.take(math.prod(item.shape) * item.dtype.itemsize)
     budget.take(math.prod(item.chunks or (0,)) * item.dtype.itemsize)  # held while it unpacks
     return np.asarray(item[()])
+
+
+def text_attribute(group: Any, name: str) -> str:
+    """An attribute of a group or file that is text.
+
+    Raises:
+        ValueError: it isn't there or is something else.
+    """
+    if name not in group.attrs:
+        raise ValueError(f"{group.name} lacks the attribute {name}")
+    value = group.attrs[name]
+    if not isinstance(value, str):
+        raise ValueError(f"{group.name}: the attribute {name} is no text")
+    return value

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -38,13 +38,14 @@ _DAMAGE = (
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_npy(path: Path, data: bytes, remedy: str) -> npt.NDArray[Any]:
+def read_npy(path: Path, data: bytes, remedy: str, what: str = "npy file") -> npt.NDArray[Any]:
     """The array that the bytes of an npy file hold; it can't be written to.
 
     Args:
         path: names the file in an error.
         data: its bytes.
         remedy: ends the message of an error, as "replace it".
+        what: it is, as "depth map".
 
     Raises:
         D2EvalError: it is damaged or cut short, or holds Python objects.
@@ -52,27 +53,29 @@ def read_npy(path: Path, data: bytes, remedy: str) -> npt.NDArray[Any]:
     try:
         return _array(data)
     except _DAMAGE as error:
-        raise D2EvalError(f"{path}: broken npy file ({reason_of(error)}); {remedy}") from error
+        raise D2EvalError(f"{path}: broken {what} ({reason_of(error)}); {remedy}") from error
 
 
 def read_npz(
-    path: Path, data: bytes, names: Sequence[str], remedy: str
+    path: Path, file: BinaryIO, names: Sequence[str], remedy: str, what: str = "npz file"
 ) -> dict[str, npt.NDArray[Any]]:
     """Those arrays of an npz file that it has; they can't be written to.
 
     Args:
         path: names the file in an error.
-        data: its bytes.
+        file: it, open; no more of it is read than the arrays.
         names: of the arrays.
         remedy: ends the message of an error, as "replace it".
+        what: it is, as "scene file".
 
     Raises:
         D2EvalError: it is damaged or cut short, holds Python objects, or unpacks to more than a
             file of its size may.
     """
-    budget, arrays = Budget(path, len(data)), {}
+    arrays = {}
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        budget = Budget(path, file.seek(0, io.SEEK_END))
+        with zipfile.ZipFile(file) as archive:
             members = {info.filename: info for info in archive.infolist()}
             for name in names:
                 info = members.get(f"{name}.npy")
@@ -80,7 +83,7 @@ def read_npz(
                     budget.take(info.file_size)
                     arrays[name] = _member(archive, info, name)
     except _DAMAGE as error:
-        raise D2EvalError(f"{path}: broken npz file ({reason_of(error)}); {remedy}") from error
+        raise D2EvalError(f"{path}: broken {what} ({reason_of(error)}); {remedy}") from error
     return arrays
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import h5py
 import numpy as np
+import scipy.io
 from PIL import Image
 
 from d2eval.aachen.covisibility import read_tracks
@@ -29,12 +31,16 @@ from d2eval.inloc.retrieval import read_pair_list
 from d2eval.localization import read_poses
 from d2eval.manifest import read_manifest
 from d2eval.protocol import load_toml
+from d2eval.report.aachen import matches
 from d2eval.report.aachen.colmap_model import read_model_points, read_model_poses
 from d2eval.report.aachen.site import SITE as AACHEN_SITE
+from d2eval.report.inloc import views
 from d2eval.report.inloc.site import SITE as INLOC_SITE
 from d2eval.report.rows import number, read_rows, reading
 from d2eval.report.runs import load_run
 from methods.d2net.training import posed
+from methods.d2net.training.depth_files import read_depth
+from methods.d2net.training.scene_file import FORMAT, read_scene_file
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,93 @@ def databases() -> list[bytes]:
     return found
 
 
+@lru_cache
+def references() -> list[bytes]:
+    kinds = [("queryname", object), ("P", object)]
+    poses = np.array([[("IMG_1.JPG", np.eye(4)[:3])]], kinds)
+    found = []
+    for options in ({}, {"do_compression": True}):
+        data = io.BytesIO()
+        scipy.io.savemat(data, {"DUC1_RefList": poses}, **options)
+        found.append(data.getvalue())
+    return found
+
+
+def hdf5(fill: Callable[[h5py.File], None]) -> Callable[[], list[bytes]]:
+    def make() -> list[bytes]:
+        data = io.BytesIO()
+        with h5py.File(data, "w") as file:
+            fill(file)
+        return [data.getvalue()]
+
+    return lru_cache(make)
+
+
+def fill_matches(file: h5py.File) -> None:
+    file.attrs["images"] = "images"
+    file["0/1/points_query"] = file["0/1/points_database"] = np.ones((3, 2), np.float32)
+    file["0/1/kind"] = np.array([0, 1, 2], np.int8)
+    file["0"].attrs["name"], file["0/1"].attrs["name"] = "q.jpg", "db/1.jpg"
+
+
+def fill_views(file: h5py.File) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (24, 16)).save(data, "JPEG")
+    file["0/image"] = file["0/1/image"] = np.frombuffer(data.getvalue(), np.uint8)
+    file.create_dataset("0/1/valid", data=np.ones((16, 24), bool), compression="gzip")
+    file["0/1/centers"] = np.array([[6, 5], [10, 5], [6, 9]], np.uint16)
+    file["0/1/distances"] = np.ones(3, np.float16)
+    file["0"].attrs["name"], file["0/1"].attrs["name"] = "q.jpg", "DUC1/000/a_0_0.jpg"
+    file["0/1"].attrs["score"] = 1.5
+
+
+def fill_depth(file: h5py.File) -> None:
+    file.create_dataset("depth", data=np.ones((6, 8), np.float16), compression="gzip")
+
+
+def depth_files(suffix: str) -> Callable[[], list[bytes]]:
+    def make() -> list[bytes]:
+        data = io.BytesIO()
+        if suffix == ".npy":
+            np.save(data, np.ones((6, 8), np.float32))
+        else:
+            Image.fromarray(np.full((6, 8), 4000, np.uint16)).save(data, "PNG")
+        return [data.getvalue()]
+
+    return make
+
+
+@lru_cache
+def megadepth() -> list[bytes]:
+    arrays = {
+        "format": FORMAT,
+        "root": "/data",
+        "image_paths": ["a.jpg", "b.jpg"],
+        "depth_paths": ["a.h5", "b.h5"],
+        "intrinsics": np.stack([np.eye(3)] * 2),
+        "poses": np.stack([np.eye(4)] * 2),
+        "pairs": [[0, 1], [1, 0]],
+        "overlaps": np.ones(2, np.float32),
+        "scale_ratios": np.ones(2, np.float32),
+        "offsets": [0, 1, 3],
+        "point_ids": [5, 5, 6],
+        "points": np.ones((3, 2), np.float32),
+        "normalized_depths": np.ones(3, np.float32),
+    }
+    found = []
+    for save in (np.savez, np.savez_compressed):
+        data = io.BytesIO()
+        save(data, **arrays)
+        found.append(data.getvalue())
+    return found
+
+
+def read_pictures(
+    names: Callable[[Path], list[str]], load: Callable[[Path, str], object]
+) -> Callable[[Path], object]:
+    return lambda path: [load(path, name) for name in names(path)]
+
+
 def scene_files() -> dict[str, bytes]:
     image, depth = io.BytesIO(), io.BytesIO()
     Image.new("RGB", (8, 6)).save(image, "PNG")
@@ -176,6 +269,8 @@ PARSERS = {
         Parser("inloc-alignment", "DUC_trans_000.txt", texts(ALIGNMENT), read_alignment),
         Parser("inloc-pair-list", "pairs.txt", texts(RETRIEVAL),
                lambda path: read_pair_list(path, QUERIES, CUTOUTS, load_inloc().layout, [])),
+        Parser("inloc-references", "DUC_refposes_all.mat", references,
+               inloc_files.read_references, is_text=False),
         Parser("homography", "H_1_2", texts("1 0 .5\n0 1 -2e-3\n1e-5 0 1\n"), read_homography),
         Parser("toml", "x.toml", texts(TOML), load_toml),
         Parser("manifest", "manifest.json", texts(RUN_MANIFEST),
@@ -205,6 +300,14 @@ PARSERS = {
         Parser("checksums", "checksums.json",
                texts(json.dumps({"w.pth": hashlib.sha256(b"w").hexdigest()})),
                lambda path: verified_path(path.parent, "w.pth"), beside=lambda: {"w.pth": b"w"}),
+        Parser("megadepth-scene", "0001.npz", megadepth, read_scene_file, is_text=False),
+        Parser("depth-npy", "a.npy", depth_files(".npy"), read_depth, is_text=False),
+        Parser("depth-png", "a.png", depth_files(".png"), read_depth, is_text=False),
+        Parser("depth-h5", "a.h5", hdf5(fill_depth), read_depth, is_text=False),
+        Parser("matches", "matches.h5", hdf5(fill_matches),
+               read_pictures(matches.query_names, matches.load_pairs), is_text=False),
+        Parser("views", "views.h5", hdf5(fill_views),
+               read_pictures(views.query_names, views.load_views), is_text=False),
         Parser("model-images", "images.bin", model_file("images.bin"), of_model(read_model_poses),
                is_text=False),
         Parser("model-points", "points3D.bin", model_file("points3D.bin"),

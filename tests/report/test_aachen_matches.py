@@ -138,6 +138,9 @@ def test_no_match_at_all_still_draws(tmp_path: Path, write_matches) -> None:
         ({"kind": KIND[:3]}, "don't go together"),
         ({"points_query": QUERY_POINTS.T}, "don't go together"),
         ({"kind": KIND + np.int8(1)}, "a kind is none of 0, 1, 2"),
+        ({"points_query": QUERY_POINTS * np.float32(np.nan)}, "points that aren't finite"),
+        ({"kind": h5py.ExternalLink("/dev/zero", "/kind")}, "kind is a link"),
+        ({"kind": h5py.Empty("i1")}, "is no array"),
     ],
 )
 def test_broken_content(tmp_path: Path, write_matches, changes: dict, message: str) -> None:
@@ -159,6 +162,6 @@ def test_broken_files(tmp_path: Path, write_matches) -> None:
     whole = path.read_bytes()
     for broken in (b"", whole[: len(whole) // 2], b"no HDF5"):
         path.write_bytes(broken)
-        with pytest.raises(D2EvalError, match=r"matches\.h5: can't be read") as error:
+        with pytest.raises(D2EvalError, match=r"matches\.h5: broken file of matches") as error:
             query_names(path)
         assert "\n" not in str(error.value)

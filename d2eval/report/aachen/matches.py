@@ -11,12 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from d2eval.hdf5 import member, open_hdf5, read_dataset, text_attribute
 from d2eval.images import RgbImage, read_image
+from d2eval.limits import Budget
 from d2eval.report.figures import new_figure, write_figure
-from d2eval.report.rows import reading
 from d2eval.report.run_folders import REMEDY
+from d2eval.words import check_name, whole
 
-FILE = "matches.h5"
+FILE, WHAT = "matches.h5", "file of matches"
 _GAP_PX = 20
 _WIDTH_IN = 14.0
 _OPAQUE_LINES, _LEAST_OPACITY = 150, 0.25  # more lines let the images shine through
@@ -57,8 +59,8 @@ def query_names(path: Path) -> list[str]:
     Raises:
         D2EvalError: the file is broken.
     """
-    with reading(path, REMEDY), _open(path) as file:
-        return [_attribute(group, "name") for group in file.values()]
+    with open_hdf5(path, WHAT, REMEDY) as (file, _):
+        return [text_attribute(member(file, name), "name") for name in file]
 
 
 def load_pairs(path: Path, query: str) -> list[MatchedPair]:
@@ -70,42 +72,37 @@ def load_pairs(path: Path, query: str) -> list[MatchedPair]:
     Raises:
         D2EvalError: the file is broken.
     """
-    with reading(path, REMEDY), _open(path) as file:
-        images = Path(_attribute(file, "images"))
-        groups = [group for group in file.values() if _attribute(group, "name") == query]
-        pairs = [_pair(entry, query, images) for group in groups for entry in group.values()]
+    with open_hdf5(path, WHAT, REMEDY) as (file, budget):
+        images = Path(text_attribute(file, "images"))
+        pairs = []
+        for group in (member(file, name) for name in file):
+            if text_attribute(group, "name") == query:
+                check_name(query, str(path))
+                pairs += [_pair(group, rank, query, images, budget) for rank in group]
         return sorted(pairs, key=lambda pair: pair.rank)
 
 
-def _open(path: Path) -> h5py.File:
-    if not path.is_file():
-        raise FileNotFoundError(2, "no such file")
-    return h5py.File(path, "r")
-
-
-def _attribute(group: h5py.Group, name: str) -> str:
-    if name not in group.attrs:
-        raise ValueError(f"{group.name} lacks the attribute {name}")
-    return str(group.attrs[name])
-
-
-def _pair(group: h5py.Group, query: str, images: Path) -> MatchedPair:
-    missing = [n for n in ("points_query", "points_database", "kind") if n not in group]
+def _pair(group: h5py.Group, rank: str, query: str, images: Path, budget: Budget) -> MatchedPair:
+    unit = member(group, rank)
+    missing = [n for n in ("points_query", "points_database", "kind") if n not in unit]
     if missing:
-        raise ValueError(f"{group.name} lacks {', '.join(missing)}")
-    kind = np.asarray(group["kind"], np.int64)
-    first = np.asarray(group["points_query"], np.float64)
-    second = np.asarray(group["points_database"], np.float64)
+        raise ValueError(f"{unit.name} lacks {', '.join(missing)}")
+    first, second = (
+        np.asarray(read_dataset(member(unit, name), budget), np.float64)
+        for name in ("points_query", "points_database")
+    )
+    kind = np.asarray(read_dataset(member(unit, "kind"), budget), np.int64)
     if kind.ndim != 1 or first.shape != (len(kind), 2) or second.shape != first.shape:
         raise ValueError(
-            f"{group.name}: points and kinds of {first.shape}, {second.shape}, "
+            f"{unit.name}: points and kinds of {first.shape}, {second.shape}, "
             f"{kind.shape} don't go together"
         )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError(f"{unit.name}: points that aren't finite")
     if not set(np.unique(kind)) <= set(KINDS):
-        raise ValueError(f"{group.name}: a kind is none of {', '.join(map(str, KINDS))}")
-    rank = int(group.name.rpartition("/")[2])
-    name = _attribute(group, "name")
-    return MatchedPair(query, name, rank, images, first, second, kind)
+        raise ValueError(f"{unit.name}: a kind is none of {', '.join(map(str, KINDS))}")
+    name = check_name(text_attribute(unit, "name"), str(unit.name))
+    return MatchedPair(query, name, whole(rank), images, first, second, kind)
 
 
 def plot_matches(path: Path, queries: Sequence[str], output: Path) -> Iterator[Path]:

@@ -1,9 +1,9 @@
 """Pictures of queries beside the views from their best poses, and where these differ."""
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,13 +11,15 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from PIL import Image
 
+from d2eval.hdf5 import member, open_hdf5, read_dataset, text_attribute
+from d2eval.images import ImageFile, RgbImage
+from d2eval.limits import Budget
 from d2eval.report.figures import new_figure, write_figure
-from d2eval.report.rows import reading
 from d2eval.report.run_folders import REMEDY
 
-FILE = "views.h5"
+FILE, WHAT = "views.h5", "file of views"
+RANKS = [str(rank) for rank in range(1, 100)]
 _HEIGHT_IN = 4.0
 _HOLES = np.array((255, 0, 255), np.uint8)  # no scan and hardly a wall has this colour
 
@@ -60,8 +62,8 @@ def query_names(path: Path) -> list[str]:
     Raises:
         D2EvalError: the file is broken.
     """
-    with reading(path, REMEDY), h5py.File(path, "r") as file:
-        return [_attribute(group, "name") for group in file.values()]
+    with open_hdf5(path, WHAT, REMEDY) as (file, _):
+        return [text_attribute(member(file, name), "name") for name in file]
 
 
 def load_views(path: Path, query: str) -> QueryViews:
@@ -70,43 +72,45 @@ def load_views(path: Path, query: str) -> QueryViews:
     Raises:
         D2EvalError: the file is missing or broken, or has no such query.
     """
-    with reading(path, REMEDY), h5py.File(path, "r") as file:
-        for group in file.values():
-            if _attribute(group, "name") == query:
-                image = _image(group)
-                ranks = sorted(int(name) for name in group if name.isdecimal())
-                views = [_view(group[str(rank)], rank, image.shape[:2]) for rank in ranks]
+    with open_hdf5(path, WHAT, REMEDY) as (file, budget):
+        for group in (member(file, name) for name in file):
+            if text_attribute(group, "name") == query:
+                image = _image(group, path, budget)
+                ranks = sorted(int(name) for name in group if name in RANKS)
+                units = ((member(group, str(rank)), rank) for rank in ranks)
+                views = [_view(unit, rank, image, path, budget) for unit, rank in units]
                 return QueryViews(query, image, views)
         raise ValueError(f"no query {query}")
 
 
-def _attribute(group: h5py.Group, name: str) -> str:
-    if name not in group.attrs:
-        raise ValueError(f"{group.name} lacks the attribute {name}")
-    return str(group.attrs[name])
-
-
-def _values(group: h5py.Group, name: str) -> npt.NDArray[np.generic]:
-    if name not in group:
+def _values(group: h5py.Group, name: str, budget: Budget) -> npt.NDArray[Any]:
+    found = member(group, name)
+    if found is None:
         raise ValueError(f"{group.name} lacks {name}")
-    return np.asarray(group[name])
+    return read_dataset(found, budget)
 
 
-def _image(group: h5py.Group) -> npt.NDArray[np.uint8]:
-    data = _values(group, "image").tobytes()
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.uint8)
+def _image(group: h5py.Group, path: Path, budget: Budget) -> npt.NDArray[np.uint8]:
+    data = _values(group, "image", budget).tobytes()
+    return ImageFile(Path(f"{path}{group.name}"), data, "").decode()
 
 
-def _view(group: h5py.Group, rank: int, shape: tuple[int, ...]) -> View:
-    image, valid = _image(group), _values(group, "valid").astype(bool)
-    centers = _values(group, "centers").astype(np.int64)
-    distances = _values(group, "distances").astype(np.float64)
-    fits = image.shape[:2] == valid.shape == tuple(shape)
-    if not fits or centers.shape != (len(distances), 2):
+def _view(group: h5py.Group, rank: int, query: RgbImage, path: Path, budget: Budget) -> View:
+    image = _image(group, path, budget)
+    valid, centers, distances = (
+        _values(group, name, budget).astype(kind)
+        for name, kind in (("valid", bool), ("centers", np.int64), ("distances", np.float64))
+    )
+    fits = image.shape == query.shape and valid.shape == query.shape[:2]
+    if not fits or distances.ndim != 1 or centers.shape != (len(distances), 2):
         raise ValueError(f"{group.name}: its arrays don't go together")
+    if len(centers) and not ((centers >= 0) & (centers < image.shape[1::-1])).all():
+        raise ValueError(f"{group.name}: centers lie outside the image")
     errors, extent = error_map(centers, distances)
-    score = float(_attribute(group, "score"))
-    return View(rank, _attribute(group, "name"), score, image, valid, errors, extent)
+    score = group.attrs["score"]
+    if not isinstance(score, float):  # NumPy's is one, too
+        raise ValueError(f"{group.name}: the attribute score is no number")
+    return View(rank, text_attribute(group, "name"), float(score), image, valid, errors, extent)
 
 
 def error_map(

@@ -1,33 +1,36 @@
 """Depth maps from disk, and posed views made of them."""
 
-import tokenize
+import io
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from d2eval.errors import D2EvalError, reason_of
+from d2eval import npz
+from d2eval.errors import D2EvalError, MissingFileError, reason_of
+from d2eval.files import read_bytes
+from d2eval.hdf5 import member, open_hdf5, read_dataset
 from d2eval.images import read_image
 from methods.d2net.training.depth_warp import DepthMap, PosedView
 from methods.d2net.training.pairs import FloatArray
 
+REMEDY = "replace the file"
 MILLIMETRES = 1000.0  # to a metre
 H5_DATASET = "depth"  # of MegaDepth's files
 ROTATION_TOLERANCE = 1e-3  # of R R^T against the identity
 
 
 def _read_npy(path: Path) -> npt.NDArray[np.generic]:
-    with path.open("rb") as file:
-        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    return npz.read_npy(path, read_bytes(path), REMEDY, "depth map")
 
 
 def _read_h5(path: Path) -> npt.NDArray[np.generic]:
-    with h5py.File(path, "r") as file:
-        if H5_DATASET not in file:
-            raise D2EvalError(f"{path}: holds no dataset {H5_DATASET!r}; replace the file")
-        return np.asarray(file[H5_DATASET])
+    with open_hdf5(path, "depth map", REMEDY) as (file, budget):
+        found = member(file, H5_DATASET)
+        if found is None:
+            raise D2EvalError(f"{path}: holds no dataset {H5_DATASET!r}; {REMEDY}")
+        return read_dataset(found, budget)
 
 
 def h5_depth_size(path: Path) -> tuple[int, int]:
@@ -36,23 +39,22 @@ def h5_depth_size(path: Path) -> tuple[int, int]:
     Raises:
         D2EvalError: the file is broken or holds no depth map.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            height, width = file[H5_DATASET].shape
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise D2EvalError(
-            f"{path}: broken depth map ({reason_of(error)}); replace the file"
-        ) from error
+    with open_hdf5(path, "depth map", REMEDY) as (file, _):
+        height, width = member(file, H5_DATASET).shape
     return int(width), int(height)
 
 
 def _read_png(path: Path) -> npt.NDArray[np.generic]:
-    with Image.open(path) as image:
-        if not image.mode.startswith("I"):
-            raise D2EvalError(
-                f"{path}: is not a 16-bit grey image (millimetres); write it as one or as .npy"
-            )
-        return np.asarray(image) / MILLIMETRES
+    try:
+        with Image.open(io.BytesIO(read_bytes(path)), formats=["PNG"]) as image:
+            if not image.mode.startswith("I"):
+                raise D2EvalError(
+                    f"{path}: is not a 16-bit grey image (millimetres); write it as one or as .npy"
+                )
+            return np.asarray(image) / MILLIMETRES
+    except (OSError, ValueError, SyntaxError, OverflowError, MemoryError,
+            Image.DecompressionBombError) as error:  # fmt: skip
+        raise D2EvalError(f"{path}: broken depth map ({reason_of(error)}); {REMEDY}") from error
 
 
 READERS = {".npy": _read_npy, ".png": _read_png, ".h5": _read_h5}
@@ -69,13 +71,8 @@ def read_depth(path: Path) -> DepthMap:
     """
     try:
         values = READERS[path.suffix](path)
-    except FileNotFoundError as error:
+    except MissingFileError as error:
         raise D2EvalError(f"{path}: no such depth map; every image needs one") from error
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, RuntimeError, MemoryError,
-            OverflowError, tokenize.TokenError, Image.DecompressionBombError) as error:  # fmt: skip
-        raise D2EvalError(
-            f"{path}: broken depth map ({reason_of(error)}); replace the file"
-        ) from error
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise D2EvalError(
             f"{path}: holds {'x'.join(map(str, values.shape))} values of type {values.dtype}, not "

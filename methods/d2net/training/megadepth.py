@@ -5,9 +5,6 @@ The scenes for training and for validation, the overlap and the pairs of an epoc
 ``benchmarks/megadepth.toml``; other scenes in the folder are not used.
 """
 
-import zipfile
-import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from d2eval.errors import D2EvalError, reason_of
+from d2eval.errors import D2EvalError
 from d2eval.protocol import load_protocol
-from methods.d2net.training.depth_files import read_view
+from d2eval.words import check_name
+from methods.d2net.training.depth_files import check_camera, read_view
 from methods.d2net.training.depth_warp import PIXEL_CENTER, PosedView, crop_pair
 from methods.d2net.training.pairs import (
     FloatArray,
@@ -26,30 +24,7 @@ from methods.d2net.training.pairs import (
     TrainingPair,
     hash_of_files,
 )
-
-FORMAT = 1  # of the files; others are written anew
-REMEDY = "run 'd2eval prepare megadepth' again"
-
-# What a file holds beside "format", for I images, P pairs and M observations of 3D points:
-# name -> (kinds of type, number of dimensions).
-FIELDS = {
-    "root": ("U", 0),  # MegaDepth's folder; the paths are below it
-    "image_paths": ("U", 1),  # (I,)
-    "depth_paths": ("U", 1),  # (I,)
-    "intrinsics": ("f", 3),  # (I, 3, 3), COLMAP's pixels
-    "poses": ("f", 3),  # (I, 4, 4), world to camera
-    "pairs": ("iu", 2),  # (P, 2), ordered, all that share a 3D point
-    "overlaps": ("f", 1),  # (P,), shared 3D points / those of the first image
-    "scale_ratios": ("f", 1),  # (P,), the least of a shared 3D point, see `prepare`
-    "offsets": ("iu", 1),  # (I + 1,), where each image's observations begin
-    "point_ids": ("iu", 1),  # (M,), ascending in each image
-    "points": ("f", 2),  # (M, 2), COLMAP's pixels
-    "normalized_depths": ("f", 1),  # (M,), depth / focal length
-}
-
-
-# What a pair is drawn from, without what chooses the pairs: most of a large scene's file.
-DRAWN_FROM = tuple(name for name in FIELDS if name not in ("pairs", "overlaps", "scale_ratios"))
+from methods.d2net.training.scene_file import DRAWN_FROM, REMEDY, read_scene_file
 
 
 @dataclass(frozen=True)
@@ -78,27 +53,6 @@ def load_pair_protocol(held_out: bool) -> Protocol:
     least, greatest = pairs["overlap"]
     scenes = tuple(content["scenes"][use])
     return Protocol(scenes, (least, greatest), pairs["max_scale_ratio"], pairs[use], use)
-
-
-def read_scene_file(path: Path, names: Sequence[str] = tuple(FIELDS)) -> dict[str, Any]:
-    """Some arrays of a scene's file, by name; see `FIELDS`.
-
-    Raises:
-        D2EvalError: the file is missing, broken or of another version.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if int(file["format"]) != FORMAT:
-                raise D2EvalError(f"{path}: is of another version; {REMEDY}")
-            arrays = {name: file[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError,
-            NotImplementedError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise D2EvalError(f"{path}: broken scene file ({reason_of(error)}); {REMEDY}") from error
-    for name, array in arrays.items():
-        kinds, dimensions = FIELDS[name]
-        if array.dtype.kind not in kinds or array.ndim != dimensions:
-            raise D2EvalError(f"{path}: broken scene file ({name} is of another type); {REMEDY}")
-    return arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,12 +91,19 @@ def draw_shared_point(
 
     Returns:
         (x, y) in both, with the origin at the centre of the first pixel.
+
+    Raises:
+        D2EvalError: they share none.
     """
     _, in_first, in_second = np.intersect1d(
         first.ids, second.ids, assume_unique=True, return_indices=True
     )
-    ratio = first.normalized_depths[in_first] / second.normalized_depths[in_second]
-    chosen = rng.choice(np.flatnonzero(np.maximum(ratio, 1 / ratio) <= max_scale_ratio))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = first.normalized_depths[in_first] / second.normalized_depths[in_second]
+        suits = np.flatnonzero(np.maximum(ratio, 1 / ratio) <= max_scale_ratio)
+    if not len(suits):
+        raise D2EvalError("two images of a pair show no 3D point in common")
+    chosen = rng.choice(suits)
     points = first.points[in_first[chosen]], second.points[in_second[chosen]]
     return points[0] - np.float64(PIXEL_CENTER), points[1] - np.float64(PIXEL_CENTER)
 
@@ -174,7 +135,10 @@ def photo_of_each_scene(folder: Path, protocol: Protocol) -> list[Path]:
     photos = []
     for path in scene_files(folder, protocol):
         scene = read_scene_file(path, ("root", "image_paths"))
-        photos.append(Path(str(scene["root"])) / str(scene["image_paths"][0]))
+        if not len(scene["image_paths"]):
+            raise D2EvalError(f"{path}: broken scene file (no image); {REMEDY}")
+        name = check_name(str(scene["image_paths"][0]), str(path))
+        photos.append(Path(str(scene["root"])) / name)
     return photos
 
 
@@ -234,12 +198,17 @@ class MegaDepthPairs(PairSource):
         path, pairs = self._scenes[index // self._protocol.pairs]
         first, second = (int(image) for image in rng.choice(pairs))
         scene = read_scene_file(path, DRAWN_FROM)
-        centers = draw_shared_point(
-            Observations.of(scene, first),
-            Observations.of(scene, second),
-            self._protocol.max_scale_ratio,
-            rng,
-        )
+        if max(first, second) >= len(scene["image_paths"]) or min(first, second) < 0:
+            raise D2EvalError(f"{path}: broken scene file (a pair's image is none); {REMEDY}")
+        try:
+            centers = draw_shared_point(
+                Observations.of(scene, first),
+                Observations.of(scene, second),
+                self._protocol.max_scale_ratio,
+                rng,
+            )
+        except D2EvalError as error:
+            raise D2EvalError(f"{path}: broken scene file ({error}); {REMEDY}") from error
         names = [Path(str(scene["image_paths"][image])).name for image in (first, second)]
         views = self._view(path, scene, first), self._view(path, scene, second)
         return crop_pair(f"{path.stem}/{names[0]} {names[1]}", views, centers)
@@ -249,9 +218,13 @@ class MegaDepthPairs(PairSource):
         root = Path(str(scene["root"]))
         if not root.is_dir():
             raise D2EvalError(f"{root}: {path} was prepared from this folder; {REMEDY}")
+        intrinsics, pose = scene["intrinsics"][image], scene["poses"][image]
+        wrong = check_camera(intrinsics, pose)
+        if wrong:
+            raise D2EvalError(f"{path}: broken scene file ({wrong}); {REMEDY}")
         return read_view(
-            root / str(scene["image_paths"][image]),
-            root / str(scene["depth_paths"][image]),
-            scene["intrinsics"][image],
-            scene["poses"][image],
+            root / check_name(str(scene["image_paths"][image]), str(path)),
+            root / check_name(str(scene["depth_paths"][image]), str(path)),
+            intrinsics,
+            pose,
         )

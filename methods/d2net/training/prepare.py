@@ -23,8 +23,9 @@ from d2eval.preparation import Preparer
 from d2eval.progress import progress
 from d2eval.protocol import load_protocol
 from methods.d2net.training.depth_files import h5_depth_size
-from methods.d2net.training.megadepth import FORMAT, Observations, read_scene_file
+from methods.d2net.training.megadepth import Observations
 from methods.d2net.training.pairs import FloatArray, IntArray
+from methods.d2net.training.scene_file import FORMAT, read_scene_file
 
 NO_POINT = 2**64 - 1  # of a keypoint that belongs to no 3D point, in pycolmap
 CAMERA_MODELS = ("PINHOLE", "SIMPLE_PINHOLE")  # of undistorted images
@@ -135,7 +136,7 @@ def _is_done(path: Path, root: Path) -> bool:
 def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
     """The arrays of a scene's file; None if none of its images has a depth map.
 
-    See `methods.d2net.training.megadepth.FIELDS` for what they are.
+    See `methods.d2net.training.scene_file.FIELDS` for what they are.
 
     Raises:
         D2EvalError: the model is broken or not of undistorted images, an image is missing, or a

@@ -15,8 +15,6 @@ from d2eval.sample.training import CAMERA, write_megadepth_scene
 from methods.d2net.training.batches import Draws
 from methods.d2net.training.depth_files import read_depth
 from methods.d2net.training.megadepth import (
-    FIELDS,
-    FORMAT,
     MegaDepthPairs,
     Observations,
     draw_shared_point,
@@ -24,6 +22,7 @@ from methods.d2net.training.megadepth import (
     photo_of_each_scene,
 )
 from methods.d2net.training.prepare import MegaDepthPreparer
+from methods.d2net.training.scene_file import FIELDS, FORMAT, read_scene_file
 
 UNDISTORTED, DEPTH = "Undistorted_SfM", "MegaDepth_v1"
 FEWEST_BYTES = 102_400  # 100 KiB
@@ -665,8 +664,14 @@ def change(path, **arrays):
         ({"format": np.array(FORMAT + 1)}, "is of another version"),
         ({"pairs": np.zeros(3, int)}, "broken scene file (pairs is of another type)"),
         ({"overlaps": np.array(["a"])}, "broken scene file (overlaps is of another type)"),
-        ({"scale_ratios": np.array([{}])}, "broken scene file (Object arrays cannot be loaded"),
-        ({"format": np.array("new")}, "broken scene file (invalid literal"),
+        (
+            {"scale_ratios": np.array([{}])},
+            "broken scene file (scale_ratios: it holds Python",
+        ),
+        ({"format": np.array("new")}, "is of another version"),
+        ({"format": np.array([FORMAT, FORMAT])}, "is of another version"),
+        ({"pairs": np.zeros((3, 3), int)}, "broken scene file (pairs is 3x3)"),
+        ({"overlaps": np.ones(1)}, "broken scene file (overlaps has 1 pairs, pairs "),
     ],
 )
 def test_a_scene_file_that_is_wrong_is_named(tmp_path, scenes, protocol, arrays, message):
@@ -676,6 +681,50 @@ def test_a_scene_file_that_is_wrong_is_named(tmp_path, scenes, protocol, arrays,
     found = refused(MegaDepthPairs, tmp_path, protocol)
     assert found.startswith(f"{path}: {message}")
     assert found.endswith("; run 'd2eval prepare megadepth' again")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_paths": lambda a: a[1:]}, "depth_paths has"),
+        ({"depth_paths": lambda a: a[1:]}, "depth_paths has"),
+        ({"intrinsics": lambda a: a[:, :2]}, "intrinsics is"),
+        ({"poses": lambda a: a[1:]}, "poses has"),
+        ({"offsets": lambda a: a[1:]}, "offsets don't rise from 0 over the images"),
+        ({"offsets": lambda a: a[::-1]}, "offsets don't rise from 0 over the images"),
+        ({"offsets": lambda a: a - 1}, "offsets don't rise from 0 over the images"),
+        ({"points": lambda a: a[1:]}, "points has"),
+        ({"normalized_depths": lambda a: a[1:]}, "normalized_depths has"),
+        ({name: lambda a: a[:-1] for name in ("points", "normalized_depths", "point_ids")},
+         "offsets end at"),
+        ({"scale_ratios": lambda a: a[1:]}, "scale_ratios has"),
+    ],
+)  # fmt: skip
+def test_arrays_of_a_scene_that_don_t_go_together_are_named(tmp_path, scenes, changes, message):
+    path = tmp_path / "0001.npz"
+    arrays = load(scenes / "0001.npz")
+    np.savez(path, **arrays | {name: change(arrays[name]) for name, change in changes.items()})
+    assert refused(read_scene_file, path).startswith(f"{path}: broken scene file ({message}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pairs": lambda a: a + 99}, "broken scene file (a pair's image is none)"),
+        ({"pairs": lambda a: -a - 1}, "broken scene file (a pair's image is none)"),
+        ({"point_ids": lambda a: np.arange(len(a))}, "broken scene file (two images of a pair"),
+        ({"intrinsics": lambda a: a * np.nan}, "broken scene file (intrinsics holds NaN"),
+        ({"poses": lambda a: a * 2}, "broken scene file (cam_from_world is not"),
+        ({"image_paths": lambda a: np.char.add("../", a)}, "the image name '../"),
+        ({"depth_paths": lambda a: np.char.add("/", a)}, "the image name '/"),
+    ],
+)
+def test_what_a_draw_can_not_use_is_named(tmp_path, scenes, protocol, changes, message):
+    path = tmp_path / "0001.npz"
+    arrays = load(scenes / "0001.npz")
+    np.savez(path, **arrays | {name: change(arrays[name]) for name, change in changes.items()})
+    source = MegaDepthPairs(tmp_path, protocol)
+    assert refused(draw_all, source).startswith(f"{path}: {message}")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"what", None])
