@@ -12,6 +12,7 @@ from typing import IO
 from d2eval.console import note
 from d2eval.errors import D2EvalError
 from d2eval.leftovers import clear_leftovers, clear_once, temporary_path
+from d2eval.text import printable
 
 try:
     import fcntl
@@ -115,7 +116,7 @@ def _hold(file: IO[str], folder: Path) -> bool:
             )
             return False
         file.seek(0)
-        said = "".join(c for c in file.read(HOLDER_LENGTH).strip() if c.isprintable())
+        said = printable(file.read(HOLDER_LENGTH).strip())
         raise D2EvalError(
             f"{folder}: another run ({said or 'another process'}) is writing here; wait for it or "
             "choose another folder"

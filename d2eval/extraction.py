@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from d2eval.console import note
 from d2eval.errors import D2EvalError
 from d2eval.features import InvalidFeaturesError
 from d2eval.images import ImageFile, RgbImage, load_image_file
@@ -16,6 +17,7 @@ from d2eval.paths import expanded
 from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures
 from d2eval.resources import measure
 from d2eval.store import Store, StoredFeatures
+from d2eval.weights import NONE_NEEDED
 
 PRECOMPUTED = "precomputed:"
 
@@ -65,12 +67,10 @@ class MethodSource:
     def headline(self) -> str:
         """The method and its weights."""
         weights = self.identity.weights
-        if weights is None:
+        if weights == NONE_NEEDED:
             return f"{self.label}: no weights needed"
-        return (
-            f"{self.label}: weights {weights.name} ({weights.description}), "
-            f"sha256 {weights.sha256[:12]}"
-        )
+        sha256 = f", sha256 {weights.sha256[:12]}" if weights.sha256 else ""
+        return f"{self.label}: weights {weights.name} ({weights.description}){sha256}"
 
 
 @dataclass(frozen=True)
@@ -200,4 +200,7 @@ def open_source(
     config = cls.Config(**options)
     method = cls(config, runtime)
     identity = method.identity(name, config)
-    return MethodSource(label or name.replace(":", "."), method, identity, Store(runtime.cache))
+    label = label or name.replace(":", ".")
+    if not identity.source.known:
+        note(f"{label}: {identity.source.origin}, so no later run will use its features again")
+    return MethodSource(label, method, identity, Store(runtime.cache, runtime.fresh))

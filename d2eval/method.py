@@ -1,8 +1,9 @@
 """The contract of a method, and the registry that finds one by name.
 
 A method turns an RGB image into `Features`. It says what its options are (a frozen dataclass) and
-which weights it uses; both enter the key under which its features are cached, so features of
-other settings can't be read by mistake.
+which weights it uses; both enter the key under which its features are cached, and so does its
+source where it isn't shipped (`d2eval.source`), so features of other settings or code can't be read
+by mistake.
 """
 
 import dataclasses
@@ -22,7 +23,8 @@ from d2eval.errors import D2EvalError
 from d2eval.features import Features, Float32Array
 from d2eval.images import RgbImage
 from d2eval.registry import METHODS, load_registry, other_table
-from d2eval.weights import WeightsInfo
+from d2eval.source import SHIPPED, Source, loading, source_of
+from d2eval.weights import NOT_STATED, WeightsInfo
 
 ENTRY_POINT_GROUP = "d2eval.methods"
 T = TypeVar("T")
@@ -60,30 +62,33 @@ class Runtime:
         memory_limit: bytes that the process may come to hold, for methods that can do with less;
             None is 80 % of what is free beside what it holds.
         cache: the cache folder, under which fetched weights lie in ``weights/<group>``.
+        fresh: whether what is stored already is made again.
     """
 
     device: str = "cpu"
     seed: int = 0
     memory_limit: int | None = None
     cache: Path = Path(".d2eval")
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What decides a method's features: its name, version, options and weights."""
+    """What decides a method's features: its name, version, options, weights and source."""
 
     method: str
     version: int
     config: dict[str, Any]
-    weights: WeightsInfo | None
+    weights: WeightsInfo
+    source: Source = SHIPPED
 
     @property
     def key(self) -> str:
         """A short hash that changes whenever the features may."""
-        text = json.dumps(
-            [self.method, self.version, self.config, self.weights and self.weights.sha256],
-            sort_keys=True,
-        )
+        parts = [self.method, self.version, self.config, self.weights.sha256 or None]
+        if self.source.sha256:
+            parts.append(self.source.sha256)
+        text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -109,15 +114,16 @@ class Adapter(ABC):
 
     Attributes:
         description: one line for lists.
-        version: raise it when a change of the code changes what it gives.
+        version: raise it when a change changes what it gives: of a shipped method's code, which has
+            to be recorded by tests/methods/record_sources.py, or of what no file of others shows.
         Config: a frozen dataclass of `option` fields.
-        weights: what it was built with, or None if it has no weights; set by ``__init__``.
+        weights: what it was built with; set by ``__init__``, or for the class to `NONE_NEEDED`.
     """
 
     description: ClassVar[str]
     version: ClassVar[int] = 1
     Config: ClassVar[type] = NoOptions
-    weights: WeightsInfo | None = None
+    weights: WeightsInfo = NOT_STATED
 
     @abstractmethod
     def __init__(self, config: Any, runtime: Runtime) -> None:
@@ -130,7 +136,7 @@ class Adapter(ABC):
     @classmethod
     def weights_state(cls, runtime: Runtime) -> str:
         """Which weights would be used now, for ``d2eval methods``."""
-        return "none needed"
+        return cls.weights.name
 
     def identity(self, name: str, config: Any) -> Identity:
         """What decides the features of this method under ``name`` with ``config``."""
@@ -139,7 +145,10 @@ class Adapter(ABC):
             for field in dataclasses.fields(config)
             if field.metadata.get("keyed", True)
         }
-        return Identity(name, self.version, keyed, self.weights)
+        targets = {**load_registry()["maps"], **registered()}
+        module = (name if ":" in name else targets.get(name, "")).partition(":")[0]
+        source = source_of(type(self), module or None)
+        return Identity(name, self.version, keyed, self.weights or NOT_STATED, source)
 
 
 class Method(Adapter):
@@ -224,6 +233,7 @@ def find_class(
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(targets)}"
         raise D2EvalError(f"unknown {kind} {name!r}; {hint}{list_hint}")
     module, _, attribute = target.partition(":")
+    loading(module)
     try:
         found = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # the module may be anyone's and raise anything

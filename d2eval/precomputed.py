@@ -7,7 +7,7 @@ name>.<extension>``; in hloc's one for all. Both are described in `d2eval.featur
 
 import glob
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from d2eval.method import option
 from d2eval.paths import find
 from d2eval.resources import Cost
 from d2eval.store import StoredFeatures
+from d2eval.weights import NOT_STATED
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class PrecomputedFeatures:
             "method": "precomputed",
             "folder": str(self.where),
             "config": {"extension": self.suffix, "origin": self.origin},
-            "weights": None,
+            "weights": asdict(NOT_STATED),
         }
 
     def headline(self) -> str:

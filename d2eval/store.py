@@ -70,6 +70,11 @@ def _to_hdf5(unit: _Unit) -> bytes:
         return bytes(file.id.get_file_image())
 
 
+def _note_damage(path: Path, error: Exception) -> None:
+    reason = reason_of(error).removeprefix(f"{path}: ")
+    note(f"{path}: damaged ({reason}); made again")
+
+
 class Store:
     """The units under one cache folder."""
 
@@ -104,7 +109,7 @@ class Store:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is made again
-            self._note(path, error)
+            _note_damage(path, error)
             return None
 
     def _write(self, path: Path, unit: _Unit) -> None:
@@ -113,11 +118,6 @@ class Store:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
-
-    @staticmethod
-    def _note(path: Path, error: Exception) -> None:
-        reason = reason_of(error).removeprefix(f"{path}: ")
-        note(f"{path}: damaged ({reason}); made again")
 
     def features_key(self, identity: Identity, image_sha256: str) -> str:
         """The key of one image's features."""
@@ -143,7 +143,7 @@ class Store:
             )  # fmt: skip
             cost = Cost(float(attributes["seconds"]), float(attributes["peak_memory_mb"]))
         except (D2EvalError, KeyError, TypeError, ValueError, IndexError) as error:
-            self._note(path, error)
+            _note_damage(path, error)
             return None
         return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
 
@@ -199,7 +199,7 @@ class Store:
         try:
             return json.loads(arrays["record"].tobytes())
         except (KeyError, ValueError, RecursionError) as error:
-            self._note(path, error)
+            _note_damage(path, error)
             return None
 
     def write_record(self, path: Path, content: Any) -> None:

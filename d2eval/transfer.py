@@ -25,7 +25,6 @@ from urllib.parse import urlsplit
 from d2eval.atomic import open_own, write_text
 from d2eval.console import note
 from d2eval.errors import D2EvalError
-from d2eval.files import read_json
 from d2eval.progress import Progress
 
 RESUME = "run the same command again to resume"
@@ -96,23 +95,17 @@ def check_url(url: str) -> None:
         raise D2EvalError(f"{url}: not an http or https address; nothing was downloaded from there")
 
 
-def receive(url: str, part: Path, patience: Patience, largest: int) -> None:
+def receive(url: str, part: Path, patience: Patience = DEFAULT_PATIENCE) -> None:
     """Downloads ``url`` to ``part``, from where an earlier call left it if it can be continued.
 
-    Args:
-        url: over http or https.
-        part: the file.
-        patience: timeout and retries.
-        largest: bytes that the whole file may have.
-
     Raises:
-        D2EvalError: the server can't be reached, refuses, or failed on all attempts, and the part
-            is kept; or the file is too large, and the part is removed.
+        D2EvalError: the server can't be reached, refuses, or failed on all attempts; the part is
+            kept.
         OSError: the part can't be written.
     """
     for attempt in itertools.count():
         try:
-            _attempt(url, part, patience.timeout, largest)
+            _attempt(url, part, patience.timeout)
             return
         except _InterruptedError as error:
             if attempt == patience.retries or (
@@ -125,11 +118,10 @@ def receive(url: str, part: Path, patience: Patience, largest: int) -> None:
             time.sleep(wait)
 
 
-def _attempt(url: str, part: Path, timeout: float, largest: int) -> None:
+def _attempt(url: str, part: Path, timeout: float) -> None:
     """Appends the rest of the file to ``part``, or all of it if the part can't be continued."""
     version = _version_of(part, url)
     size = part.stat().st_size if version and part.exists() else 0
-    _check_size(url, part, size, largest)
     if version and 0 < size == version.total:
         return
     headers = {"User-Agent": "d2eval"}
@@ -144,7 +136,6 @@ def _attempt(url: str, part: Path, timeout: float, largest: int) -> None:
             size = 0
             _begin(url, part, response)
         total = None if response.length is None else size + response.length
-        _check_size(url, part, total or size, largest)
         with (
             open(part, "ab", opener=open_own) as file,
             Progress(part.stem, total, done=size, is_bytes=True) as under_way,
@@ -153,20 +144,10 @@ def _attempt(url: str, part: Path, timeout: float, largest: int) -> None:
                 file.write(chunk)
                 under_way.advance(len(chunk))
                 size += len(chunk)
-                _check_size(url, part, size, largest)
             file.flush()
             os.fsync(file.fileno())
     if total is not None and size < total:
         raise _InterruptedError(f"the connection was cut after {size} of {total} bytes")
-
-
-def _check_size(url: str, part: Path, size: int, largest: int) -> None:
-    if size > largest:
-        discard(part)
-        raise D2EvalError(
-            f"{url}: larger than {largest / 2**20:g} MiB, so that it can't be what was wanted; "
-            "check the address, or raise --largest-mib; nothing is kept"
-        )
 
 
 def _open(
@@ -241,11 +222,10 @@ def _validator(headers: Message) -> str | None:
 def _version_of(part: Path, url: str) -> _Version | None:
     """What is remembered beside ``part``, if it came from ``url``."""
     try:
-        version = _Version(**read_json(_notes(part)))
-    except (D2EvalError, TypeError):
+        version = _Version(**json.loads(_notes(part).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
-    sound = isinstance(version.validator, str) and isinstance(version.total, int | None)
-    return version if sound and version.url == url else None
+    return version if version.url == url else None
 
 
 def _notes(part: Path) -> Path:

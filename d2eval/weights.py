@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from d2eval.errors import D2EvalError, reason_of
 from d2eval.files import open_bytes, require_file
-from d2eval.limits import Budget
 from d2eval.torchfiles import read_torch
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ AGAIN = "get the file again"
 CHUNK = 1 << 20
 NESTED = ("model", "state_dict", "model_state_dict")  # keys under which checkpoints hold weights
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before names
+# How many values a file may declare beyond its own bytes, by sparse or repeated tensors.
+MOST_VALUES = 2**26
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class WeightsInfo:
     Attributes:
         name: short name for tables, e.g. "bundled" or "official d2_ots.pth".
         description: one sentence on what they are and where they are from.
-        sha256: of the file.
+        sha256: of the file; empty where there is none.
         stand_in: True if they replace the published weights of the method.
     """
 
@@ -36,6 +37,10 @@ class WeightsInfo:
     description: str
     sha256: str
     stand_in: bool = False
+
+
+NONE_NEEDED = WeightsInfo("none needed", "it has no weights", "")
+NOT_STATED = WeightsInfo("not stated", "nothing says which weights it was made with, if any", "")
 
 
 def sha256_of(path: Path) -> str:
@@ -99,12 +104,10 @@ def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.T
     for key in NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    tensors = _tensors(path, content, Budget(path, size))
     try:
-        plain = {name: _plain(name, tensor) for name, tensor in tensors.items()}
+        return _tensors(content, size)
     except D2EvalError as error:
         raise D2EvalError(f"{path}: {error}") from error
-    return _without_wrappers(plain)
 
 
 def _read_safetensors(path: Path) -> object:
@@ -116,21 +119,22 @@ def _read_safetensors(path: Path) -> object:
         raise D2EvalError(f"{path}: corrupted ({reason_of(error)}); {AGAIN}") from error
 
 
-def _tensors(path: Path, content: object, budget: Budget) -> "dict[str, torch.Tensor]":
-    """The tensors of a state dict; sparse or repeated values may be more than the file has.
+def _tensors(content: object, size: int) -> "dict[str, torch.Tensor]":
+    """The tensors of a state dict from a file of ``size`` bytes.
 
     Raises:
-        D2EvalError: there are none, or far more than the file could hold.
+        D2EvalError: there are none, or they are no weights; without the file's name.
     """
     import torch
 
     entries = content.items() if isinstance(content, dict) else ()
     found = {str(name): value for name, value in entries if isinstance(value, torch.Tensor)}
     if not found:
-        raise D2EvalError(f"{path}: holds no tensors; expected a state_dict")
-    for tensor in found.values():
-        budget.take(math.prod(tensor.shape) * tensor.element_size())
-    return found
+        raise D2EvalError("holds no tensors; expected a state_dict")
+    if sum(math.prod(tensor.shape) for tensor in found.values()) > max(size, MOST_VALUES):
+        raise D2EvalError(f"declares more values than it holds; {AGAIN}")
+    plain = {name: _plain(name, tensor) for name, tensor in found.items()}
+    return _without_wrappers(plain)
 
 
 def _plain(name: str, tensor: "torch.Tensor") -> "torch.Tensor":

@@ -13,6 +13,7 @@ from d2eval.errors import D2EvalError
 from d2eval.features import Features, make_features, no_features
 from d2eval.images import RgbImage
 from d2eval.method import Method, Runtime, option
+from d2eval.weights import NONE_NEEDED
 
 PATCH = 16  # pixels
 FLAT = 1e-3  # grey levels; a patch without contrast has no direction and can't be normalised
@@ -36,8 +37,9 @@ class MyFeature(Method):
 
     description = "template: Shi-Tomasi corners + normalised 16x16 patches"  # CHANGE
     descriptor_dim = PATCH * PATCH  # CHANGE: columns of your descriptors
-    version = 1  # raise it whenever a change of the code changes the features
+    version = 1  # edits of this file are seen; raise it for a change that no file of yours shows
     Config = MyConfig  # leave it out if there are no options
+    weights = NONE_NEEDED  # CHANGE: leave it out if there are weights, and see below
 
     def __init__(self, config: MyConfig, runtime: Runtime) -> None:
         """CHANGE: build your network here, on ``runtime.device``.

@@ -15,6 +15,7 @@ from d2eval.errors import D2EvalError
 from d2eval.features import Features, make_features
 from d2eval.images import RgbImage
 from d2eval.method import Method, Runtime, option
+from d2eval.weights import NONE_NEEDED
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class RootSIFT(Method):
     version = 2  # orientations
     descriptor_dim = 128
     Config = SiftConfig
+    weights = NONE_NEEDED
     upright: ClassVar[bool] = False
 
     def __init__(self, config: SiftConfig, runtime: Runtime) -> None:

@@ -167,7 +167,7 @@ def test_only_a_held_lock_means_busy(tmp_path, monkeypatch, code):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(atomic.fcntl, "flock", refuse)
-    said = r"run \(process 7 on node12\[31m\) is"
+    said = r"run \(process 7 on node12\\x1b\[31m\) is"
     with pytest.raises(D2EvalError, match=said), exclusive(tmp_path):
         pass
     assert (tmp_path / ".lock").read_text().startswith("process 7")

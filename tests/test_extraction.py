@@ -8,8 +8,11 @@ import pytest
 from PIL import Image
 
 from d2eval.errors import D2EvalError
-from d2eval.extraction import features_of_images, open_source
-from d2eval.method import Runtime
+from d2eval.extraction import MethodSource, features_of_images, open_source
+from d2eval.maps import MapsMethod
+from d2eval.method import Method, Runtime, method_class
+from d2eval.store import Store
+from d2eval.weights import NOT_STATED
 
 
 @pytest.fixture
@@ -81,3 +84,34 @@ def test_the_method_runs_in_the_callers_thread_and_reading_does_not(items, tmp_p
     list(features_of_images(source, items, 1))
     assert threads["extract"] == {threading.get_ident()}
     assert threading.get_ident() not in threads["read"]
+
+
+class Undeclared(method_class("methods.TEMPLATE:MyFeature")):
+    """As a network from a library, which loads weights by itself, or none."""
+
+    weights = NOT_STATED
+
+
+class OldStyle(Undeclared):
+    weights = None
+
+
+@pytest.mark.parametrize("cls", [Undeclared, OldStyle])
+def test_a_method_that_declares_no_weights_is_not_said_to_need_none(tmp_path, cls):
+    config = cls.Config()
+    identity = cls(config, Runtime()).identity("methods.TEMPLATE:MyFeature", config)
+    source = MethodSource("mine", cls(config, Runtime()), identity, Store(tmp_path))
+    assert source.describe()["weights"]["name"] == "not stated"
+    assert source.headline().startswith("mine: weights not stated (")
+    assert "none" not in source.headline()
+
+
+def test_a_method_says_so_if_it_needs_none(tmp_path):
+    source = open_source("rootsift", {}, Runtime(cache=tmp_path))
+    assert source.describe()["weights"]["name"] == "none needed"
+    assert source.headline() == "rootsift: no weights needed"
+
+
+def test_not_stated_is_the_default():
+    assert Method.weights == MapsMethod.weights == NOT_STATED
+    assert Method.weights_state(Runtime()) == "not stated"

@@ -357,7 +357,7 @@ def test_what_a_manifest_and_the_headline_say(dataset):
     named = PrecomputedFeatures(dataset / "feats", PrecomputedConfig("x"), "mine")
     assert (named.label, source(dataset).label) == ("mine", "feats")
     assert named.describe()["config"] == {"extension": ".x", "origin": "auto"}
-    assert named.describe()["weights"] is None
+    assert named.describe()["weights"]["name"] == "not stated"
     assert str(dataset / "feats") in named.headline()
 
 

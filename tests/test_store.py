@@ -18,8 +18,9 @@ from d2eval.features import Features, no_features
 from d2eval.method import Identity
 from d2eval.resources import Cost
 from d2eval.sealed import seal, unseal
+from d2eval.source import Source
 from d2eval.store import Store
-from d2eval.weights import WeightsInfo
+from d2eval.weights import NOT_STATED, WeightsInfo
 
 IMAGE = "ab" * 32
 WEIGHTS = WeightsInfo("bundled", "made for this test", "12" * 32)
@@ -106,7 +107,8 @@ OTHERS = {
     "option": (replace(IDENTITY, config={"threshold": 0.25}), IMAGE),
     "added option": (replace(IDENTITY, config={"threshold": 0.5, "more": 1}), IMAGE),
     "weights": (replace(IDENTITY, weights=replace(WEIGHTS, sha256="13" * 32)), IMAGE),
-    "no weights": (replace(IDENTITY, weights=None), IMAGE),
+    "no weights": (replace(IDENTITY, weights=NOT_STATED), IMAGE),
+    "source": (replace(IDENTITY, source=Source("files", "34" * 32, ("orb",))), IMAGE),
     "image": (IDENTITY, "ac" * 32),
 }
 
@@ -312,6 +314,7 @@ from d2eval.features import Features
 from d2eval.method import Identity
 from d2eval.resources import Cost
 from d2eval.store import Store
+from d2eval.weights import NOT_STATED
 
 def write(first):
     store, number = Store(Path(sys.argv[1])), first
@@ -321,7 +324,7 @@ def write(first):
         features = Features(
             points, points[:, 0], np.ones((n, 1), np.float32), (64, 64), points[:, 0]
         )
-        store.write_features(Identity("m", 1, {}, None), f"{number:064d}", features, Cost())
+        store.write_features(Identity("m", 1, {}, NOT_STATED), f"{number:064d}", features, Cost())
         matches = np.full((5000, 2), number, np.int32)
         store.write_matches(store.matches_path(str(number), "", {}), matches)
         number += 1
@@ -358,7 +361,7 @@ def test_units_are_whole_or_absent_after_kill_9(tmp_path, capsys):
         writers.stdin.close()
     assert writers.returncode == 0
 
-    store, identity = Store(cache), Identity("m", 1, {}, None)
+    store, identity = Store(cache), Identity("m", 1, {}, NOT_STATED)
     written = matched = 0
     for first in range(0, rounds * span, span):
         for number in range(first, first + span):

@@ -251,7 +251,7 @@ def run(
         described = source.describe()
         labels = {
             "dataset": dataset.completeness,
-            "weights": described["weights"]["name"] if described["weights"] else "none",
+            "weights": described["weights"]["name"],
         }
         summary = [{"method": source.label, **line, **labels} for line in summary]
         hashes = {name: image.sha256 for name, image in found.keypoints.items()}

@@ -12,6 +12,7 @@ from typing import Any
 
 from d2eval.cli.common import (
     AACHEN_PROTOCOLS,
+    add_fresh_argument,
     add_method_arguments,
     add_output_argument,
     method_options,
@@ -35,6 +36,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.epilog = EXAMPLES
+    add_fresh_argument(parser)
     add_method_arguments(parser)
     parser.add_argument(
         "--data", type=expanded, metavar="DIR",
@@ -99,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     for line in dataset.notes:
         note(line)
     settings = Settings(args.seed, args.device, args.workers, args.holdout)
-    result = run(source, dataset, benchmark, Store(args.cache), args.output, settings)
+    result = run(source, dataset, benchmark, Store(args.cache, args.fresh), args.output, settings)
     say_lines(stages_text(result.stages))
     say_lines(summary_text(result.summary, scored=bool(dataset.references)))
     say(f"extracted {result.extracted} images; finished work is kept in {args.cache}")

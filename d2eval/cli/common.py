@@ -126,7 +126,8 @@ def runtime_of(args: argparse.Namespace) -> "Runtime":
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise D2EvalError(f"--device {args.device}: not available here ({reason})") from error
-    return Runtime(args.device, args.seed, args.memory_limit, args.cache)
+    fresh = getattr(args, "fresh", False)  # not every command stores anything
+    return Runtime(args.device, args.seed, args.memory_limit, args.cache, fresh)
 
 
 def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -174,6 +175,15 @@ def add_runtime_arguments(parser: argparse.ArgumentParser, workers: str | None) 
         "manifest names",
     )
     add_cache_argument(parser)
+
+
+def add_fresh_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--fresh``."""
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="extract and compute everything again, whatever is stored of it, and store that",
+    )
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, name: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2eval.cli.common import add_method_arguments, method_options, runtime_of
+from d2eval.cli.common import add_fresh_argument, add_method_arguments, method_options, runtime_of
 from d2eval.console import say
 from d2eval.paths import expanded
 
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGES",
         help="image files, folders to search for images, or @FILE with one of these on each line",
     )
+    add_fresh_argument(parser)
     add_method_arguments(parser)
     parser.add_argument("--format", choices=("npz", "mat", "h5"), default="npz", help="the layout")
     parser.add_argument(

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from d2eval.cli.common import (
+    add_fresh_argument,
     add_method_arguments,
     add_output_argument,
     method_options,
@@ -32,6 +33,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.epilog = EXAMPLES
+    add_fresh_argument(parser)
     add_method_arguments(parser)
     parser.add_argument(
         "--data",
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if dataset.ignored:
         note(f"not sequences, left alone: {', '.join(dataset.ignored)}")
     result = run(
-        source, dataset, benchmark, Store(args.cache), args.output,
+        source, dataset, benchmark, Store(args.cache, args.fresh), args.output,
         Settings(args.top_k, args.seed, args.device, args.workers),
     )  # fmt: skip
     say_lines(summary_text(result.summary))

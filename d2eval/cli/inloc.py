@@ -14,6 +14,7 @@ from typing import Any
 
 from d2eval.cli.common import (
     INLOC_PROTOCOLS,
+    add_fresh_argument,
     add_method_arguments,
     add_output_argument,
     method_options,
@@ -39,6 +40,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.epilog = EXAMPLES
+    add_fresh_argument(parser)
     add_method_arguments(parser, required=False)
     parser.add_argument(
         "--data", type=expanded, metavar="DIR",
@@ -136,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     for line in dataset.notes:
         note(line)
     settings = Settings(args.seed, args.device, args.workers)
-    result = run(row, dataset, benchmark, Store(args.cache), args.output, settings)
+    result = run(row, dataset, benchmark, Store(args.cache, args.fresh), args.output, settings)
     say_lines(summary_text(result.summary, scored=bool(dataset.references)))
     if result.put_aside:
         note(f"an earlier run of other work was moved to {result.put_aside}")

@@ -153,7 +153,7 @@ def run(
         described = source.describe()
         labels = {
             "dataset": dataset.completeness,
-            "weights": described["weights"]["name"] if described["weights"] else "none",
+            "weights": described["weights"]["name"],
         }
         summary = [{"method": source.label, **line, **labels} for line in lines]
         memory = [i["peak_memory_mb"] for i in collected.images]

@@ -42,7 +42,7 @@ def retrieve_globally(
     Raises:
         D2EvalError: as `DenseChoice.open`; a broken image.
     """
-    store, top = Store(runtime.cache), benchmark.retrieval.candidates
+    store, top = Store(runtime.cache, runtime.fresh), benchmark.retrieval.candidates
     return with_global_retrieval(dataset, *dense.open(runtime), store, top)
 
 
@@ -79,15 +79,14 @@ def open_row(
     estimators: dict[str, Estimator] = {}
     described: dict[str, Any] = {}
     headlines = []
-    spatial, store = Database3D(dataset), Store(runtime.cache)
+    spatial, store = Database3D(dataset), Store(runtime.cache, runtime.fresh)
     if strategy in ("dense", "merge"):
         network, identity = dense.open(runtime)
         estimators["dense"] = DenseEstimator(
             network, identity, dataset, spatial, benchmark, store, runtime.device, runtime.seed
         )
         described["dense"] = {**asdict(identity), "key": identity.key}
-        weights = "none" if identity.weights is None else identity.weights.name
-        headlines.append(f"dense maps of {dense.name}: weights {weights}")
+        headlines.append(f"dense maps of {dense.name}: weights {identity.weights.name}")
     if strategy != "dense" and sparse is not None:
         name = "sparse" if strategy == "merge" else strategy
         source = open_source(*sparse, runtime)

@@ -257,7 +257,7 @@ def run(
 
 
 def _weights(row: InlocRow) -> str:
-    names = [d["weights"]["name"] if d["weights"] else "none" for d in row.described.values()]
+    names = [d["weights"]["name"] for d in row.described.values()]
     return " and ".join(dict.fromkeys(names))
 
 

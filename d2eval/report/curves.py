@@ -15,6 +15,7 @@ from d2eval.protocol import load_protocol
 from d2eval.report.figures import add_legend, new_figure, write_figure
 from d2eval.report.published import PaperRow, load_paper
 from d2eval.report.rows import Scores
+from d2eval.report.run_folders import weights_words
 from d2eval.report.runs import MeasuredRun, load_runs
 
 MEASURED_WIDTH = 1.2
@@ -139,9 +140,7 @@ def _details(run: MeasuredRun, named: bool) -> str:
     if run.top_k is not None:
         parts.append(f"top {run.top_k}")
     parts.append(re.sub(r"^partial \((\d+ of \d+) sequences\)$", r"partial \1", run.dataset))
-    if run.weights != "none":
-        parts.append(run.weights)
-    return ", ".join(parts)
+    return ", ".join([*parts, *weights_words(run)])
 
 
 def draw(curves: Sequence[Curve], plot: Mapping[str, Any], title: str | None = None) -> Figure:

@@ -9,6 +9,7 @@ from typing import Any
 from d2eval.errors import D2EvalError
 from d2eval.files import read_json
 from d2eval.report.rows import reading
+from d2eval.weights import NONE_NEEDED, NOT_STATED
 
 DEFAULT_RUNS = Path("results/runs")
 SAMPLE = "sample"
@@ -24,7 +25,7 @@ class Run:
         label: the name of its folder; no two runs share one.
         method: the method's registered name.
         dataset: "complete", "partial (...)" or "sample".
-        weights: what the weights were, in words, or "none".
+        weights: what the weights were, in words; "none" of earlier versions is either of two.
         stand_in: whether the weights stand in for the official ones.
     """
 
@@ -150,7 +151,14 @@ def check_origin(row: Mapping[str, str], manifest: Manifest) -> None:
 def run_details(run: Run) -> str:
     """What a reader must know of a run, such as "run d2_ms, partial: ..., bundled stand-in"."""
     dataset = re.sub(r"^partial \(([^,)]*).*$", r"partial: \1", run.dataset)
-    return ", ".join([f"run {run.label}", dataset, *([run.weights] * (run.weights != "none"))])
+    return ", ".join([f"run {run.label}", dataset, *weights_words(run)])
+
+
+def weights_words(run: Run) -> list[str]:
+    """What a reader must know of the weights, if anything."""
+    if run.weights in ("none", NONE_NEEDED.name):
+        return []
+    return ["weights not stated" if run.weights == NOT_STATED.name else run.weights]
 
 
 def entry(record: Mapping[str, Any], key: str, *kinds: type) -> Any:

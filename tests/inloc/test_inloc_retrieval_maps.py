@@ -13,6 +13,7 @@ from d2eval.inloc.retrieval import Retrieved
 from d2eval.inloc.retrieval_maps import rank, with_global_retrieval
 from d2eval.method import Identity
 from d2eval.store import Store
+from d2eval.weights import NOT_STATED
 
 
 def vector(*values: float) -> np.ndarray:
@@ -89,7 +90,7 @@ class Greys:
 def retrieve(root: Path, network: Any, name: str = "greys", top: int = 3) -> Dataset:
     dataset = load_dataset(root / "data", load_benchmark())
     return with_global_retrieval(
-        dataset, network, Identity(name, 1, {}, None), Store(root / "cache"), top
+        dataset, network, Identity(name, 1, {}, NOT_STATED), Store(root / "cache"), top
     )
 
 
