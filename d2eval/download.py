@@ -2,7 +2,8 @@
 
 A file is downloaded to ``<file>.part`` and validated, its SHA-256 is recorded in
 ``checksums.json`` beside it, and only then it gets its name. From then on the record decides:
-whatever else is downloaded or found under that name is refused.
+whatever else is downloaded or found under that name is refused. ``addresses.json`` says from where
+these bytes came.
 """
 
 import json
@@ -10,6 +11,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from d2eval.atomic import exclusive, write_text
 from d2eval.errors import D2EvalError, MissingFileError
@@ -17,8 +20,9 @@ from d2eval.files import read_json
 from d2eval.transfer import DEFAULT_PATIENCE, RESUME, Patience, check_url, discard, receive
 from d2eval.weights import sha256_of
 
-CHECKSUMS = "checksums.json"
-CHECKSUMS_REMEDY = "restore it, or delete it to record the files anew with 'd2eval fetch'"
+CHECKSUMS, ADDRESSES = "checksums.json", "addresses.json"
+RECORD_REMEDY = "restore it, or delete it to record the files anew with 'd2eval fetch'"
+LARGEST = 2**30  # bytes
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def fetch_file(
     *,
     force: bool = False,
     patience: Patience = DEFAULT_PATIENCE,
+    largest: int = LARGEST,
+    published: str | None = None,
 ) -> Fetched:
     """Downloads ``url`` to ``folder / file`` unless that is there and agrees with its record.
 
@@ -60,11 +66,13 @@ def fetch_file(
             not what was wanted; then nothing is recorded.
         force: download again although the file is there.
         patience: timeout and retries.
+        largest: bytes that the file may have.
+        published: SHA-256 that the file must have, if its authors' is known.
 
     Raises:
-        D2EvalError: the server fails or can't be reached (the part is kept), the content is not
-            valid or not what was recorded (it is removed), the folder can't be written, another
-            process fetches into it, or its checksums are damaged.
+        D2EvalError: the server fails or can't be reached (the part is kept), the content is too
+            large, not valid or not what was recorded or published (it is removed), the folder
+            can't be written, another process fetches into it, or its records are damaged.
     """
     check_url(url)
     path, part = folder / _plain_name(file), folder / f"{file}.part"
@@ -73,8 +81,8 @@ def fetch_file(
         return Fetched(path, path.stat().st_size, recorded, "already there, verified")
     with exclusive(folder):
         try:
-            receive(url, part, patience)
-            return _accept(url, part, path, validate)
+            receive(url, part, patience, largest)
+            return _accept(url, part, path, validate, published)
         except OSError as error:
             raise D2EvalError(
                 f"{error.filename or part}: can't be written ({error.strerror or error}); free "
@@ -104,27 +112,84 @@ def verified_path(folder: Path, file: str) -> Path | None:
     return path
 
 
+def addresses_of(folder: Path, file: str) -> list[str]:
+    """From where the bytes of a fetched file came, the first download's address first.
+
+    None are known of files that were fetched before addresses were recorded.
+
+    Raises:
+        D2EvalError: the record is damaged.
+    """
+    return list(_addresses(folder).get(file, []))
+
+
 def _checksums(folder: Path) -> dict[str, str]:
     """What ``checksums.json`` records: file name -> SHA-256."""
-    path = folder / CHECKSUMS
+    return _record(folder / CHECKSUMS, _is_sha256)
+
+
+def _addresses(folder: Path) -> dict[str, list[str]]:
+    """What ``addresses.json`` records: file name -> addresses."""
+    return _record(folder / ADDRESSES, _is_addresses)
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_addresses(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(address, str) for address in value)
+
+
+def _record(path: Path, valid: Callable[[object], bool]) -> dict[str, Any]:
+    """A JSON object of file names; empty without a file.
+
+    Raises:
+        D2EvalError: it can't be read, is no such object, or a value is not ``valid``.
+    """
     try:
-        content = read_json(path, CHECKSUMS_REMEDY)
+        content = read_json(path, RECORD_REMEDY)
     except MissingFileError:
         return {}
-    if not isinstance(content, dict) or not all(
-        isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) for value in content.values()
-    ):
+    if not isinstance(content, dict) or not all(map(valid, content.values())):
         raise D2EvalError(
-            f"{path}: damaged, so the files beside it can't be verified; {CHECKSUMS_REMEDY}"
+            f"{path}: damaged, so the files beside it can't be verified; {RECORD_REMEDY}"
         )
     return content
 
 
-def _accept(url: str, part: Path, path: Path, validate: Callable[[Path], object]) -> Fetched:
+def _write_record(path: Path, record: dict[str, Any]) -> None:
+    write_text(path, json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+def _note_address(path: Path, url: str, *, anew: bool) -> None:
+    """Adds an address to those from which a file's bytes came, without what may be secret in it."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    address = f"{parts.scheme}://{host}{parts.path}"
+    recorded = _addresses(path.parent)
+    known = [] if anew else recorded.get(path.name, [])
+    if address not in known:
+        _write_record(path.with_name(ADDRESSES), {**recorded, path.name: [*known, address]})
+
+
+def _accept(
+    url: str,
+    part: Path,
+    path: Path,
+    validate: Callable[[Path], object],
+    published: str | None,
+) -> Fetched:
     """Gives a complete part its name if it is what is recorded, or valid and not yet recorded."""
     checksums = _checksums(path.parent)
     recorded = checksums.get(path.name)
     sha256 = sha256_of(part)
+    if published is not None and published != sha256:
+        discard(part)
+        raise D2EvalError(
+            f"{url}: SHA-256 of this download is {sha256[:12]}, but the authors' {path.name} has "
+            f"{published[:12]}; it was removed; try another address"
+        )
     if recorded is None:
         try:
             validate(part)
@@ -134,8 +199,8 @@ def _accept(url: str, part: Path, path: Path, validate: Callable[[Path], object]
                 f"{url}: what came from there was refused and removed, nothing is recorded; check "
                 f"the address or try again later ({error})"
             ) from error
-        record = json.dumps({**checksums, path.name: sha256}, indent=2, sort_keys=True)
-        write_text(path.with_name(CHECKSUMS), record + "\n")
+        _note_address(path, url, anew=True)
+        _write_record(path.with_name(CHECKSUMS), {**checksums, path.name: sha256})
     elif sha256 != recorded:
         discard(part)
         raise D2EvalError(
@@ -143,6 +208,8 @@ def _accept(url: str, part: Path, path: Path, validate: Callable[[Path], object]
             f"{recorded[:12]}; it was removed and the record kept; try again or, if you trust the "
             f"new file, delete {path.name} and its line in {path.with_name(CHECKSUMS)}"
         )
+    else:
+        _note_address(path, url, anew=False)
     part.replace(path)
     discard(part)
     state = "recorded" if recorded is None else "verified"
@@ -150,6 +217,6 @@ def _accept(url: str, part: Path, path: Path, validate: Callable[[Path], object]
 
 
 def _plain_name(file: str) -> str:
-    if not re.fullmatch(r"\w[\w.+-]*", file, re.ASCII) or file == CHECKSUMS:
+    if not re.fullmatch(r"\w[\w.+-]*", file, re.ASCII) or file in (CHECKSUMS, ADDRESSES):
         raise D2EvalError(f"{file!r}: not a plain file name; files are fetched into one folder")
     return file

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from d2eval.atomic import open_own, write_text
 from d2eval.console import note
 from d2eval.errors import D2EvalError
+from d2eval.files import read_json
 from d2eval.progress import Progress
 
 RESUME = "run the same command again to resume"
@@ -95,17 +96,23 @@ def check_url(url: str) -> None:
         raise D2EvalError(f"{url}: not an http or https address; nothing was downloaded from there")
 
 
-def receive(url: str, part: Path, patience: Patience = DEFAULT_PATIENCE) -> None:
+def receive(url: str, part: Path, patience: Patience, largest: int) -> None:
     """Downloads ``url`` to ``part``, from where an earlier call left it if it can be continued.
 
+    Args:
+        url: over http or https.
+        part: the file.
+        patience: timeout and retries.
+        largest: bytes that the whole file may have.
+
     Raises:
-        D2EvalError: the server can't be reached, refuses, or failed on all attempts; the part is
-            kept.
+        D2EvalError: the server can't be reached, refuses, or failed on all attempts, and the part
+            is kept; or the file is too large, and the part is removed.
         OSError: the part can't be written.
     """
     for attempt in itertools.count():
         try:
-            _attempt(url, part, patience.timeout)
+            _attempt(url, part, patience.timeout, largest)
             return
         except _InterruptedError as error:
             if attempt == patience.retries or (
@@ -118,10 +125,11 @@ def receive(url: str, part: Path, patience: Patience = DEFAULT_PATIENCE) -> None
             time.sleep(wait)
 
 
-def _attempt(url: str, part: Path, timeout: float) -> None:
+def _attempt(url: str, part: Path, timeout: float, largest: int) -> None:
     """Appends the rest of the file to ``part``, or all of it if the part can't be continued."""
     version = _version_of(part, url)
     size = part.stat().st_size if version and part.exists() else 0
+    _check_size(url, part, size, largest)
     if version and 0 < size == version.total:
         return
     headers = {"User-Agent": "d2eval"}
@@ -136,6 +144,7 @@ def _attempt(url: str, part: Path, timeout: float) -> None:
             size = 0
             _begin(url, part, response)
         total = None if response.length is None else size + response.length
+        _check_size(url, part, total or size, largest)
         with (
             open(part, "ab", opener=open_own) as file,
             Progress(part.stem, total, done=size, is_bytes=True) as under_way,
@@ -144,10 +153,20 @@ def _attempt(url: str, part: Path, timeout: float) -> None:
                 file.write(chunk)
                 under_way.advance(len(chunk))
                 size += len(chunk)
+                _check_size(url, part, size, largest)
             file.flush()
             os.fsync(file.fileno())
     if total is not None and size < total:
         raise _InterruptedError(f"the connection was cut after {size} of {total} bytes")
+
+
+def _check_size(url: str, part: Path, size: int, largest: int) -> None:
+    if size > largest:
+        discard(part)
+        raise D2EvalError(
+            f"{url}: larger than {largest / 2**20:g} MiB, so that it can't be what was wanted; "
+            "check the address, or raise --largest-mib; nothing is kept"
+        )
 
 
 def _open(
@@ -222,10 +241,11 @@ def _validator(headers: Message) -> str | None:
 def _version_of(part: Path, url: str) -> _Version | None:
     """What is remembered beside ``part``, if it came from ``url``."""
     try:
-        version = _Version(**json.loads(_notes(part).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        version = _Version(**read_json(_notes(part)))
+    except (D2EvalError, TypeError):
         return None
-    return version if version.url == url else None
+    sound = isinstance(version.validator, str) and isinstance(version.total, int | None)
+    return version if sound and version.url == url else None
 
 
 def _notes(part: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from d2eval.errors import D2EvalError, reason_of
 from d2eval.files import open_bytes, require_file
+from d2eval.limits import Budget
 from d2eval.torchfiles import read_torch
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ AGAIN = "get the file again"
 CHUNK = 1 << 20
 NESTED = ("model", "state_dict", "model_state_dict")  # keys under which checkpoints hold weights
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before names
-# How many values a file may declare beyond its own bytes, by sparse or repeated tensors.
-MOST_VALUES = 2**26
 
 
 @dataclass(frozen=True)
@@ -104,10 +103,12 @@ def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.T
     for key in NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
+    tensors = _tensors(path, content, Budget(path, size))
     try:
-        return _tensors(content, size)
+        plain = {name: _plain(name, tensor) for name, tensor in tensors.items()}
     except D2EvalError as error:
         raise D2EvalError(f"{path}: {error}") from error
+    return _without_wrappers(plain)
 
 
 def _read_safetensors(path: Path) -> object:
@@ -119,22 +120,21 @@ def _read_safetensors(path: Path) -> object:
         raise D2EvalError(f"{path}: corrupted ({reason_of(error)}); {AGAIN}") from error
 
 
-def _tensors(content: object, size: int) -> "dict[str, torch.Tensor]":
-    """The tensors of a state dict from a file of ``size`` bytes.
+def _tensors(path: Path, content: object, budget: Budget) -> "dict[str, torch.Tensor]":
+    """The tensors of a state dict; sparse or repeated values may be more than the file has.
 
     Raises:
-        D2EvalError: there are none, or they are no weights; without the file's name.
+        D2EvalError: there are none, or far more than the file could hold.
     """
     import torch
 
     entries = content.items() if isinstance(content, dict) else ()
     found = {str(name): value for name, value in entries if isinstance(value, torch.Tensor)}
     if not found:
-        raise D2EvalError("holds no tensors; expected a state_dict")
-    if sum(math.prod(tensor.shape) for tensor in found.values()) > max(size, MOST_VALUES):
-        raise D2EvalError(f"declares more values than it holds; {AGAIN}")
-    plain = {name: _plain(name, tensor) for name, tensor in found.items()}
-    return _without_wrappers(plain)
+        raise D2EvalError(f"{path}: holds no tensors; expected a state_dict")
+    for tensor in found.values():
+        budget.take(math.prod(tensor.shape) * tensor.element_size())
+    return found
 
 
 def _plain(name: str, tensor: "torch.Tensor") -> "torch.Tensor":

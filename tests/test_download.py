@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from d2eval.atomic import exclusive
-from d2eval.download import CHECKSUMS, Fetched, fetch_file, verified_path
+from d2eval.download import (
+    ADDRESSES,
+    CHECKSUMS,
+    Fetched,
+    addresses_of,
+    fetch_file,
+    verified_path,
+)
 from d2eval.errors import D2EvalError
 from d2eval.transfer import Patience
 
@@ -42,7 +49,7 @@ def assert_complete(folder, content=CONTENT):
     record = {"a.pth": hashlib.sha256(content).hexdigest()}
     assert json.loads((folder / CHECKSUMS).read_text()) == record
     left = {path.name for path in folder.iterdir()} - {".lock"}
-    assert left == {"a.pth", CHECKSUMS}
+    assert left == {"a.pth", CHECKSUMS, ADDRESSES}
 
 
 def part_of(folder) -> bytes:
@@ -429,3 +436,111 @@ def test_folder_that_is_a_file(server, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(D2EvalError, match="file"):
         fetch(server, tmp_path / "file")
+
+
+# Where it came from
+
+
+def fetch_from(server, folder, path, **options):
+    server.files[path] = CONTENT
+    return fetch_file(server.url(path), folder, "a.pth", anything, **options)
+
+
+def test_the_addresses_of_the_same_bytes_are_kept(server, folder):
+    fetch_from(server, folder, "mirror")
+    assert addresses_of(folder, "a.pth") == [server.url("mirror")]
+    fetch_from(server, folder, "authors")  # already there, nothing is downloaded
+    assert addresses_of(folder, "a.pth") == [server.url("mirror")]
+    fetch_from(server, folder, "authors", force=True)
+    assert addresses_of(folder, "a.pth") == [server.url("mirror"), server.url("authors")]
+    fetch_from(server, folder, "mirror", force=True)
+    assert addresses_of(folder, "a.pth") == [server.url("mirror"), server.url("authors")]
+
+
+def test_a_file_recorded_anew_has_a_new_address(server, folder):
+    fetch_from(server, folder, "authors")
+    (folder / CHECKSUMS).unlink()
+    fetch_from(server, folder, "mirror")
+    assert addresses_of(folder, "a.pth") == [server.url("mirror")]
+
+
+def test_what_may_be_secret_in_an_address_is_not_kept(server, folder):
+    fetch_from(server, folder, "a.pth")
+    (folder / CHECKSUMS).unlink()
+    server.files["a.pth?token=secret"] = CONTENT
+    fetch_file(server.url("a.pth?token=secret"), folder, "a.pth", anything)
+    assert addresses_of(folder, "a.pth") == [server.url("a.pth")]
+    assert "secret" not in (folder / ADDRESSES).read_text()
+
+
+def test_files_of_before_addresses_were_recorded(server, folder):
+    fetch_from(server, folder, "a.pth")
+    (folder / ADDRESSES).unlink()
+    assert verified_path(folder, "a.pth") == folder / "a.pth"
+    assert addresses_of(folder, "a.pth") == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a.pth": "x"}', '{"a.pth": [1]}', "[" * 100_000])
+def test_damaged_addresses_are_named(server, folder, content):
+    fetch_from(server, folder, "a.pth")
+    (folder / ADDRESSES).write_text(content)
+    with pytest.raises(D2EvalError, match=r"addresses\.json: .*'d2eval fetch'") as caught:
+        addresses_of(folder, "a.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_published_checksum_decides(server, folder):
+    server.files["a.pth"] = OTHER
+    published = hashlib.sha256(CONTENT).hexdigest()
+    with pytest.raises(D2EvalError, match=f"the authors' a.pth has {published[:12]}; it was remov"):
+        fetch(server, folder, published=published)
+    assert {path.name for path in folder.iterdir()} == {".lock"}
+    server.files["a.pth"] = CONTENT
+    assert fetch(server, folder, published=published).sha256 == published
+
+
+# No larger than it may be
+
+
+@pytest.mark.parametrize("sends_length", [True, False])
+def test_what_is_too_large_is_refused_and_removed(server, folder, sends_length):
+    server.files["a.pth"] = CONTENT
+    server.sends_length = sends_length
+    with pytest.raises(D2EvalError, match=r"a\.pth: larger than 0\.25 MiB.*--largest-mib"):
+        fetch(server, folder, largest=2**18)
+    assert {path.name for path in folder.iterdir()} == {".lock"}
+    assert fetch(server, folder, largest=len(CONTENT)).size == len(CONTENT)
+
+
+def test_a_server_that_never_ends_is_left(server, folder):
+    server.files["a.pth"] = b"0" * 2**24
+    server.sends_length = False
+    server.delay = 0.05
+    with pytest.raises(D2EvalError, match="larger than"):
+        fetch(server, folder, largest=2**18)
+
+
+def test_a_part_that_is_too_large_is_removed(server, folder):
+    leave_part(server, folder)
+    with pytest.raises(D2EvalError, match="larger than"):
+        fetch(server, folder, largest=HALF - 1)
+    assert {path.name for path in folder.iterdir()} == {".lock"}
+
+
+@pytest.mark.parametrize("notes", ["[" * 100_000, '{"url": 1}', "[]", '{"a": 1}', "\x00"])
+def test_damaged_notes_of_a_part_start_again(server, folder, notes):
+    leave_part(server, folder)
+    (folder / "a.pth.part.json").write_text(notes)
+    fetch(server, folder)
+    assert server.ranges == [None]
+    assert_complete(folder)
+
+
+@pytest.mark.parametrize("field", ["total", "validator"])
+def test_notes_of_another_type_start_again(server, folder, field):
+    leave_part(server, folder)
+    path = folder / "a.pth.part.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: ["x"]}))
+    fetch(server, folder)
+    assert server.ranges == [None]
+    assert_complete(folder)

@@ -32,5 +32,5 @@ def test_a_budget_grows_with_the_file():
     small.take(2**28)
     large.take(20 * 2**25)
     for budget in (small, large):
-        with pytest.raises(D2EvalError, match="^a: holds more than 256 MiB and 20 times"):
+        with pytest.raises(D2EvalError, match=r"^a: holds more than 256 MiB and 20 times"):
             budget.take(1)

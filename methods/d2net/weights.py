@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from d2eval.download import verified_path
 from d2eval.errors import D2EvalError
 from d2eval.paths import expanded
+from d2eval.weightgroups import fetched_weights, weights_groups
 from d2eval.weights import WeightsInfo, load_state_dict, sha256_of
 
 GROUP = "d2net"  # in methods/downloads.toml
@@ -56,13 +56,11 @@ BUNDLED = {  # by the authors' file that they stand in for
 }
 
 
-def _official(folder: Path, names: tuple[str, ...]) -> tuple[Path, WeightsInfo] | None:
-    """The first of the authors' files that was fetched."""
-    for name in names:
-        path = verified_path(folder, name)
-        if path is not None:
-            return path, WeightsInfo(f"official {name}", f"the authors' {name}", sha256_of(path))
-    return None
+def _fetched(cache: Path, names: tuple[str, ...]) -> tuple[Path, WeightsInfo] | None:
+    """The first of the authors' files that was fetched, be it from a mirror."""
+    group = weights_groups()[GROUP]
+    found = (fetched_weights(group, cache, name) for name in names)
+    return next((weights for weights in found if weights is not None), None)
 
 
 def choose_weights(
@@ -82,7 +80,7 @@ def choose_weights(
         D2EvalError: the weights are not there, or fetched ones were changed.
     """
     if choice in ("auto", "official"):
-        found = _official(cache / "weights" / GROUP, OFFICIAL[official_file])
+        found = _fetched(cache, OFFICIAL[official_file])
         if found is not None:
             return (found[0],), found[1]
         if choice == "official":

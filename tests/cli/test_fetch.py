@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -6,6 +7,7 @@ import sys
 import time
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ import d2eval
 from d2eval.cli import main
 from d2eval.download import CHECKSUMS, verified_path
 from d2eval.protocol import load_toml
+from d2eval.weightgroups import WeightsGroup, weights_groups
 
 GROUP = load_toml(Path(str(files("methods") / "downloads.toml")))["d2net"]
 
@@ -71,22 +74,23 @@ def test_whole_group(fetch, server, folder):
     record = json.loads((folder / CHECKSUMS).read_text())
     for line, name in zip(out.splitlines(), GROUP["files"], strict=True):
         size = f"{len(server.files[name]):,}"
-        assert line == f"{name}: {size} bytes, sha256 {record[name]}, recorded"
+        came = f"from {urlsplit(server.url()).netloc}, unverified"
+        assert line == f"{name}: {size} bytes, sha256 {record[name]}, recorded; {came}"
 
     code, out, _ = fetch("d2net")
     assert code == 0
-    assert [line.endswith("already there, verified") for line in out.splitlines()] == [True] * 3
+    assert [f"already there, verified; {came}" in line for line in out.splitlines()] == [True] * 3
     assert len(server.ranges) == 3
 
     code, out, _ = fetch("d2net", "d2_tf.pth", "--force")
     assert (code, len(out.splitlines())) == (0, 1)
     assert out.startswith("d2_tf.pth: ")
-    assert out.endswith(" verified\n")
+    assert out.endswith(f" verified; {came}\n")
 
 
 def test_safetensors(fetch, server, folder, monkeypatch):
-    group = {"description": "", "base_url": "", "files": ["a.safetensors"]}
-    monkeypatch.setattr("d2eval.cli.fetch._groups", lambda: {"d2net": group})
+    group = WeightsGroup("d2net", "", "", ("a.safetensors",), 2, {})
+    monkeypatch.setattr("d2eval.cli.fetch.weights_groups", lambda: {"d2net": group})
     server.files["a.safetensors"] = save(weights(0))
     assert fetch("d2net")[0] == 0
     assert verified_path(folder, "a.safetensors")
@@ -122,6 +126,28 @@ def test_changed_file_is_refused(fetch, server, folder):
     server.files["d2_ots.pth"] = pth(weights(1))
     assert_one_error_line(fetch("d2net", "d2_ots.pth", "--force"), "d2_ots.pth", "record")
     assert verified_path(folder, "d2_ots.pth").read_bytes() == pth(weights(0))
+
+
+def of_the_authors(server, monkeypatch, **checksums):
+    """Makes the loopback server the authors' address, perhaps with checksums that they publish."""
+    group = dataclasses.replace(weights_groups()["d2net"], base_url=server.url(), sha256=checksums)
+    monkeypatch.setattr("d2eval.cli.fetch.weights_groups", lambda: {"d2net": group})
+
+
+def test_the_authors_address_needs_no_doubt(fetch, server, monkeypatch):
+    server.files["d2_tf.pth"] = pth(weights(0))
+    assert "unverified" in fetch("d2net", "d2_tf.pth")[1]
+    of_the_authors(server, monkeypatch)
+    out = fetch("d2net", "d2_tf.pth")[1]  # the mirror of before is the authors' now
+    assert out.endswith("already there, verified\n")
+
+
+def test_a_larger_file_than_the_groups(fetch, server, folder, monkeypatch):
+    server.files["d2_tf.pth"] = pth(weights(0))
+    small = dataclasses.replace(weights_groups()["d2net"], largest_mib=1)
+    monkeypatch.setattr("d2eval.cli.fetch.weights_groups", lambda: {"d2net": small})
+    assert_one_error_line(fetch("d2net", "d2_tf.pth"), "larger than 1 MiB", "--largest-mib")
+    assert fetch("d2net", "d2_tf.pth", "--largest-mib", "2")[0] == 0
 
 
 def test_missing_on_the_server(fetch, server):
@@ -171,6 +197,6 @@ def test_killed_process_is_resumed(server, tmp_path, folder):
     server.delay = 0.0
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(" recorded\n")
+    assert " recorded; from 127.0.0.1" in done.stdout
     assert server.ranges == [None, f"bytes={kept}-"]
     assert verified_path(folder, "d2_ots.pth").read_bytes() == content

@@ -1,8 +1,10 @@
 """Which weights D2-Net takes, and what it refuses."""
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import d2net_reference as reference
 import numpy as np
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from d2eval.download import fetch_file
 from d2eval.errors import D2EvalError
 from d2eval.method import Runtime
+from d2eval.weightgroups import weights_groups
 from d2eval.weights import load_state_dict, sha256_of
 from methods.d2net import (
     D2MultiScale,
@@ -56,6 +59,21 @@ def fetch(server, cache: Path, file: str, content: bytes) -> Path:
     return fetch_file(server.url(file), cache / "weights/d2net", file, refuse_nothing).path
 
 
+def unverified(server, file: str) -> str:
+    return f"{file} from {urlsplit(server.url()).netloc}, unverified"
+
+
+@pytest.fixture
+def authors(monkeypatch):
+    """Says what the group of the authors' weights is."""
+
+    def is_theirs(**changes: object) -> None:
+        group = dataclasses.replace(weights_groups()["d2net"], **changes)
+        monkeypatch.setattr("methods.d2net.weights.weights_groups", lambda: {"d2net": group})
+
+    return is_theirs
+
+
 def build(weights: object, method=D2SingleScale, cache=Path("no-such-cache"), **options):
     return method(D2Config(weights=str(weights), **options), Runtime(cache=cache))
 
@@ -79,16 +97,35 @@ def test_auto_is_bundled_until_the_official_file_is_fetched(server, cache):
     for choice in ("auto", "official"):
         (path,), info = choose_weights(choice, "d2_ots.pth", cache)
         assert path == fetched
-        assert info.name == "official d2_ots.pth"
+        assert info.name == unverified(server, "d2_ots.pth")
         assert info.sha256 == sha256_of(fetched)
         assert not info.stand_in
     assert choose_weights("bundled", "d2_ots.pth", cache)[0][0].name == BUNDLED_FILE
 
 
+def test_only_the_authors_address_or_checksum_makes_weights_official(server, cache, authors):
+    fetch(server, cache, "d2_ots.pth", b"official")
+    _, info = choose_weights("auto", "d2_ots.pth", cache)
+    assert info.name == unverified(server, "d2_ots.pth")
+    assert "'d2eval fetch d2net --force' compares" in info.description
+    for known in (
+        {"base_url": server.url()},
+        {"sha256": {"d2_ots.pth": info.sha256}},
+    ):
+        authors(**known)
+        _, info = choose_weights("auto", "d2_ots.pth", cache)
+        assert (info.name, info.description) == ("official d2_ots.pth", "the authors' d2_ots.pth")
+    authors(sha256={"d2_ots.pth": "0" * 64})
+    assert "unverified" in choose_weights("official", "d2_ots.pth", cache)[1].name
+    (cache / "weights/d2net/addresses.json").unlink()  # as of before they were recorded
+    name = choose_weights("official", "d2_ots.pth", cache)[1].name
+    assert name == "d2_ots.pth from an unrecorded source, unverified"
+
+
 def test_another_official_file_does_not_stand_in(server, cache):
     fetch(server, cache, "d2_tf.pth", b"trained")
     assert choose_weights("auto", "d2_ots.pth", cache)[1].stand_in
-    assert choose_weights("auto", "d2_tf.pth", cache)[1].name == "official d2_tf.pth"
+    assert choose_weights("auto", "d2_tf.pth", cache)[1].name == unverified(server, "d2_tf.pth")
 
 
 def test_trained_weights_without_phototourism_serve_where_the_papers_are_not_fetched(server, cache):
@@ -96,10 +133,10 @@ def test_trained_weights_without_phototourism_serve_where_the_papers_are_not_fet
     for choice in ("auto", "official"):
         (path,), info = choose_weights(choice, "d2_tf.pth", cache)
         assert path == other
-        assert info.name == "official d2_tf_no_phototourism.pth"
+        assert info.name == unverified(server, "d2_tf_no_phototourism.pth")
     assert choose_weights("auto", "d2_ots.pth", cache)[1].stand_in
     fetch(server, cache, "d2_tf.pth", b"trained")
-    assert choose_weights("auto", "d2_tf.pth", cache)[1].name == "official d2_tf.pth"
+    assert choose_weights("auto", "d2_tf.pth", cache)[1].name == unverified(server, "d2_tf.pth")
 
 
 def test_the_bundled_trained_file_is_the_one_that_is_described():
