@@ -12,9 +12,10 @@ from d2eval.console import note
 from d2eval.errors import D2EvalError
 from d2eval.features import InvalidFeaturesError
 from d2eval.images import ImageFile, RgbImage, load_image_file
+from d2eval.labels import make_label
 from d2eval.method import Identity, Method, Runtime, method_class
 from d2eval.paths import expanded
-from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures
+from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures, label_of
 from d2eval.resources import measure
 from d2eval.store import Store, StoredFeatures
 from d2eval.weights import NONE_NEEDED
@@ -179,6 +180,13 @@ def config_class(name: str) -> type:
     return PrecomputedConfig if name.startswith(PRECOMPUTED) else method_class(name).Config
 
 
+def default_label(name: str) -> str:
+    """How rows call the features that ``--method name`` gives: by its name, or DIR's last part."""
+    if name.startswith(PRECOMPUTED):
+        return label_of(expanded(name.removeprefix(PRECOMPUTED)))
+    return make_label(name.replace(":", "."))
+
+
 def open_source(
     name: str, options: dict[str, Any], runtime: Runtime, label: str | None = None
 ) -> FeatureSource:
@@ -188,7 +196,7 @@ def open_source(
         name: a registered method, "module:Class", or "precomputed:DIR".
         options: values for the method's ``Config``.
         runtime: device, seed and cache folder.
-        label: how rows name it; default: its name, or DIR's last part.
+        label: how rows name it; None: `default_label`.
 
     Raises:
         D2EvalError: an unknown method or option, or weights that are missing or don't fit.
@@ -200,7 +208,7 @@ def open_source(
     config = cls.Config(**options)
     method = cls(config, runtime)
     identity = method.identity(name, config)
-    label = label or name.replace(":", ".")
+    label = label or default_label(name)
     if not identity.source.known:
         note(f"{label}: {identity.source.origin}, so no later run will use its features again")
     return MethodSource(label, method, identity, Store(runtime.cache, runtime.fresh))

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,3 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise D2EvalError(f"{path}: broken manifest (no object); remove the folder")
     return content
-
-
-def same_work(old: Mapping[str, Any], new: Mapping[str, Any], keys: Sequence[str]) -> bool:
-    """Whether two manifests agree on ``keys``, that is, describe the same rows."""
-    text = [
-        json.dumps([m.get(key) for key in keys], sort_keys=True, default=str) for m in (old, new)
-    ]
-    return text[0] == text[1]

@@ -6,6 +6,7 @@ name>.<extension>``; in hloc's one for all. Both are described in `d2eval.featur
 """
 
 import glob
+import hashlib
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from d2eval.errors import D2EvalError
 from d2eval.featurefiles import AUTO, read_feature_file, read_hloc_features
 from d2eval.features import ORIGINS
 from d2eval.images import SUFFIXES, ImageFile, read_image_size
+from d2eval.labels import make_label
 from d2eval.method import option
 from d2eval.paths import find
 from d2eval.resources import Cost
@@ -37,6 +39,11 @@ class PrecomputedConfig:
         "says (pixel_center), else center",
         choices=(AUTO, *ORIGINS),
     )
+
+
+def label_of(where: Path) -> str:
+    """How rows call the features in a folder or file: by its name."""
+    return make_label(where.stem if where.is_file() else where.resolve().name)
 
 
 class PrecomputedFeatures:
@@ -61,12 +68,13 @@ class PrecomputedFeatures:
         is_folder = where.is_dir()
         if self.suffix and not is_folder:
             raise D2EvalError(f"{where}: is one file for all images; leave --extension out")
-        self.label = label or (where.resolve().name if is_folder else where.stem)
+        self.label = label or label_of(where)
         self.extracted = 0
         self._archives = list(find(where, f"*{hlocfile.SUFFIX}")) if is_folder else [where]
         self._lock = threading.Lock()
         self._described: tuple[str, int] | None = None  # a file and its descriptors' length
         self._told = False  # of keypoints of 16 bits
+        self._read: dict[str, str] = {}  # what was read, by the image's name
 
     def _find(self, name: str) -> Path:
         """The file that holds the features of an image."""
@@ -113,6 +121,7 @@ class PrecomputedFeatures:
         if len(features):
             self._check_length(where, features.descriptors.shape[1])
         key = f"file-{digest}" + ("" if self.origin == AUTO else f"-{self.origin}")
+        self._read[name] = key
         return StoredFeatures(features, key, Cost(float("nan"), float("nan")))
 
     def _tell_of_loss(self, where: str, loss: float) -> None:
@@ -135,13 +144,17 @@ class PrecomputedFeatures:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Where the features come from."""
-        return {
+        """Where the features come from, and what they are once they were read."""
+        described: dict[str, Any] = {
             "method": "precomputed",
             "folder": str(self.where),
             "config": {"extension": self.suffix, "origin": self.origin},
             "weights": asdict(NOT_STATED),
         }
+        if self._read:
+            content = repr(sorted(self._read.items()))
+            described["files_sha256"] = hashlib.sha256(content.encode()).hexdigest()
+        return described
 
     def headline(self) -> str:
         """The folder or file."""

@@ -9,7 +9,7 @@ import pytest
 
 from d2eval import __version__
 from d2eval.errors import D2EvalError
-from d2eval.manifest import environment, read_manifest, same_work, write_manifest
+from d2eval.manifest import environment, read_manifest, write_manifest
 from d2eval.resources import git_commit, measure
 
 CONTENT = {"benchmark": "hpatches", "top_k": None, "seed": 3, "nested": {"a": [1, 2.5]}}
@@ -58,21 +58,6 @@ def test_a_broken_manifest_is_named(tmp_path, content, expected):
         read_manifest(tmp_path)
     assert str(caught.value).startswith(f"{path}: {expected}")
     assert "\n" not in str(caught.value)
-
-
-def test_same_work_looks_at_the_keys_alone():
-    keys = ("seed", "nested")
-    reordered = {"nested": {"b": 1, "a": 2}, "seed": 0, "finished": "now"}
-    assert same_work({"seed": 0, "nested": {"a": 2, "b": 1}}, reordered, keys)
-    assert not same_work({"seed": 1, "nested": {"a": 2, "b": 1}}, reordered, keys)
-    assert not same_work({"seed": 0, "nested": {"a": 2}}, reordered, keys)
-    assert same_work({}, {"seed": None}, keys)  # what is not there is not known
-
-
-def test_a_manifest_read_back_is_the_same_work(tmp_path):
-    work = {"features": {"config": {"relu": True, "scales": (0.5, 1, 2)}}, "top_k": None}
-    write_manifest(tmp_path, work)
-    assert same_work(read_manifest(tmp_path), work, ("features", "top_k"))
 
 
 def test_the_environment_says_what_ran(monkeypatch):

@@ -1,28 +1,13 @@
 import csv
 import math
-import os
 
 import numpy as np
 import pytest
 
 from d2eval.errors import D2EvalError
+from d2eval.labels import label_problem
 from d2eval.manifest import write_manifest
-from d2eval.runfolder import format_value, put_aside, write_csv
-
-KEYS = ("protocol", "seed")
-OLD = {"protocol": "p", "seed": 0, "finished": "2026-01-02T03:04:05+00:00", "device": "cpu"}
-NEW = {**OLD, "seed": 1}
-
-
-def run_folder(root, manifest=OLD):
-    folder = root / "aachen" / "method"
-    (folder / "model").mkdir(parents=True)
-    (folder / "model" / "points3D.bin").write_bytes(b"points")
-    (folder / "summary.csv").write_text("a\n1\n")
-    (folder / ".lock").write_text("process 1")
-    if manifest is not None:
-        write_manifest(folder, manifest)
-    return folder
+from d2eval.runfolder import RunName, format_value, run_folder, write_csv
 
 
 @pytest.mark.parametrize(
@@ -54,66 +39,110 @@ def test_rows_replace_rows_at_once(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]
 
 
-@pytest.mark.parametrize("manifest", [None, {**OLD, "device": "cuda", "finished": "later"}])
-def test_a_run_of_the_same_work_stays(tmp_path, manifest):
-    folder = run_folder(tmp_path, manifest)
-    before = sorted(path.name for path in folder.iterdir())
-    assert put_aside(folder, OLD, KEYS) is None
-    assert sorted(path.name for path in folder.iterdir()) == before
+def features(**more) -> dict:
+    return {"method": "m", "version": 1, "config": {"k": [0.5, 1]}, "weights": None, **more}
 
 
-def test_a_run_of_other_work_is_put_aside_whole(tmp_path):
-    folder = run_folder(tmp_path)
-    aside = put_aside(folder, NEW, KEYS)
-    assert aside == tmp_path / "aachen" / ".replaced" / "method-2026-01-02T030405"
-    assert [path.name for path in folder.iterdir()] == [".lock"]
-    found = {str(p.relative_to(aside)) for p in aside.rglob("*") if p.is_file()}
-    assert found == {"manifest.json", "summary.csv", "model/points3D.bin"}
-    assert put_aside(folder, NEW, KEYS) is None
+WORK = {"protocol": "p", "seed": 0, "features": features(), "dataset": {"images": 3}}
 
 
-def test_a_key_that_only_one_has_is_other_work(tmp_path):
-    folder = run_folder(tmp_path)
-    assert put_aside(folder, OLD, (*KEYS, "dataset")) is None
-    assert put_aside(folder, {**OLD, "dataset": "d"}, (*KEYS, "dataset")) is not None
+def claimed(parent, label, work, given=False, done=True, late=None):
+    """Where a run of ``work`` goes, with its manifest if it is done, and the notes."""
+    with run_folder(parent, RunName(label, given)) as place:
+        folder = place.claim(work)
+        if late:
+            work = {**work, **late}
+            folder = place.claim(work)
+        if done:
+            write_manifest(folder, {**work, "label": folder.name, "finished": "../../now"})
+    return folder, place.notes
 
 
-def test_what_a_killed_run_began_to_move_is_moved_on(tmp_path):
-    folder = run_folder(tmp_path)
-    aside = folder.parent / ".replaced" / "method-2026-01-02T030405"
-    aside.mkdir(parents=True)
-    (folder / "summary.csv").replace(aside / "summary.csv")
-    assert put_aside(folder, NEW, KEYS) == aside
-    assert sorted(path.name for path in aside.iterdir()) == [
-        "manifest.json",
-        "model",
-        "summary.csv",
-    ]
+def test_one_work_has_one_folder(tmp_path):
+    for _ in range(3):
+        assert claimed(tmp_path, "a", WORK) == (tmp_path / "a", [])
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_the_manifest_goes_last(tmp_path, monkeypatch):
-    folder = run_folder(tmp_path)
-    real, moved = os.replace, []
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"seed": 1}, "seed 0 there, 1 here"),
+        ({"features": features(version=2)}, "features.version 1 there, 2 here"),
+        ({"features": features(config={"k": [1]})}, "features.config.k [0.5, 1] there, [1] here"),
+        ({"features": features(weights={"sha256": "f"})}, 'features.weights null there, "f" here'),
+        ({"dataset": {"images": 4}}, "dataset.images 3 there, 4 here"),
+        ({"dataset": {"images": 3, "outline": "b"}}, "the dataset's files"),
+    ],
+)
+def test_other_work_goes_elsewhere_and_stays_there(tmp_path, other, says):
+    first = {**WORK, "dataset": {"images": 3, "outline": "a"}}
+    claimed(tmp_path, "a", first)
+    before = (tmp_path / "a/manifest.json").read_bytes()
+    elsewhere, notes = claimed(tmp_path, "a", {**first, **other})
+    assert notes == [f"{tmp_path / 'a'}: holds a run of other work ({says}), which stays"]
+    assert elsewhere.parent == tmp_path and elsewhere.name.startswith("a-")
+    assert claimed(tmp_path, "a", {**first, **other})[0] == elsewhere
+    assert claimed(tmp_path, "a", first)[0] == tmp_path / "a"
+    third = claimed(tmp_path, "a", {**first, **other, "protocol": "q"})[0]
+    assert len({third, elsewhere, tmp_path / "a"}) == 3
+    assert (tmp_path / "a/manifest.json").read_bytes() == before
+    with pytest.raises(D2EvalError, match="holds a run of other work") as caught:
+        claimed(tmp_path, "a", {**first, **other}, given=True)
+    assert says in str(caught.value) and "choose another --name" in str(caught.value)
 
-    def full(self, target):
-        if self.name == "summary.csv":
-            raise OSError(28, "No space left on device")
-        moved.append(self.name)
-        real(self, target)
-        return target
 
-    monkeypatch.setattr(type(folder), "replace", full)
-    with pytest.raises(D2EvalError, match="can't be moved to") as caught:
-        put_aside(folder, NEW, KEYS)
-    assert "No space left" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert (folder / "manifest.json").is_file()
-    assert "manifest.json" not in moved
+def test_words_and_places_are_no_work(tmp_path):
+    said = features(weights={"sha256": "f", "name": "file a", "description": "/a"}, folder="/a")
+    again = features(weights={"sha256": "f", "name": "file b", "description": "/b"}, folder="/b")
+    claimed(tmp_path, "a", {**WORK, "features": {**said, "key": "1"}})
+    assert claimed(tmp_path, "a", {**WORK, "features": again}) == (tmp_path / "a", [])
+
+
+def test_what_an_earlier_version_did_not_write_is_no_difference(tmp_path):
+    claimed(tmp_path, "a", {"protocol": "p", "seed": 0})
+    assert claimed(tmp_path, "a", WORK)[0] == tmp_path / "a"
+
+
+def test_what_is_known_late_only(tmp_path):
+    late = [{"dataset": {"images": 3, "fingerprint": mark}} for mark in "abc"]
+    folders = [claimed(tmp_path, "x", WORK, late=of)[0] for of in late]
+    assert folders[0] == tmp_path / "x"
+    assert len(set(folders)) == 3
+    assert [claimed(tmp_path, "x", WORK, late=of)[0] for of in late] == folders
+    with pytest.raises(D2EvalError, match="the content of the dataset"):
+        claimed(tmp_path, "x", WORK, given=True, late=late[1])
+
+
+def test_a_run_that_was_cut_off_leaves_its_name_free(tmp_path):
+    claimed(tmp_path, "a", WORK, done=False)
+    assert claimed(tmp_path, "a", {**WORK, "seed": 5}, given=True)[0] == tmp_path / "a"
+
+
+def test_two_at_once(tmp_path):
+    with run_folder(tmp_path, RunName("a")) as place:
+        place.claim(WORK)
+        with pytest.raises(D2EvalError, match="another run"):
+            claimed(tmp_path, "a", WORK)
+    claimed(tmp_path, "a", WORK)
+
+
+def test_long_names_grow_no_longer_than_a_label(tmp_path):
+    label = "é" * 60
+    folders = {claimed(tmp_path, label, {**WORK, "seed": seed})[0].name for seed in range(4)}
+    assert len(folders) == 4
+    assert all(label_problem(name) is None for name in folders)
 
 
 @pytest.mark.parametrize("content", ["{", "[1]"])
 def test_a_broken_manifest_is_named(tmp_path, content):
-    folder = run_folder(tmp_path, None)
-    (folder / "manifest.json").write_text(content)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/manifest.json").write_text(content)
     with pytest.raises(D2EvalError, match=r"manifest\.json: broken manifest"):
-        put_aside(folder, NEW, KEYS)
+        claimed(tmp_path, "a", WORK)
+
+
+@pytest.mark.parametrize("label", ["../evil", "/evil", ".", ""])
+def test_a_label_that_is_none(tmp_path, label):
+    with pytest.raises(D2EvalError, match="names a folder"):
+        RunName(label)

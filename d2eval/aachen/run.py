@@ -1,5 +1,6 @@
 """A whole run: features, matches, verification, triangulation, registration, scores, outputs."""
 
+import contextlib
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -23,19 +24,17 @@ from d2eval.aachen.workspace import (
     require_space,
     write_matches,
 )
-from d2eval.atomic import exclusive, write_text
+from d2eval.atomic import write_text
 from d2eval.errors import D2EvalError
 from d2eval.extraction import FeatureSource
 from d2eval.leftovers import scratch_folder
 from d2eval.manifest import environment, write_manifest
 from d2eval.pairs import matcher_settings
 from d2eval.resources import measure
-from d2eval.runfolder import Row, put_aside, write_csv
+from d2eval.runfolder import Row, RunName, run_folder, write_csv
 from d2eval.store import Store
 
 NAME = "aachen"
-# What makes two runs the same work; a run of other work in the same folder is put aside first.
-WORK_KEYS = ("benchmark", "protocol", "protocol_sha256", "features", "seed", "holdout", "dataset")
 STAGE_COLUMNS = (
     "stage", "images", "features", "pairs", "matches", "verified_pairs", "inlier_matches",
     "points", "mean_track_length", "mean_reprojection_px", "registered", "seconds",
@@ -72,7 +71,7 @@ class RunResult:
         queries: the rows of queries.csv.
         stages: the rows of stages.csv.
         extracted: images whose features were not in the store.
-        put_aside: where an earlier run of other work went, if there was one.
+        notes: for the user, on runs of other work that are there.
     """
 
     folder: Path
@@ -80,7 +79,7 @@ class RunResult:
     queries: list[Row]
     stages: list[Row]
     extracted: int
-    put_aside: Path | None
+    notes: tuple[str, ...]
 
 
 class _Stages:
@@ -220,6 +219,37 @@ def _write_model(model: pycolmap.Reconstruction, folder: Path, scratch: Path) ->
         raise D2EvalError(f"{folder}: can't be written ({error}); free space") from error
 
 
+def _work(
+    source: FeatureSource,
+    dataset: Dataset,
+    benchmark: AachenBenchmark,
+    settings: Settings,
+    hashes: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """What two runs of the same work share; the images' content once their ``hashes`` are known."""
+    sizes = {n: str((dataset.images_folder / n).stat().st_size) for n in dataset.images}
+    data = {
+        "completeness": dataset.completeness,
+        "images": len(dataset.images),
+        "queries": len(dataset.queries),
+        "pairs": len(dataset.pairs),
+        "merged_pairs": dataset.merged_pairs,
+        "scored": bool(dataset.references),
+        "outline": fingerprint(dataset, sizes),
+    }
+    if hashes is not None:
+        data["fingerprint"] = fingerprint(dataset, hashes)
+    return {
+        "benchmark": NAME,
+        "protocol": benchmark.protocol,
+        "protocol_sha256": benchmark.sha256,
+        "features": source.describe(),
+        "seed": settings.seed,
+        "holdout": settings.holdout,
+        "dataset": data,
+    }
+
+
 def run(
     source: FeatureSource,
     dataset: Dataset,
@@ -227,6 +257,7 @@ def run(
     store: Store,
     output: Path,
     settings: Settings,
+    name: RunName | None = None,
 ) -> RunResult:
     """Evaluates ``source`` on ``dataset`` and writes ``output/aachen/<label>/``.
 
@@ -236,64 +267,53 @@ def run(
 
     Raises:
         D2EvalError: a broken image, features that break the contract, a stage that leaves nothing
-            (with what the stages before have left), a full disk, or another run that writes the
-            same folder.
+            (with what the stages before have left), a full disk, another run that writes the same
+            folder, or a name that was given to other work before.
     """
-    folder = output / NAME / source.label
     stages = _Stages()
-    with exclusive(folder), scratch_folder(folder) as scratch:
+    with contextlib.ExitStack() as held:
+        place = held.enter_context(run_folder(output / NAME, name or RunName(source.label)))
+        folder = place.claim(_work(source, dataset, benchmark, settings))
+        scratch = held.enter_context(scratch_folder(folder))
         pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
         database = scratch / "database.db"
         found = _run_stages(source, dataset, benchmark, store, settings, database, stages)
         queries = query_rows(dataset, found.results, found.keypoints)
         scored = bool(dataset.references)
         summary = summarize(queries, benchmark, scored, mean_count(found.keypoints))
-        described = source.describe()
+        hashes = {name: image.sha256 for name, image in found.keypoints.items()}
+        work = _work(source, dataset, benchmark, settings, hashes)
+        folder = place.claim(work)
+        described = work["features"]
         labels = {
             "dataset": dataset.completeness,
             "weights": described["weights"]["name"],
         }
-        summary = [{"method": source.label, **line, **labels} for line in summary]
-        hashes = {name: image.sha256 for name, image in found.keypoints.items()}
+        summary = [{"method": folder.name, **line, **labels} for line in summary]
         manifest = {
-            "benchmark": NAME,
-            "protocol": benchmark.protocol,
-            "protocol_sha256": benchmark.sha256,
-            "label": source.label,
+            **work,
+            "label": folder.name,
             "method": described["method"],
-            "features": described,
             "keypoint_origin": {
                 "protocol": benchmark.keypoint_origin,
                 "method": sorted({image.origin for image in found.keypoints.values()}),
             },
             "weights": described["weights"],
-            "seed": settings.seed,
-            "holdout": settings.holdout,
-            "dataset": {
-                "completeness": dataset.completeness,
-                "images": len(found.keypoints),
-                "queries": len(dataset.queries),
-                "pairs": len(dataset.pairs),
-                "merged_pairs": dataset.merged_pairs,
-                "scored": scored,
-                "fingerprint": fingerprint(dataset, hashes),
-            },
             "root": str(dataset.root),
             "extracted_now": source.extracted,
             "wall_seconds": round(sum(row["seconds"] for row in stages.rows), 3),
             "peak_memory_mb": round(max(row["peak_memory_mb"] for row in stages.rows), 1),
             **environment(settings.device),
         }
-        aside = put_aside(folder, manifest, WORK_KEYS)
         extra = {"protocol": benchmark.protocol, **labels}
         write_csv(folder / "queries.csv", [{**row, **extra} for row in queries])
         write_csv(folder / "summary.csv", summary)
         write_csv(folder / "stages.csv", stages.rows)
         if settings.holdout is None:
-            write_text(folder / f"Aachen_eval_{source.label}.txt", submission(found.results))
+            write_text(folder / f"Aachen_eval_{folder.name}.txt", submission(found.results))
         write_pictures(
             folder / "matches.h5", database, found.model, dataset, found.keypoints, found.results
         )
         _write_model(found.model, folder / "model", scratch)
         write_manifest(folder, manifest)
-    return RunResult(folder, summary, queries, stages.rows, source.extracted, aside)
+    return RunResult(folder, summary, queries, stages.rows, source.extracted, tuple(place.notes))

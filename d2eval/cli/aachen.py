@@ -4,7 +4,7 @@ With reference poses (--reference-poses, or reference_poses.txt in the dataset) 
 scored here; without, the submission file for visuallocalization.net is written, and import-result
 brings the site's numbers back. Without --data it runs on a small embedded sample, whose numbers
 compare with nothing published. Writes queries.csv, summary.csv, stages.csv, manifest.json, the
-COLMAP model, the submission and a table under OUTPUT/aachen/METHOD/.
+COLMAP model, the submission and a table under OUTPUT/aachen/RUN/.
 """
 
 import argparse
@@ -69,6 +69,14 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.aachen.dataset import load_dataset
     from d2eval.aachen.holdout import hold_out
     from d2eval.aachen.run import Settings, run
+    from d2eval.cli.naming import (
+        data_part,
+        file_part,
+        method_parts,
+        number_part,
+        protocol_part,
+        run_name,
+    )
     from d2eval.extraction import open_source
     from d2eval.progress import Progress
     from d2eval.report.aachen.pictures import plot_recall, plot_topview
@@ -92,7 +100,20 @@ def run(args: argparse.Namespace) -> int:
         dataset = with_covisible_pairs(dataset, model, benchmark.covisible_pairs)
     if args.holdout:
         dataset = hold_out(dataset, args.holdout)
-    source = open_source(args.method, method_options(args), runtime_of(args), args.name)
+    options = method_options(args)
+    name = run_name(
+        args.name,
+        [
+            *method_parts(args.method, options),
+            protocol_part(args.protocol, "aachen"),
+            file_part(args.pairs),
+            file_part(args.reference_poses),
+            number_part("holdout", args.holdout),
+            data_part(args.data is None),
+            number_part("seed", args.seed, 0),
+        ],
+    )
+    source = open_source(args.method, options, runtime_of(args), args.name)
     say(source.headline())
     say(
         f"{benchmark.name} {dataset.completeness}: {len(dataset.poses)} database images with a "
@@ -101,15 +122,16 @@ def run(args: argparse.Namespace) -> int:
     for line in dataset.notes:
         note(line)
     settings = Settings(args.seed, args.device, args.workers, args.holdout)
-    result = run(source, dataset, benchmark, Store(args.cache, args.fresh), args.output, settings)
+    store = Store(args.cache, args.fresh)
+    result = run(source, dataset, benchmark, store, args.output, settings, name)
     say_lines(stages_text(result.stages))
     say_lines(summary_text(result.summary, scored=bool(dataset.references)))
     say(f"extracted {result.extracted} images; finished work is kept in {args.cache}")
-    if result.put_aside:
-        note(f"an earlier run of other work was moved to {result.put_aside}")
+    for line in result.notes:
+        note(line)
     if not dataset.references:
-        name = f"Aachen_eval_{source.label}.txt"
-        say(f"no reference poses: submit {result.folder / name} to visuallocalization.net")
+        file = f"Aachen_eval_{result.folder.name}.txt"
+        say(f"no reference poses: submit {result.folder / file} to visuallocalization.net")
     written = load_run(result.folder)
     runs = Runs([written], SITE.read(result.folder / "site.csv"))
     write_table(table_of_runs(runs), result.folder)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.parsing import option_flags
 from d2eval.errors import D2EvalError
+from d2eval.labels import label_problem
 from d2eval.paths import expanded
 
 if TYPE_CHECKING:
@@ -95,6 +96,14 @@ def image_size(text: str) -> tuple[int, ...]:
     return joined_numbers(text, 2)
 
 
+def label_argument(text: str) -> str:
+    """An argument that names a run or a file."""
+    problem = label_problem(text)
+    if problem:
+        raise argparse.ArgumentTypeError(f"{text!a} names a folder or file, but {problem}")
+    return text
+
+
 def add_output_argument(parser: argparse.ArgumentParser) -> None:
     """Adds ``--output`` and ``--name``."""
     parser.add_argument(
@@ -106,8 +115,10 @@ def add_output_argument(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--name",
+        type=label_argument,
         metavar="LABEL",
-        help="how rows and folder call this run (default: the method's name)",
+        help="how rows and folder call this run (default: the method, options that aren't the "
+        "default, and the data, as in d2_ms-top2000-sample)",
     )
 
 

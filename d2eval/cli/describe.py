@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints and writes."""
+    from d2eval.extraction import default_label
+    from d2eval.labels import make_label
     from d2eval.method import method_class
     from d2eval.report.architecture_table import architecture_table, options_grid
     from d2eval.report.tables import write_table
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"# {title}", "")
     else:
         _check_size(architecture)
-        stem = f"architecture_{args.method.replace(':', '.')}"
+        stem = make_label(f"architecture_{default_label(args.method)}")
         table = architecture_table(stem, title, architecture)
         say_lines(table.markdown)
     say(f"Descriptors: {cls.descriptor_dim} dimensions.")

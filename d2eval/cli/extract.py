@@ -15,7 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2eval.cli.common import add_fresh_argument, add_method_arguments, method_options, runtime_of
+from d2eval.cli.common import (
+    add_fresh_argument,
+    add_method_arguments,
+    label_argument,
+    method_options,
+    runtime_of,
+)
 from d2eval.console import say
 from d2eval.paths import expanded
 
@@ -66,7 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of npz and mat files, after the image's file name (default: .<label>)",
     )
     parser.add_argument(
-        "--name", metavar="LABEL", help="label of the features (default: the method's name)"
+        "--name",
+        type=label_argument,
+        metavar="LABEL",
+        help="label of the features (default: the method's name)",
     )
 
 

@@ -1,7 +1,7 @@
 """Evaluates a method on HPatches sequences as the D2-Net paper did.
 
 Without --data it runs on a small embedded sample, whose numbers compare with nothing published.
-Writes pairs.csv, summary.csv, manifest.json, a table and a plot under OUTPUT/hpatches/METHOD/.
+Writes pairs.csv, summary.csv, manifest.json, a table and a plot under OUTPUT/hpatches/RUN/.
 """
 
 import argparse
@@ -58,10 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the evaluation and prints the summary."""
+    from d2eval.cli.naming import data_part, method_parts, number_part, run_name
     from d2eval.extraction import open_source
     from d2eval.hpatches.benchmark import load_benchmark
     from d2eval.hpatches.dataset import load_dataset
     from d2eval.hpatches.run import Settings, run
+    from d2eval.labels import make_label
     from d2eval.report.curves import plot_runs
     from d2eval.report.hpatches_table import table_of_runs
     from d2eval.report.runs import load_run
@@ -76,7 +78,18 @@ def run(args: argparse.Namespace) -> int:
     else:
         root = args.data
     dataset = load_dataset(root, benchmark, args.sequences, sample=args.data is None)
-    source = open_source(args.method, method_options(args), runtime_of(args), args.name)
+    options = method_options(args)
+    name = run_name(
+        args.name,
+        [
+            *method_parts(args.method, options),
+            number_part("top", args.top_k),
+            make_label(args.sequences) if args.sequences != "*" else None,
+            data_part(dataset.sample),
+            number_part("seed", args.seed, 0),
+        ],
+    )
+    source = open_source(args.method, options, runtime_of(args), args.name)
     say(source.headline())
     images = sum(len(sequence.images) for sequence in dataset.sequences)
     say(f"HPatches {dataset.completeness}: {len(dataset.sequences)} sequences, {images} images")
@@ -86,12 +99,12 @@ def run(args: argparse.Namespace) -> int:
         note(f"not sequences, left alone: {', '.join(dataset.ignored)}")
     result = run(
         source, dataset, benchmark, Store(args.cache, args.fresh), args.output,
-        Settings(args.top_k, args.seed, args.device, args.workers),
+        Settings(args.top_k, args.seed, args.device, args.workers), name,
     )  # fmt: skip
     say_lines(summary_text(result.summary))
     say(f"extracted {result.extracted} of {images} images; features are kept in {args.cache}")
-    if result.put_aside:
-        note(f"an earlier run of other work was moved to {result.put_aside}")
+    for line in result.notes:
+        note(line)
     sole = [load_run(result.folder, benchmark.thresholds_px)]
     write_table(table_of_runs(sole), result.folder)
     drawn = plot_runs(sole, result.folder, published=not dataset.sample, sample_only=dataset.sample)

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from d2eval.cli.common import label_argument
 from d2eval.console import note, say
 from d2eval.errors import D2EvalError
 from d2eval.paths import expanded
@@ -53,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="aachen: night or day (default: night)")
     parser.add_argument("--floor", help="inloc: DUC1 or DUC2")
     parser.add_argument(
-        "--label", metavar="LABEL", help="the run's name (default: the method's name)"
+        "--label",
+        type=label_argument,
+        metavar="LABEL",
+        help="the run's name (default: the method's name, and the protocol's)",
     )
     parser.add_argument("--source", default=SITE, metavar="TEXT", help="where the numbers are from")
     parser.add_argument(
@@ -68,16 +72,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the result beside the run, or into a folder of its own."""
     from d2eval.atomic import exclusive
+    from d2eval.cli.naming import protocol_part, run_name
+    from d2eval.extraction import default_label
     from d2eval.report.site import FILE, SiteResult
 
-    label = args.method if args.label is None else args.label
     protocol = args.protocol or args.benchmark
+    own = protocol_part(protocol, args.benchmark)
+    label = args.label or run_name(None, [default_label(args.method), own]).label
     try:
         site, group = GROUPS[args.benchmark](args, protocol)
         values = site.percents(args.values, group)
     except ValueError as error:
         raise D2EvalError(f"import-result: {error}; give it as the site shows it") from error
-    _check_label(label)
     folder = args.output / args.benchmark / label
     _check_run(folder, args.benchmark, args.method, protocol)
     today = datetime.now(timezone.utc).date().isoformat()
@@ -117,11 +123,6 @@ GROUPS: dict[str, Callable[[argparse.Namespace, str], Chosen]] = {
     "aachen": _aachen,
     "inloc": _inloc,
 }
-
-
-def _check_label(label: str) -> None:
-    if not label.strip() or label.startswith(".") or any(mark in label for mark in "/\\\0"):
-        raise D2EvalError(f"--label {label!r}: names a folder; choose one without / or a first dot")
 
 
 def _published_methods(benchmark: str) -> set[str]:

@@ -10,7 +10,7 @@ OUTPUT/inloc/ROW/.
 """
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.common import (
     INLOC_PROTOCOLS,
@@ -21,9 +21,14 @@ from d2eval.cli.common import (
     runtime_of,
 )
 from d2eval.console import note, say, say_lines
+from d2eval.labels import make_label
 from d2eval.paths import expanded
 
+if TYPE_CHECKING:
+    from d2eval.inloc.rows import DenseChoice
+
 TAKES_METHOD = True
+DENSE_NETWORK = "vgg16_dense"
 STRATEGIES = ("sparse", "direct", "pooled", "dense", "merge")
 EXAMPLES = """examples:
   python -m d2eval inloc --method d2_ss
@@ -60,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="choose among the poses by views rendered from the scans; merge always does",
     )  # fmt: skip
     parser.add_argument(
-        "--dense-network", default="vgg16_dense", metavar="NAME",
+        "--dense-network", default=DENSE_NETWORK, metavar="NAME",
         help="whose maps the strategies dense and merge match",
     )  # fmt: skip
     parser.add_argument(
@@ -83,18 +88,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_argument(parser)
 
 
-def row_label(method: str | None, strategy: str, dense_pv: bool, protocol: str) -> str:
-    """How a row is called when ``--name`` doesn't say."""
+def row_label(method: str | None, strategy: str, dense_pv: bool) -> str:
+    """How a row is called, after its method."""
     name = "dense" if strategy == "dense" else f"{method}_{strategy}"
     if strategy == "merge":
-        name = f"inloc_{method}"
-    elif dense_pv:
-        name += "_pv"
-    return f"{name}_demo" if protocol == "inloc_demo" else name
+        return f"inloc_{method}"
+    return f"{name}_pv" if dense_pv else name
+
+
+def name_parts(
+    args: argparse.Namespace,
+    strategy: str,
+    sparse: tuple[str, dict[str, Any]] | None,
+    dense: "DenseChoice",
+) -> list[str | None]:
+    """What a run is called by when ``--name`` doesn't say."""
+    from d2eval.cli.naming import (
+        data_part,
+        file_part,
+        method_parts,
+        number_part,
+        option_parts,
+        protocol_part,
+    )
+    from d2eval.maps import maps_class
+
+    method, *options = method_parts(*sparse) if sparse else [None]
+    network: list[str | None] = []
+    if strategy in ("dense", "merge") or args.global_retrieval:
+        network = [None if dense.name == DENSE_NETWORK else make_label(dense.name)]
+        config = maps_class(dense.name).Config
+        network += option_parts(config, {**dense.options, "weights": args.dense_weights})
+    return [
+        row_label(method, strategy, args.dense_pv),
+        *options,
+        *network,
+        protocol_part(args.protocol, "inloc"),
+        "global" if args.global_retrieval else None,
+        file_part(args.retrieval),
+        file_part(args.reference_poses),
+        data_part(args.data is None),
+        number_part("seed", args.seed, 0),
+    ]
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the evaluation and prints the summary."""
+    from d2eval.cli.naming import run_name
     from d2eval.errors import D2EvalError
     from d2eval.inloc.benchmark import load_benchmark
     from d2eval.inloc.dataset import load_dataset
@@ -126,10 +166,10 @@ def run(args: argparse.Namespace) -> int:
     dense = DenseChoice(args.dense_network, {"weights": args.dense_weights})
     if args.global_retrieval:
         dataset = retrieve_globally(dataset, benchmark, dense, runtime)
-    label = args.name or row_label(args.method, strategy, args.dense_pv, args.protocol)
     options = method_options(args) if args.method else {}
-    sparse = None if args.method is None else (args.method, options)
-    row = open_row(label, strategy, sparse, dense, args.dense_pv, dataset, benchmark, runtime)
+    sparse = None if args.method is None or strategy == "dense" else (args.method, options)
+    name = run_name(args.name, name_parts(args, strategy, sparse, dense))
+    row = open_row(name, strategy, sparse, dense, args.dense_pv, dataset, benchmark, runtime)
     say(
         *row.headlines,
         f"{benchmark.name} {dataset.completeness}: {len(dataset.queries)} queries, "
@@ -140,11 +180,11 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(args.seed, args.device, args.workers)
     result = run(row, dataset, benchmark, Store(args.cache, args.fresh), args.output, settings)
     say_lines(summary_text(result.summary, scored=bool(dataset.references)))
-    if result.put_aside:
-        note(f"an earlier run of other work was moved to {result.put_aside}")
+    for line in result.notes:
+        note(line)
     if not dataset.references:
-        name = f"InLoc_{row.label}.txt"
-        say(f"no reference poses: submit {result.folder / name} to visuallocalization.net")
+        file = f"InLoc_{result.folder.name}.txt"
+        say(f"no reference poses: submit {result.folder / file} to visuallocalization.net")
     written = load_run(result.folder)
     runs = Runs([written], SITE.read(result.folder / "site.csv"))
     write_table(table_of_runs(runs), result.folder)

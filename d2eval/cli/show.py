@@ -72,5 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _default_output(method: str, image: Path) -> Path:
+    from d2eval.extraction import default_label
+    from d2eval.labels import make_label
+
     folder = image.absolute().parent.name
-    return DEFAULT_OUTPUT / f"{method.replace(':', '.')}_{folder}_{image.stem}.png"
+    return DEFAULT_OUTPUT / (make_label(f"{default_label(method)}_{folder}_{image.stem}") + ".png")

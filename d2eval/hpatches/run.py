@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from d2eval.atomic import exclusive
 from d2eval.extraction import FeatureSource, features_of_images
 from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.hpatches.dataset import Dataset, Sequence, fingerprint, pairs
@@ -15,12 +14,10 @@ from d2eval.manifest import environment, write_manifest
 from d2eval.pairs import match_features, matcher_settings
 from d2eval.progress import progress
 from d2eval.resources import measure
-from d2eval.runfolder import put_aside, write_csv
+from d2eval.runfolder import RunName, run_folder, write_csv
 from d2eval.store import Store, StoredFeatures
 
 NAME = "hpatches"
-# What makes two runs the same work; a run of other work in the same folder is put aside first.
-WORK_KEYS = ("benchmark", "protocol_sha256", "features", "top_k", "seed", "dataset")
 
 
 @dataclass(frozen=True)
@@ -57,13 +54,13 @@ class RunResult:
         folder: holds pairs.csv, summary.csv and manifest.json.
         summary: the rows of summary.csv.
         extracted: images whose features were not in the store.
-        put_aside: where an earlier run of other work went, if there was one.
+        notes: for the user, on runs of other work that are there.
     """
 
     folder: Path
     summary: list[Row]
     extracted: int
-    put_aside: Path | None
+    notes: tuple[str, ...]
 
 
 def _evaluate_sequence(
@@ -128,6 +125,36 @@ def _collect(
     return collected
 
 
+def _work(
+    source: FeatureSource,
+    dataset: Dataset,
+    benchmark: HPatchesBenchmark,
+    settings: Settings,
+    collected: Collected | None = None,
+) -> dict[str, Any]:
+    """What two runs of the same work share, as far as it is known before images are read."""
+    sizes = {p: str(p.stat().st_size) for s in dataset.sequences for p in s.images}
+    data: dict[str, Any] = {
+        "completeness": dataset.completeness,
+        "sequences": len(dataset.sequences),
+        "outline": fingerprint(dataset, sizes),
+    }
+    if collected is not None:
+        data |= {
+            "images": len(collected.images),
+            "pairs": len(collected.rows),
+            "fingerprint": fingerprint(dataset, collected.hashes),
+        }
+    return {
+        "benchmark": NAME,
+        "protocol_sha256": benchmark.sha256,
+        "features": source.describe(),
+        "top_k": settings.top_k,
+        "seed": settings.seed,
+        "dataset": data,
+    }
+
+
 def run(
     source: FeatureSource,
     dataset: Dataset,
@@ -135,44 +162,46 @@ def run(
     store: Store,
     output: Path,
     settings: Settings,
+    name: RunName | None = None,
 ) -> RunResult:
     """Evaluates ``source`` on ``dataset`` and writes ``output/hpatches/<label>/``.
 
     Features and matches go through ``store`` as they are made, so a run that was killed goes on
     where it stopped. The run's own files are written at the end, each complete or not at all.
 
+    Args:
+        source: of the features.
+        dataset: the sequences.
+        benchmark: the protocol.
+        store: keeps features and matches.
+        output: folder of runs.
+        settings: further choices.
+        name: of the run; None: the source's label.
+
     Raises:
-        D2EvalError: a broken image, features that break the contract, a full disk, or another run
-            that writes the same folder.
+        D2EvalError: a broken image, features that break the contract, a full disk, another run
+            that writes the same folder, or a name that was given to other work before.
     """
-    folder = output / NAME / source.label
-    with exclusive(folder):
+    with run_folder(output / NAME, name or RunName(source.label)) as place:
+        work = _work(source, dataset, benchmark, settings)
+        place.claim(work)
         with measure() as cost:
             collected = _collect(source, dataset, benchmark, store, settings)
             lines = summarize(collected.rows, collected.images, benchmark)
-        described = source.describe()
+        work = _work(source, dataset, benchmark, settings, collected)
+        folder = place.claim(work)
+        described = work["features"]
         labels = {
             "dataset": dataset.completeness,
             "weights": described["weights"]["name"],
         }
-        summary = [{"method": source.label, **line, **labels} for line in lines]
+        summary = [{"method": folder.name, **line, **labels} for line in lines]
         memory = [i["peak_memory_mb"] for i in collected.images]
         manifest = {
-            "benchmark": NAME,
-            "protocol_sha256": benchmark.sha256,
-            "label": source.label,
+            **work,
+            "label": folder.name,
             "method": described["method"],
-            "features": described,
             "weights": described["weights"],
-            "top_k": settings.top_k,
-            "seed": settings.seed,
-            "dataset": {
-                "completeness": dataset.completeness,
-                "sequences": len(dataset.sequences),
-                "images": len(collected.images),
-                "pairs": len(collected.rows),
-                "fingerprint": fingerprint(dataset, collected.hashes),
-            },
             "excluded": list(dataset.excluded),
             "root": str(dataset.root),
             "extracted_now": source.extracted,
@@ -182,8 +211,7 @@ def run(
             ),
             **environment(settings.device),
         }
-        aside = put_aside(folder, manifest, WORK_KEYS)
         write_csv(folder / "pairs.csv", [{**row, **labels} for row in collected.rows])
         write_csv(folder / "summary.csv", summary)
         write_manifest(folder, manifest)
-    return RunResult(folder, summary, source.extracted, aside)
+    return RunResult(folder, summary, source.extracted, tuple(place.notes))

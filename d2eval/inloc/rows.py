@@ -1,5 +1,6 @@
 """Rows of the table as the command line names them: a strategy, a method, pose verification."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from d2eval.inloc.retrieval_maps import with_global_retrieval
 from d2eval.inloc.run import InlocRow
 from d2eval.maps import MapsMethod, maps_class
 from d2eval.method import Identity, Runtime
+from d2eval.runfolder import RunName
 from d2eval.store import Store
 
 
@@ -47,7 +49,7 @@ def retrieve_globally(
 
 
 def open_row(
-    label: str,
+    name: RunName,
     strategy: str,
     sparse: tuple[str, dict[str, Any]] | None,
     dense: DenseChoice,
@@ -59,7 +61,7 @@ def open_row(
     """What a run measures.
 
     Args:
-        label: names its folder and rows.
+        name: of the run.
         strategy: "sparse", "direct", "pooled", "dense" or "merge".
         sparse: name and options of the local feature, which "dense" doesn't need.
         dense: for "dense" and "merge".
@@ -77,7 +79,7 @@ def open_row(
     for table in (*needed, "dense_pv") if verified else needed:
         benchmark.strategy(table)  # lacking, it fails before anything is extracted
     estimators: dict[str, Estimator] = {}
-    described: dict[str, Any] = {}
+    describe: dict[str, Callable[[], Mapping[str, Any]]] = {}
     headlines = []
     spatial, store = Database3D(dataset), Store(runtime.cache, runtime.fresh)
     if strategy in ("dense", "merge"):
@@ -85,14 +87,15 @@ def open_row(
         estimators["dense"] = DenseEstimator(
             network, identity, dataset, spatial, benchmark, store, runtime.device, runtime.seed
         )
-        described["dense"] = {**asdict(identity), "key": identity.key}
+        own = {**asdict(identity), "key": identity.key}
+        describe["dense"] = lambda: own
         headlines.append(f"dense maps of {dense.name}: weights {identity.weights.name}")
     if strategy != "dense" and sparse is not None:
-        name = "sparse" if strategy == "merge" else strategy
+        kind = "sparse" if strategy == "merge" else strategy
         source = open_source(*sparse, runtime)
-        estimators[name] = SparseEstimator(
-            name, source, dataset, spatial, benchmark, store, runtime.device, runtime.seed
+        estimators[kind] = SparseEstimator(
+            kind, source, dataset, spatial, benchmark, store, runtime.device, runtime.seed
         )
-        described[name] = source.describe()
+        describe[kind] = source.describe
         headlines.append(source.headline())
-    return InlocRow(label, strategy, estimators, verified, described, tuple(headlines))
+    return InlocRow(name, strategy, estimators, verified, describe, tuple(headlines))

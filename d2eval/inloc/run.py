@@ -1,12 +1,12 @@
 """A whole run: features, candidates of every query, verified poses, scores, outputs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from d2eval.atomic import exclusive, write_text
+from d2eval.atomic import write_text
 from d2eval.errors import D2EvalError
 from d2eval.images import load_image_file
 from d2eval.inloc.benchmark import InlocBenchmark
@@ -26,13 +26,11 @@ from d2eval.inloc.scores import query_rows, submission, summarize
 from d2eval.manifest import environment, write_manifest
 from d2eval.progress import progress
 from d2eval.resources import Cost, measure
-from d2eval.runfolder import Row, put_aside, write_csv
+from d2eval.runfolder import Row, RunName, run_folder, write_csv
 from d2eval.store import Store
 
 NAME = "inloc"
 VERSION = 2  # raise it when a change of the code changes verified poses
-# What makes two runs the same work; a run of other work in the same folder is put aside first.
-WORK_KEYS = ("benchmark", "protocol", "protocol_sha256", "row", "seed", "dataset")
 MEGA = 1e6
 
 
@@ -41,19 +39,19 @@ class InlocRow:
     """What a run measures.
 
     Attributes:
-        label: names the run's folder and rows.
+        name: of the run, its folder and rows.
         strategy: "sparse", "direct", "pooled", "dense" or "merge".
         estimators: one, or the two whose candidates are merged, by the name of their strategy.
         verified: whether Dense PV judges the poses; always for "merge".
-        described: of the features of each estimator, for the manifest.
+        describe: what decides the features of each estimator, for the manifest.
         headlines: lines that say what the features are made with.
     """
 
-    label: str
+    name: RunName
     strategy: str
     estimators: Mapping[str, Estimator]
     verified: bool
-    described: Mapping[str, Any]
+    describe: Mapping[str, Callable[[], Mapping[str, Any]]]
     headlines: tuple[str, ...]
 
 
@@ -80,13 +78,13 @@ class RunResult:
         folder: holds queries.csv, candidates.csv, summary.csv, stages.csv, manifest.json.
         summary: the rows of summary.csv.
         stages: the rows of stages.csv.
-        put_aside: where an earlier run of other work went, if there was one.
+        notes: for the user, on runs of other work that are there.
     """
 
     folder: Path
     summary: list[Row]
     stages: list[Row]
-    put_aside: Path | None
+    notes: tuple[str, ...]
 
 
 def _verify(
@@ -108,7 +106,7 @@ def _verify(
     return rerank(verified)
 
 
-class _Work:
+class _Candidates:
     """Candidates of one estimator, through the store."""
 
     def __init__(
@@ -162,15 +160,16 @@ def _stage(name: str, cost: Cost, **counts: Any) -> Row:
 
 
 def _run_estimator(
-    name: str, work: _Work, verified: bool, stages: list[Row]
+    name: str, found_by: _Candidates, verified: bool, stages: list[Row]
 ) -> tuple[dict[str, list[Candidate]], dict[str, ImageRecord]]:
-    queries = list(work.dataset.queries)
+    queries = list(found_by.dataset.queries)
     with measure() as cost:
-        work.estimator.prepare(work.settings.workers)
+        found_by.estimator.prepare(found_by.settings.workers)
     stages.append(_stage(f"{name} features", cost))
     with measure() as cost:
-        found = {query: work.candidates(query) for query in progress(queries, f"{name}: poses")}
-    images = work.estimator.images()
+        listed = progress(queries, f"{name}: poses")
+        found = {query: found_by.candidates(query) for query in listed}
+    images = found_by.estimator.images()
     stages[-1] |= {
         "images": len(images),
         "features": sum(image.features for image in images.values()),
@@ -189,8 +188,8 @@ def _run_estimator(
         )
     if verified:
         with measure() as cost:
-            listed = progress(found.items(), f"{name}: verification by views")
-            found = {query: work.verified(query, candidates) for query, candidates in listed}
+            verifying = progress(found.items(), f"{name}: verification by views")
+            found = {query: found_by.verified(query, own) for query, own in verifying}
         stages.append(_stage(f"{name} verification", cost, **counts))
     return found, images
 
@@ -210,23 +209,23 @@ def run(
     complete or not at all, and the manifest last.
 
     Raises:
-        D2EvalError: a broken file, no retrieval, no pose at all, a full disk, or another run that
-            writes the same folder.
+        D2EvalError: a broken file, no retrieval, no pose at all, a full disk, another run that
+            writes the same folder, or a name that was given to other work before.
     """
     if not any(dataset.retrieval.get(query) for query in dataset.queries):
         raise D2EvalError(
             f"{dataset.root}: no retrieved cutouts for any query; give --retrieval a list or "
             "--global-retrieval"
         )
-    folder = output / NAME / row.label
     stages: list[Row] = []
     spatial = Database3D(dataset)
-    with exclusive(folder):
+    with run_folder(output / NAME, row.name) as place:
+        place.claim(_work(row, dataset, benchmark, settings))
         found: list[dict[str, list[Candidate]]] = []
         images: dict[str, ImageRecord] = {}
         for name, estimator in row.estimators.items():
-            work = _Work(estimator, dataset, spatial, benchmark, store, settings)
-            candidates, used = _run_estimator(name, work, row.verified, stages)
+            own = _Candidates(estimator, dataset, spatial, benchmark, store, settings)
+            candidates, used = _run_estimator(name, own, row.verified, stages)
             found.append(candidates)
             images |= used
         candidates = found[0]
@@ -234,37 +233,70 @@ def run(
             candidates = {q: merge(found[0][q], found[1][q]) for q in dataset.queries}
         chosen = {query: listed[0] if listed else None for query, listed in candidates.items()}
         queries = query_rows(dataset, chosen)
-        labels = {"dataset": dataset.completeness, "weights": _weights(row)}
         stored = sum(s["stored_mb"] for s in stages if s["stored_mb"] is not None)
+        work = _work(row, dataset, benchmark, settings, images)
+        folder = place.claim(work)
+        described = work["row"]["features"]
+        labels = {"dataset": dataset.completeness, "weights": _weights(described)}
         summary = [
-            {"row": row.label, **line, "stored_mb": stored, **labels}
+            {"row": folder.name, **line, "stored_mb": stored, **labels}
             for line in summarize(queries, benchmark)
         ]
-        manifest = _manifest(row, dataset, benchmark, settings, images, stages)
-        aside = put_aside(folder, manifest, WORK_KEYS)
+        manifest = _manifest(described, dataset, settings, images, stages)
         extra = {"protocol": benchmark.protocol, **labels}
         write_csv(folder / "queries.csv", [{**line, **extra} for line in queries])
         rows = candidate_rows(candidates, dataset.references)
         write_csv(folder / "candidates.csv", [{**line, **extra} for line in rows])
         write_csv(folder / "summary.csv", summary)
         write_csv(folder / "stages.csv", stages)
-        write_text(folder / f"InLoc_{row.label}.txt", submission(chosen))
+        write_text(folder / f"InLoc_{folder.name}.txt", submission(chosen))
         if row.verified:
             options = DensePVSettings(**benchmark.strategy("dense_pv"))
             write_views(folder / VIEWS, dataset, spatial, candidates, options, settings.device)
-        write_manifest(folder, manifest)
-    return RunResult(folder, summary, stages, aside)
+        write_manifest(folder, {**work, "label": folder.name, **manifest})
+    return RunResult(folder, summary, stages, tuple(place.notes))
 
 
-def _weights(row: InlocRow) -> str:
-    names = [d["weights"]["name"] for d in row.described.values()]
+def _weights(described: Mapping[str, Any]) -> str:
+    names = [d["weights"]["name"] for d in described.values()]
     return " and ".join(dict.fromkeys(names))
 
 
-def _manifest(
+def _work(
     row: InlocRow,
     dataset: Dataset,
     benchmark: InlocBenchmark,
+    settings: Settings,
+    images: Mapping[str, ImageRecord] | None = None,
+) -> dict[str, Any]:
+    """What two runs of the same work share; the images' content once they were read."""
+    files = {**dataset.queries, **dataset.cutouts}
+    data = {
+        "completeness": dataset.completeness,
+        "queries": len(dataset.queries),
+        "references": len(dataset.references),
+        "cutouts": len(dataset.cutouts),
+        "outline": fingerprint(dataset, {n: str(p.stat().st_size) for n, p in files.items()}),
+    }
+    if images is not None:
+        data["fingerprint"] = fingerprint(dataset, {n: i.sha256 for n, i in images.items()})
+    return {
+        "benchmark": NAME,
+        "protocol": benchmark.protocol,
+        "protocol_sha256": benchmark.sha256,
+        "row": {
+            "strategy": row.strategy,
+            "verification": "dense_pv" if row.verified else "none",
+            "features": {name: describe() for name, describe in row.describe.items()},
+        },
+        "seed": settings.seed,
+        "dataset": data,
+    }
+
+
+def _manifest(
+    described: Mapping[str, Any],
+    dataset: Dataset,
     settings: Settings,
     images: Mapping[str, ImageRecord],
     stages: Sequence[Row],
@@ -272,25 +304,8 @@ def _manifest(
     peaks = [image.cost.peak_memory_mb for image in images.values()]
     known = [p for p in (*peaks, *(s["peak_memory_mb"] for s in stages)) if not math.isnan(p)]
     return {
-        "benchmark": NAME,
-        "protocol": benchmark.protocol,
-        "protocol_sha256": benchmark.sha256,
-        "label": row.label,
-        "row": {
-            "strategy": row.strategy,
-            "verification": "dense_pv" if row.verified else "none",
-            "features": dict(row.described),
-        },
-        "method": " and ".join(d["method"] for d in row.described.values()),
-        "weights": {name: described["weights"] for name, described in row.described.items()},
-        "seed": settings.seed,
-        "dataset": {
-            "completeness": dataset.completeness,
-            "queries": len(dataset.queries),
-            "references": len(dataset.references),
-            "cutouts": len(dataset.cutouts),
-            "fingerprint": fingerprint(dataset, {n: i.sha256 for n, i in images.items()}),
-        },
+        "method": " and ".join(own["method"] for own in described.values()),
+        "weights": {name: own["weights"] for name, own in described.items()},
         "root": str(dataset.root),
         "wall_seconds": round(sum(stage["seconds"] for stage in stages), 3),
         "peak_memory_mb": round(max(known), 1),

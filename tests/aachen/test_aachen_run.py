@@ -195,7 +195,7 @@ def test_a_cached_run_extracts_nothing_and_gives_the_same_bytes(rootsift):
     again = evaluate_rootsift(rootsift.root, "rootsift")
     assert again.extracted == 0
     assert rootsift.result.extracted == 14
-    assert again.put_aside is None
+    assert again.notes == ()
     manifest = json.loads((again.folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["extracted_now"] == 0
     for name, content in rootsift.written.items():

@@ -63,7 +63,7 @@ class Sample:
 
     @property
     def folder(self) -> Path:
-        return self.root / "runs/aachen/rootsift"
+        return self.root / "runs/aachen/rootsift-sample"
 
     @property
     def database(self) -> Path:
@@ -89,7 +89,7 @@ def test_without_data_it_runs_on_the_sample_and_says_so(sample):
     assert "sample: 10 database images with a pose, 6 queries, 69 pairs" in sample.out
     assert {path.name for path in sample.folder.iterdir()} >= {
         "queries.csv", "summary.csv", "stages.csv", "manifest.json", "matches.h5", "model",
-        "Aachen_eval_rootsift.txt", "aachen.csv", "aachen.md", "topview.png",
+        "Aachen_eval_rootsift-sample.txt", "aachen.csv", "aachen.md", "topview.png",
     }  # fmt: skip
     assert not (sample.folder / ".work").exists()
     for name in ("queries.csv", "summary.csv"):
@@ -164,8 +164,8 @@ def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm
     )  # fmt: skip
     assert (again.returncode, again.stderr) == (0, "")
     assert "extracted 0 images" in again.stdout
-    folder = warm / "runs/aachen/rootsift"
-    for name in ("queries.csv", "Aachen_eval_rootsift.txt"):
+    folder = warm / "runs/aachen/rootsift-sample"
+    for name in ("queries.csv", "Aachen_eval_rootsift-sample.txt"):
         assert (folder / name).read_bytes() == (sample.folder / name).read_bytes()
     assert not (folder / ".work").exists()
     assert not list((warm / "runs").rglob("*.tmp"))
@@ -196,7 +196,7 @@ def test_no_space_for_features_is_one_line(warm):
     assert full.returncode == 2
     one_line(full.stderr, warm / "cache/features", "can't be written", "free space")
     assert not list((warm / "cache").rglob("*.tmp"))
-    assert not (warm / "runs/aachen/rootsift/.work").exists()
+    assert not (warm / "runs/aachen/rootsift-sample/.work").exists()
 
 
 @pytest.mark.parametrize("limit", [200_000, 4_000_000])  # COLMAP would end the process
@@ -208,7 +208,7 @@ def test_no_space_for_the_database_is_one_line(warm, limit):
 
 def test_after_colmap_ran_out_of_space_the_next_run_goes_on(sample, warm):
     assert out_of_space(warm, 4_000_000).returncode != 0
-    folder = warm / "runs/aachen/rootsift"
+    folder = warm / "runs/aachen/rootsift-sample"
     assert not (folder / "queries.csv").exists()
     assert len(list((warm / "cache/matches").glob("*/*"))) == 69  # kept
     assert main(arguments(warm)) == 0

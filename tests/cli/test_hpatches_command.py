@@ -169,7 +169,7 @@ def finish(root: Path, data: Path, *arguments: str) -> Finished:
         patch.setattr(sys, "argv", ["d2eval", *line])
         code = main(line)
     assert code == 0, err.getvalue()
-    folder = root / "runs" / "hpatches" / "rootsift"
+    (folder,) = (root / "runs" / "hpatches").iterdir()
     return Finished(folder, root / "cache", data, out.getvalue(), err.getvalue())
 
 
@@ -192,9 +192,9 @@ def test_rows_and_columns(finished):
     ]
     summary = read_csv(finished.folder / "summary.csv")
     assert [(row["method"], row["split"], row["images"], row["pairs"]) for row in summary] == [
-        ("rootsift", "overall", "12", "10"),
-        ("rootsift", "i", "6", "5"),
-        ("rootsift", "v", "6", "5"),
+        ("rootsift-seed4", "overall", "12", "10"),
+        ("rootsift-seed4", "i", "6", "5"),
+        ("rootsift-seed4", "v", "6", "5"),
     ]
     assert f"{float(summary[0]['mma_3px']):.3f}" in finished.out
     assert "extracted 12 of 12 images" in finished.out
@@ -247,14 +247,15 @@ def test_the_manifest(finished):
     protocol = Path(str(files("benchmarks") / "hpatches.toml")).read_bytes()
     assert manifest["protocol_sha256"] == hashlib.sha256(protocol).hexdigest()
     assert (manifest["benchmark"], manifest["method"]) == ("hpatches", "rootsift")
-    assert (manifest["label"], manifest["seed"], manifest["top_k"]) == ("rootsift", 4, None)
+    assert (manifest["label"], manifest["seed"], manifest["top_k"]) == ("rootsift-seed4", 4, None)
     assert manifest["features"]["config"]["num_features"] == 8192
     assert manifest["weights"]["name"] == "none needed"
     dataset = manifest["dataset"]
-    assert {**dataset, "fingerprint": ""} == {
+    assert {**dataset, "fingerprint": "", "outline": ""} == {
         "completeness": PARTIAL, "sequences": 2, "images": 12, "pairs": 10, "fingerprint": "",
+        "outline": "",
     }  # fmt: skip
-    assert len(dataset["fingerprint"]) == 64
+    assert len(dataset["fingerprint"]) == len(dataset["outline"]) == 64
     assert (manifest["root"], manifest["extracted_now"]) == (str(finished.data), 12)
     assert manifest["command"][:4] == ["d2eval", "hpatches", "--method", "rootsift"]
     assert manifest["device"] == "cpu"
@@ -274,6 +275,7 @@ def test_a_partial_set_is_called_partial_everywhere(finished):
 
 def test_without_data_it_runs_on_the_sample_and_says_so(command, run_folder):
     code, out, err = command()
+    run_folder = run_folder.with_name("rootsift-sample")
     assert (code, err) == (0, "")
     assert "HPatches sample: " in out
     for name in ("pairs.csv", "summary.csv"):
@@ -288,6 +290,7 @@ def test_without_data_it_runs_on_the_sample_and_says_so(command, run_folder):
 def test_only_some_sequences(command, data, run_folder):
     code, out, _ = command("--data", data, "--sequences", "v_*")
     assert code == 0
+    run_folder = run_folder.with_name("rootsift-v_all")
     assert "partial (1 of 108 sequences)" in out
     assert {row["sequence"] for row in read_csv(run_folder / "pairs.csv")} == {"v_tiny"}
     overall, of_i, of_v = read_csv(run_folder / "summary.csv")
@@ -315,15 +318,92 @@ def test_the_best_k(command, finished, run_folder):
     )
 
 
-def test_a_run_of_other_work_does_not_overwrite_the_first(command, data, run_folder):
+def test_runs_of_other_work_lie_beside_the_first(command, data, run_folder):
+    """Each gets a folder of its own, whose name says what it is of; none is touched again."""
+    assert command("--data", data)[0] == 0
+    kept = {p: p.read_bytes() for p in run_folder.iterdir()}
+    others = {
+        ("--data", data, "--top-k", 30): "rootsift-top30",
+        ("--data", data, "--sequences", "v_tiny"): "rootsift-v_tiny",
+        ("--data", data, "--num-features", 50): "rootsift-num-features50",
+        ("--data", data, "--sequences", "v_tiny", "--num-features", 50, "--seed", 3):
+            "rootsift-num-features50-v_tiny-seed3",
+        (): "rootsift-sample",
+    }  # fmt: skip
+    for arguments, name in others.items():
+        code, _, err = command(*arguments)
+        assert (code, err) == (0, "")
+        folder = run_folder.with_name(name)
+        assert manifest_of(folder)["label"] == name
+        kept |= {p: p.read_bytes() for p in folder.iterdir()}
+    names = sorted(path.name for path in run_folder.parent.iterdir())
+    assert names == sorted(["rootsift", *others.values()])
+    assert {p: p.read_bytes() for p in kept} == kept
+    assert command("--data", data, "--top-k", 30)[0] == 0  # the same work: no further folder
+    assert sorted(path.name for path in run_folder.parent.iterdir()) == names
+
+
+def test_other_images_in_a_folder_of_the_same_name(command, data, run_folder):
+    """Of the same names and sizes: known only once they were read."""
     assert command("--data", data)[0] == 0
     before = {p.name: p.read_bytes() for p in run_folder.iterdir() if p.name != ".lock"}
-    code, _, err = command("--data", data, "--top-k", 30)
-    assert code == 0
-    (aside,) = (run_folder.parent / ".replaced").iterdir()
-    assert err == f"note: an earlier run of other work was moved to {aside}\n"
-    assert {p.name: p.read_bytes() for p in aside.iterdir()} == before
-    assert manifest_of(run_folder)["top_k"] == 30
+    path = data / "v_tiny" / "3.ppm"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    for _ in range(2):
+        code, _, err = command("--data", data)
+        assert code == 0
+        assert err == (
+            f"note: {run_folder}: holds a run of other work (the content of the dataset), which "
+            "stays\n"
+        )
+        (other,) = (p for p in run_folder.parent.iterdir() if p != run_folder)
+        assert other.name.startswith("rootsift-")
+        assert manifest_of(other)["label"] == other.name
+    assert {p.name: p.read_bytes() for p in run_folder.iterdir() if p.name != ".lock"} == before
+
+
+def test_a_name_that_was_given_to_other_work_is_refused_before_any_work(
+    command, data, run_folder, tmp_path
+):
+    assert command("--data", data, "--name", "mine")[0] == 0
+    folder = run_folder.with_name("mine")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    for more, says in [
+        (("--top-k", 30), "top_k null there, 30 here"),
+        (("--num-features", 50), "features.config.num_features 8192 there, 50 here"),
+        (("--sequences", "v_tiny"), "the dataset's files"),
+        (("--seed", 1), "seed 0 there, 1 here"),
+    ]:
+        code, _, err = command("--data", data, "--name", "mine", *more, cache="other")
+        assert code == 2
+        one_line(err, f"{folder}: holds a run of other work (", says, "choose another --name")
+        assert not (tmp_path / "other" / "features").exists()
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert command("--data", data, "--name", "mine")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../evil", "/evil", ".", "..", "a/b", "a\\b", "a\nb", "\x1b[31m", "", " ", ".hid", "-x", "=1",
+     "a\u202eb", "a" * 121, "x:y", "a|b"],
+)  # fmt: skip
+def test_a_name_that_is_no_label(command, data, tmp_path, name):
+    code, _, err = command("--data", data, f"--name={name}")
+    assert code == 2
+    one_line(err, "argument --name: ", "names a folder or file, but")
+    assert err.isprintable() or err[:-1].isprintable()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_a_folder_of_features_may_be_called_anything(command, data, tmp_path):
+    """Its name becomes that of a run, as far as it can be one."""
+    features = tmp_path / ".a|b\x1b[31m=\n"
+    done = main(["extract", "--method", "rootsift", str(data), "--output", str(features),
+                 "--cache", str(tmp_path / "cache")])  # fmt: skip
+    assert done == 0
+    assert command("--data", data, method=f"precomputed:{features}")[0] == 0
+    (folder,) = (tmp_path / "runs" / "hpatches").iterdir()
+    assert folder.name == "a_b_[31m=_"
 
 
 # Twice the same
@@ -343,11 +423,12 @@ def test_the_same_command_again_extracts_nothing_and_gives_the_same_bytes(
     assert manifest_of(run_folder)["extracted_now"] == 0
     assert {name: (run_folder / name).read_bytes() for name in first} == first
     assert units(tmp_path / "cache", "features") | units(tmp_path / "cache", "matches") == stored
-    assert not (run_folder.parent / ".replaced").exists()
+    assert [path.name for path in run_folder.parent.iterdir()] == ["rootsift"]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 5])
 def test_a_fresh_cache_gives_the_same_numbers(command, data, finished, run_folder, workers):
+    run_folder = run_folder.with_name("rootsift-seed4")
     code, out, err = command("--data", data, "--seed", 4, "--workers", workers)
     assert (code, err) == (0, "")
     assert "extracted 12 of 12 images" in out
@@ -357,6 +438,7 @@ def test_a_fresh_cache_gives_the_same_numbers(command, data, finished, run_folde
 
 def test_damaged_units_are_made_again(command, data, finished, run_folder, tmp_path):
     shutil.copytree(finished.cache, tmp_path / "cache")
+    run_folder = run_folder.with_name("rootsift-seed4")
     expected = numbers(finished.folder / "pairs.csv")
     features = sorted(units(tmp_path / "cache", "features"))[3]
     matches = sorted(units(tmp_path / "cache", "matches"))[3]

@@ -110,6 +110,7 @@ def test_a_label_of_another_method_is_refused(importing, tmp_path: Path) -> None
 
 def test_the_run_that_is_there_must_be_the_submitted_one(importing, tmp_path: Path) -> None:
     folder = tmp_path / "aachen" / "d2_ms"
+    hloc = ("--protocol", "aachen_hloc", "--label", "d2_ms")
     folder.mkdir(parents=True)
     manifest = {
         "benchmark": "aachen", "protocol": "aachen_hloc", "method": "d2_ms", "label": "d2_ms",
@@ -118,10 +119,25 @@ def test_the_run_that_is_there_must_be_the_submitted_one(importing, tmp_path: Pa
     (folder / "manifest.json").write_text(json.dumps(manifest))
     code, error = importing("1 2 3")
     assert code == 2 and "holds a run of d2_ms, protocol aachen_hloc" in error
-    assert importing("1 2 3", "--protocol", "aachen_hloc", epoch="2020") == (0, "")
+    assert importing("1 2 3", *hloc, epoch="2020") == (
+        0,
+        "",
+    )
     (folder / "manifest.json").write_text("{")
-    code, error = importing("1 2 3", "--protocol", "aachen_hloc", epoch="2020")
+    code, error = importing("1 2 3", *hloc, epoch="2020")
     assert code == 2 and error.count("\n") == 1 and "manifest.json" in error
+
+
+def test_the_name_of_a_run_on_another_protocol(importing, tmp_path: Path) -> None:
+    assert importing("1 2 3", "--protocol", "aachen_hloc", epoch="2020") == (0, "")
+    assert (tmp_path / "aachen/d2_ms-hloc/site.csv").is_file()
+
+
+def test_a_method_by_its_path_gives_a_label(importing, tmp_path: Path) -> None:
+    assert importing("1 2 3", method="methods.TEMPLATE:../../evil")[0] == 0
+    assert [path.name for path in (tmp_path / "aachen").iterdir()] == [
+        "methods.TEMPLATE..._.._evil"
+    ]
 
 
 def test_an_unknown_method_gets_a_note(importing) -> None:

@@ -61,7 +61,7 @@ class Sample:
 
     @property
     def folder(self) -> Path:
-        return self.root / "runs/inloc/rootsift_sparse_pv"
+        return self.root / "runs/inloc/rootsift_sparse_pv-sample"
 
     @property
     def data(self) -> Path:
@@ -95,7 +95,7 @@ def test_without_data_it_runs_on_the_sample_and_says_so(sample):
     assert "InLoc sample: 8 queries, 30 cutouts, 8 reference poses" in sample.out
     assert {path.name for path in sample.folder.iterdir()} >= {
         "queries.csv", "candidates.csv", "summary.csv", "stages.csv", "manifest.json",
-        "InLoc_rootsift_sparse_pv.txt",
+        "InLoc_rootsift_sparse_pv-sample.txt",
     }  # fmt: skip
     for name in ("queries.csv", "summary.csv"):
         assert {row["dataset"] for row in read_csv(sample.folder / name)} == {"sample"}
@@ -108,7 +108,7 @@ def test_without_data_it_runs_on_the_sample_and_says_so(sample):
 
 def test_without_verification_too(warm, capsys):
     assert main(arguments(warm, "--method", "rootsift")) == 0
-    folder = warm / "runs/inloc/rootsift_sparse"
+    folder = warm / "runs/inloc/rootsift_sparse-sample"
     rows = read_csv(folder / "queries.csv")
     assert all(float(row["position_m"]) < 0.1 for row in rows)
     assert {row["pv_score"] for row in rows} == {""}
@@ -128,7 +128,7 @@ def test_dense_maps_with_cutouts_that_they_retrieve(sample, tmp_path, capsys):
     command = arguments(tmp_path, "--data", data, *words)
     assert main(command) == 0
     assert "cutouts were retrieved by global descriptors of vgg16_dense" in capsys.readouterr().err
-    folder = tmp_path / "runs/inloc/dense_pv"
+    folder = tmp_path / "runs/inloc/dense_pv-global"
     found = {row["name"]: float(row["position_m"]) for row in read_csv(folder / "queries.csv")}
     assert len(found) == 8  # the missing ones count as failures
     assert all((error < 0.25) == (name in kept) for name, error in found.items()), found
@@ -192,8 +192,8 @@ def test_killed_at_several_moments_it_still_ends_with_the_same_bytes(sample, war
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (again.returncode, again.stderr) == (0, "")
-    folder = warm / "runs/inloc/rootsift_sparse_pv"
-    for name in ("queries.csv", "candidates.csv", "InLoc_rootsift_sparse_pv.txt"):
+    folder = warm / "runs/inloc/rootsift_sparse_pv-sample"
+    for name in ("queries.csv", "candidates.csv", "InLoc_rootsift_sparse_pv-sample.txt"):
         assert (folder / name).read_bytes() == (sample.folder / name).read_bytes()
     assert not list((warm / "runs").rglob("*.tmp"))
 
@@ -333,7 +333,8 @@ def test_cutouts_without_depth_have_no_pose(sample, tmp_path):
     shutil.copytree(sample.root / "cache/features", tmp_path / "cache/features")
     words = ("--retrieval", data / PAIRS)
     assert main(arguments(tmp_path, "--data", data, *ROOTSIFT, *words)) == 0
-    rows = read_csv(tmp_path / "runs/inloc/rootsift_sparse_pv/candidates.csv")
+    folder = tmp_path / f"runs/inloc/rootsift_sparse_pv-{Path(PAIRS).stem}"
+    rows = read_csv(folder / "candidates.csv")
     found = [row for row in rows if row["cutout"] in blind]
     assert found
     for row in found:
@@ -342,9 +343,7 @@ def test_cutouts_without_depth_have_no_pose(sample, tmp_path):
         assert float(row["position_m"]) == float("inf")
         assert row["matches"] != "0"
     assert any(row["qw"] for row in rows if row["cutout"].startswith("DUC2"))
-    stages = {
-        row["stage"]: row for row in read_csv(tmp_path / "runs/inloc/rootsift_sparse_pv/stages.csv")
-    }
+    stages = {row["stage"]: row for row in read_csv(folder / "stages.csv")}
     posed = sum(bool(row["qw"]) for row in rows)
     assert stages["sparse poses"]["posed"] == str(posed)
     assert stages["sparse poses"]["candidates"] == str(len(rows))

@@ -19,6 +19,7 @@ from d2eval.inloc.maps_estimator import DenseEstimator
 from d2eval.inloc.rows import DenseChoice, open_row
 from d2eval.inloc.run import RunResult, Settings, run
 from d2eval.method import Runtime
+from d2eval.runfolder import RunName
 from d2eval.store import Store
 
 PAIRS = HOLOLENS / "pairs-query-oracle10.txt"
@@ -53,8 +54,8 @@ def evaluate(
             references={name: dataset.references[name] for name in only},
         )
     runtime = Runtime(cache=root / "cache")
-    label = f"{strategy}{'_pv' if verified else ''}"
-    row = open_row(label, strategy, sparse, BUNDLED, verified, dataset, benchmark, runtime)
+    name = RunName(f"{strategy}{'_pv' if verified else ''}")
+    row = open_row(name, strategy, sparse, BUNDLED, verified, dataset, benchmark, runtime)
     store, settings = Store(root / "cache"), Settings(workers=workers)
     return run(row, dataset, benchmark, store, root / "runs", settings)
 
@@ -159,7 +160,7 @@ def test_again_nothing_is_estimated_and_the_bytes_are_the_same(rootsift, key, mo
     monkeypatch.setattr(run_module, "verify_pose", never)
     again = evaluate(rootsift.root, *key)
     assert written(again) == rootsift.written[key]
-    assert again.put_aside is None
+    assert again.notes == ()
 
 
 @needs_data

@@ -1,0 +1,63 @@
+"""How a run is called when the user doesn't say: by what it is of.
+
+Method, options that aren't the default, and what of the data and the protocol isn't, joined by
+dashes: ``d2_ms-top2000-v_bird``.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from d2eval.extraction import config_class, default_label
+from d2eval.labels import make_label
+from d2eval.runfolder import RunName
+
+
+def run_name(given: str | None, parts: Iterable[str | None]) -> RunName:
+    """The name that was given, or else one of ``parts``, without those that are None or empty."""
+    if given is not None:
+        return RunName(given, given=True)
+    return RunName(make_label("-".join(filter(None, parts))))
+
+
+def method_parts(method: str, options: Mapping[str, Any]) -> list[str]:
+    """The method and those of its options that aren't the default."""
+    return [default_label(method), *option_parts(config_class(method), options)]
+
+
+def option_parts(config: Any, options: Mapping[str, Any]) -> list[str]:
+    """A word for each option that isn't the default: ``max-edge800``, ``no-relu``, ``best``."""
+    parts = []
+    for field in dataclasses.fields(config):
+        value, flag = options.get(field.name, field.default), field.name.replace("_", "-")
+        if value == field.default:
+            continue
+        if isinstance(value, bool):
+            parts.append(flag if value else f"no-{flag}")
+        elif isinstance(value, str):
+            word = file_part(value) or ""
+            parts.append(word if field.name == "weights" else f"{flag}-{word}")
+        else:
+            parts.append(f"{flag}{value}")
+    return parts
+
+
+def file_part(path: str | Path | None) -> str | None:
+    """A word for a file that was chosen: its name without its last extension."""
+    return None if path is None else make_label(Path(path).stem)
+
+
+def protocol_part(protocol: str, benchmark: str) -> str | None:
+    """A word for a protocol that isn't the benchmark's own: ``hloc``."""
+    return protocol.removeprefix(f"{benchmark}_") if protocol != benchmark else None
+
+
+def data_part(sample: bool) -> str | None:
+    """A word for the embedded sample."""
+    return "sample" if sample else None
+
+
+def number_part(word: str, number: int | None, default: int | None = None) -> str | None:
+    """A word for a number that isn't the default: ``top2000``."""
+    return None if number == default else f"{word}{number}"
