@@ -4,20 +4,97 @@ Pillow decodes, as in the authors' extractor; EXIF orientation is ignored, as al
 demand. OpenCV is not used here because it returns a truncated JPEG as if it were whole.
 """
 
+import contextlib
+import functools
 import hashlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.ImageFile import ImageFile as PillowFile
 
-from d2eval.errors import D2EvalError
-
-RgbImage = npt.NDArray[np.uint8]
+from d2eval.console import note
+from d2eval.errors import D2EvalError, reason_of
+from d2eval.files import open_bytes, read_bytes
+from d2eval.imagedepth import RgbImage as RgbImage
+from d2eval.imagedepth import UnreadableError, bits_of, describe_doubt, to_rgb
+from d2eval.imagefiles import PREFIX, READERS, Kind, check_whole, kind_of
+from d2eval.limits import LIMITS, PIXELS_VARIABLE
 
 SUFFIXES = (".ppm", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm")
+# What Pillow raises on bytes that aren't what they should be
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An image that Pillow has opened and not decoded yet."""
+
+    image: PillowFile
+    kind: Kind
+    count: int  # images in the file, as far as it was looked at
+
+
+@contextlib.contextmanager
+def _opened(path: Path, file: BinaryIO, whole: bool = True) -> Iterator[_Opened]:
+    """Opens an image by its format; what goes wrong becomes one line.
+
+    Args:
+        path: names the file in an error.
+        file: its bytes.
+        whole: whether to check the file beyond the header.
+    """
+    head = file.read(PREFIX)
+    kind = kind_of(head)
+    if kind is None:
+        if not head:
+            raise D2EvalError(f"{path}: is empty; replace the file")
+        known = ", ".join(READERS)
+        raise D2EvalError(
+            f"{path}: is not an image that can be read ({known}); replace or convert the file"
+        )
+    try:
+        file.seek(0)
+        # A TIFF's header may lie anywhere, and Pillow warns where it is cut short
+        count = check_whole(kind, file.read()) if whole or kind == "TIFF" else 1
+        file.seek(0)
+        with READERS[kind](file) as image:
+            width, height = image.size
+            if width * height > LIMITS.image_pixels:
+                raise D2EvalError(
+                    f"{path}: is {width}x{height}, more than {LIMITS.image_pixels} pixels; make "
+                    f"it smaller, or set {PIXELS_VARIABLE} higher if memory allows"
+                )
+            yield _Opened(image, kind, count)
+    except UnreadableError as error:
+        raise D2EvalError(f"{path}: isn't read: {error}") from error
+    except _DAMAGE as error:
+        reason = reason_of(error)
+        if isinstance(error, SyntaxError) and "unknown" in reason:
+            raise D2EvalError(f"{path}: isn't read ({reason}); write 8-bit RGB or grey") from error
+        raise D2EvalError(f"{path}: broken image ({reason}); replace the file") from error
+
+
+@functools.lru_cache
+def _note_once(text: str) -> None:
+    note(text)
 
 
 @dataclass(frozen=True)
@@ -29,22 +106,23 @@ class ImageFile:
     sha256: str
 
     def decode(self) -> RgbImage:
-        """(H, W, 3) uint8 RGB; grey is repeated, alpha dropped, 16 bits cut to the high byte.
+        """(H, W, 3) uint8 RGB; grey is repeated, alpha dropped, more than 8 bits scaled.
+
+        An image that may have been read wrongly gets a note: one that is dark for its bits, has
+        hardly any contrast, or is the first of several in its file.
 
         Raises:
-            D2EvalError: no image, or one that is cut short.
+            D2EvalError: no image, one that is cut short, damaged or too large, or one whose
+                samples could mean anything.
         """
-        try:
-            with Image.open(io.BytesIO(self.data)) as image:
-                if image.mode.startswith("I"):  # 16-bit grey
-                    deep = np.asarray(image).astype(np.int64)
-                    return np.repeat((deep >> 8).clip(0, 255).astype(np.uint8)[..., None], 3, 2)
-                return np.array(image.convert("RGB"))
-        except UnidentifiedImageError as error:
-            what = "is empty" if not self.data else "is not an image that can be read"
-            raise D2EvalError(f"{self.path}: {what}; replace the file") from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise D2EvalError(f"{self.path}: broken image ({error}); replace the file") from error
+        with _opened(self.path, io.BytesIO(self.data)) as found:
+            pixels = to_rgb(found.image, found.kind)
+            bits = bits_of(found.image, found.kind, self.data)
+        if found.count > 1:
+            _note_once(f"{self.path}: holds several images; the first is read")
+        if (doubt := describe_doubt(pixels, bits > 8)) is not None:
+            _note_once(f"{self.path}: {doubt}")
+        return pixels
 
 
 def load_image_file(path: Path) -> ImageFile:
@@ -53,10 +131,7 @@ def load_image_file(path: Path) -> ImageFile:
     Raises:
         D2EvalError: the file is missing or can't be read.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise D2EvalError(f"{path}: can't be read ({error.strerror})") from error
+    data = read_bytes(path)
     return ImageFile(path, data, hashlib.sha256(data).hexdigest())
 
 
@@ -69,10 +144,23 @@ def read_image_size(path: Path) -> tuple[int, int]:
     """(width, height) from the header alone.
 
     Raises:
-        D2EvalError: the header can't be read.
+        D2EvalError: the header can't be read, or is that of an image that is too large.
     """
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise D2EvalError(f"{path}: not an image that can be read; replace the file") from error
+    with open_bytes(path) as file, _opened(path, file, whole=False) as found:
+        return found.image.size
+
+
+def read_samples(path: Path, remedy: str) -> npt.NDArray[np.integer]:
+    """(H, W) samples of a grey image as its file holds them, of 16 bits or more.
+
+    Args:
+        path: of the file.
+        remedy: ends the message where it is another kind of image.
+
+    Raises:
+        D2EvalError: as `ImageFile.decode`, or it is no such image.
+    """
+    with open_bytes(path) as file, _opened(path, file) as found:
+        if not found.image.mode.startswith("I"):
+            raise D2EvalError(f"{path}: is not a 16-bit grey image {remedy}")
+        return np.asarray(found.image)

@@ -349,7 +349,7 @@ def test_files_of_another_kind(tmp_path):
 def test_an_image_that_is_broken_is_named(dataset):
     (dataset / "feats" / "seq" / "1.png.x").write_bytes(npz(arrays()))
     (dataset / "data" / "seq" / "1.png").write_bytes(b"")
-    with pytest.raises(D2EvalError, match=r"data/seq/1\.png: not an image"):
+    with pytest.raises(D2EvalError, match=r"data/seq/1\.png: is empty"):
         read(dataset)
 
 

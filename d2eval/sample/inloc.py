@@ -225,7 +225,7 @@ def _compress(image: RgbImage) -> tuple[bytes, RgbImage]:
     """A JPEG file and what it decodes to."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    with Image.open(buffer) as decoded:
+    with Image.open(buffer, formats=["JPEG"]) as decoded:
         return buffer.getvalue(), np.array(decoded)
 
 

@@ -1,17 +1,15 @@
 """Depth maps from disk, and posed views made of them."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from d2eval import npz
-from d2eval.errors import D2EvalError, MissingFileError, reason_of
+from d2eval.errors import D2EvalError, MissingFileError
 from d2eval.files import read_bytes
 from d2eval.hdf5 import member, open_hdf5, read_dataset
-from d2eval.images import read_image
+from d2eval.images import read_image, read_samples
 from methods.d2net.training.depth_warp import DepthMap, PosedView
 from methods.d2net.training.pairs import FloatArray
 
@@ -45,16 +43,7 @@ def h5_depth_size(path: Path) -> tuple[int, int]:
 
 
 def _read_png(path: Path) -> npt.NDArray[np.generic]:
-    try:
-        with Image.open(io.BytesIO(read_bytes(path)), formats=["PNG"]) as image:
-            if not image.mode.startswith("I"):
-                raise D2EvalError(
-                    f"{path}: is not a 16-bit grey image (millimetres); write it as one or as .npy"
-                )
-            return np.asarray(image) / MILLIMETRES
-    except (OSError, ValueError, SyntaxError, OverflowError, MemoryError,
-            Image.DecompressionBombError) as error:  # fmt: skip
-        raise D2EvalError(f"{path}: broken depth map ({reason_of(error)}); {REMEDY}") from error
+    return read_samples(path, "(millimetres); write it as one or as .npy") / MILLIMETRES
 
 
 READERS = {".npy": _read_npy, ".png": _read_png, ".h5": _read_h5}

@@ -387,8 +387,8 @@ MILLIMETRES = np.full((128, 128), 4000, np.uint16)
         (".npy", save_npy(np.where(np.eye(128), -4, WALL)), "holds negative depths"),
         (".png", save_png(np.zeros((128, 128, 3), np.uint8)), "is not a 16-bit grey image"),
         (".png", save_png(np.zeros((128, 128), np.uint8)), "is not a 16-bit grey image"),
-        (".png", save_png(MILLIMETRES)[:60], "broken depth map"),
-        (".png", b"", "broken depth map"),
+        (".png", save_png(MILLIMETRES)[:60], "broken image (cut short)"),
+        (".png", b"", "is empty"),
     ],
 )
 @pytest.mark.parametrize("listed", [False, True])
