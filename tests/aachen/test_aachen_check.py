@@ -100,7 +100,8 @@ def test_images_are_checked_against_their_intrinsics(check, folder):
     assert code == 2
     assert "without a file, not needed: 1 images: db/4.png" in lines
     assert problems == [
-        f"problem: {images / 'db/1.png'}: not an image that can be read; replace the file",
+        f"problem: {images / 'db/1.png'}: is not an image that can be read (PPM, PNG, JPEG, BMP, "
+        "TIFF); replace or convert the file",
         f"problem: {images}: 1 images are missing: db/3.png; add them",
         f"problem: {images}: 2 images are not of the size of their intrinsics: {DAY} "
         "(8x7, not 8x6), db/2.png (6x8, not 8x6); take the original images",

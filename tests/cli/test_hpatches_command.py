@@ -492,7 +492,7 @@ def text_image(data: Path) -> str:
 def folder_for_an_image(data: Path) -> str:
     (data / "v_tiny" / "4.ppm").unlink()
     (data / "v_tiny" / "4.ppm").mkdir()
-    return f"{data / 'v_tiny' / '4.ppm'}: can't be read"
+    return f"{data / 'v_tiny' / '4.ppm'}: is a folder"
 
 
 def no_folder(data: Path) -> str:

@@ -80,10 +80,10 @@ def test_mistakes_are_one_line(show, photo, tmp_path):
     whole = photo.read_bytes()
     (tmp_path / "cut.ppm").write_bytes(whole[: len(whole) // 2])
     for arguments, reason in (
-        (("rootsift", tmp_path / "missing.png"), "missing.png: can't be read"),
+        (("rootsift", tmp_path / "missing.png"), "missing.png: is missing"),
         (("rootsift", tmp_path / "text.png"), "text.png: is not an image"),
         (("rootsift", tmp_path / "cut.ppm"), "cut.ppm: broken image"),
-        (("rootsift", tmp_path), f"{tmp_path}: can't be read"),
+        (("rootsift", tmp_path), f"{tmp_path}: is a folder"),
         (("rootsif", photo), "unknown method 'rootsif'; did you mean rootsift"),
         (("precomputed:x", photo), "show: precomputed:x stands for files; name a method"),
         (("rootsift", photo, "--output", "a.gif"), "--output a.gif: must end with .png or .svg"),

@@ -98,7 +98,7 @@ def test_all_problems_are_listed_at_once(check, folder):
     assert code == 2
     assert "scans with cutouts: 3, 2 with an alignment, 3 with a point cloud" in lines
     expected = [
-        f"{folder.query(Q2)}: not an image",
+        f"{folder.query(Q2)}: is not an image",
         f"1 queries are not of the size of their line: {Q1} ({SIZE[0]}x{SIZE[1]}, not 6x8)",
         f"1 cutouts without depth: {CUTOUTS[0]}; add",
         f"{folder.depth(1)}: XYZcut is 8x6x3, but its image is 8x6",
