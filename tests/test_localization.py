@@ -16,6 +16,7 @@ from d2eval.localization import (
     pose_from_wxyz,
     pose_line,
     read_poses,
+    shortage,
     wilson_interval,
     wxyz,
 )
@@ -217,3 +218,18 @@ def test_a_line_comes_back(tmp_path_factory, pose):
     position, rotation = pose_error(read_poses(path)["a.jpg"], pose)
     assert position < 1e-6
     assert rotation < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([("features", 3, 30), ("matches", 0, 30)], "too few features: 3, 30 are needed"),
+        (
+            [("features", 500, 30), ("matches", 30, 30), ("inliers", 29, 30)],
+            "too few inliers: 29 of 30 matches, 30 are needed",
+        ),
+        ([("features", 500, 30)], "no pose: what was found agrees with none"),
+    ],
+)
+def test_what_there_is_too_little_of(steps, words):
+    assert shortage(steps) == words

@@ -13,6 +13,8 @@ from d2eval.aachen.dataset import Dataset
 from d2eval.aachen.registration import (
     ModelPoints,
     Registered,
+    estimate_pose,
+    explained,
     failure,
     mean_reprojection,
     partners,
@@ -85,12 +87,8 @@ def _estimate(
         "min_inlier_ratio": settings.min_inlier_ratio,
         "random_seed": seed,
     }
-    found = pycolmap.estimate_and_refine_absolute_pose(
-        keypoints[indices],
-        np.array([model.points3D[point].xyz for point in ids]),
-        camera,
-        pycolmap.AbsolutePoseEstimationOptions(ransac=ransac),
-    )
+    pairs = list(zip(indices, ids, strict=True))
+    found = estimate_pose(model, camera, keypoints, pairs, ransac)
     if found is None:
         return 0, failure(len(correspondences))
     inliers = {
@@ -99,7 +97,7 @@ def _estimate(
         if inlier
     }
     if len(inliers) < settings.min_inliers:
-        return 0, failure(len(correspondences))
+        return 0, failure(len(correspondences), len(inliers))
     pose = found["cam_from_world"]
     error = mean_reprojection(model, camera, pose, inliers, keypoints)
     result = Registered(pose, len(correspondences), len(inliers), error, inliers)
@@ -148,7 +146,9 @@ def register_by_pnp(
                 )  # fmt: skip
                 if (count, found.visible_points) > most:
                     most, best = (count, found.visible_points), found
-            results[name] = best
+            count = sum(map(len, matches.values()))
+            needed = settings.min_inliers
+            results[name] = explained(best, len(keypoints[name]), count, None, needed)
             if best.pose is not None:
                 _add_query(model, dataset, name, best.pose)
     return results

@@ -1,8 +1,10 @@
 """Poses of the queries, as COLMAP's image registrator finds them, intrinsics fixed."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ import pycolmap
 from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
 from d2eval.aachen.dataset import Dataset
 from d2eval.aachen.triangulation import pipeline_options
+from d2eval.localization import shortage
 from d2eval.progress import progress
 
 
@@ -21,9 +24,12 @@ class Registered:
     Attributes:
         pose: cam_from_world, or None if the query could not be registered.
         visible_points: keypoints of the query with a verified match to a triangulated keypoint.
-        inliers: keypoints that the pose explains.
+        inliers: keypoints that the pose explains; without one, those of the best one tried.
         mean_reprojection_px: of the inliers; NaN without a pose.
         points: point of the model by index of the keypoint, for the inliers.
+        matches: with the database images that it is paired with.
+        verified: those that a two-view geometry explains; None where none was asked for.
+        reason: why there is no pose; empty with one.
     """
 
     pose: pycolmap.Rigid3d | None
@@ -31,11 +37,63 @@ class Registered:
     inliers: int
     mean_reprojection_px: float
     points: dict[int, int]
+    matches: int = 0
+    verified: int | None = None
+    reason: str = ""
 
 
-def failure(visible_points: int) -> Registered:
-    """A query without a pose."""
-    return Registered(None, visible_points, 0, math.nan, {})
+def failure(visible_points: int, inliers: int = 0) -> Registered:
+    """A query without a pose; ``inliers`` are those of the best one tried."""
+    return Registered(None, visible_points, inliers, math.nan, {})
+
+
+def explained(
+    found: Registered, features: int, matches: int, verified: int | None, needed: int
+) -> Registered:
+    """What is known of a query, with the counts that it rests on and why it has no pose.
+
+    Args:
+        found: by the registration.
+        features: of the query.
+        matches: with its database images, all together.
+        verified: of them; None where matches aren't verified.
+        needed: inliers of a pose.
+    """
+    reason = ""
+    if found.pose is None:
+        steps = [("features", features), ("matches", matches)]
+        if verified is not None:
+            steps.append(("verified matches", verified))
+        steps += [("keypoints with a 3D point", found.visible_points), ("inliers", found.inliers)]
+        reason = shortage([(*step, needed) for step in steps])
+    return replace(found, matches=matches, verified=verified, reason=reason)
+
+
+def estimate_pose(
+    model: pycolmap.Reconstruction,
+    camera: pycolmap.Camera,
+    keypoints: npt.NDArray[np.floating],
+    pairs: Sequence[tuple[int, int]],
+    ransac: Mapping[str, Any],
+) -> dict[str, Any] | None:
+    """COLMAP's absolute pose from pairs of a query's keypoint and a point of the model, or None.
+
+    Args:
+        model: holds the points.
+        camera: of the query.
+        keypoints: (N, 2), as COLMAP sees them.
+        pairs: (index of the keypoint, id of the point).
+        ransac: COLMAP's options.
+    """
+    if not pairs:
+        return None
+    indices, points = zip(*pairs, strict=True)
+    return pycolmap.estimate_and_refine_absolute_pose(
+        keypoints[list(indices)].astype(np.float64),
+        np.array([model.points3D[point].xyz for point in points]),
+        camera,
+        pycolmap.AbsolutePoseEstimationOptions(ransac=dict(ransac)),
+    )
 
 
 def mean_reprojection(
@@ -142,20 +200,41 @@ def register_images(
                 load_all_images=True,
             ),
         )
+        raw = {
+            name: sum(
+                len(opened.read_matches(dataset.image_ids[name], dataset.image_ids[other]))
+                for other in others
+            )
+            for name, others in partners(dataset).items()
+        }
     points = ModelPoints(model)
+    ransac = {
+        "max_error": settings.max_error_px,
+        "min_inlier_ratio": settings.min_inlier_ratio,
+        "random_seed": seed,
+    }
     mapper = pycolmap.IncrementalMapper(cache)
     mapper.begin_reconstruction(model)
     results = {}
     for name, others in progress(partners(dataset).items(), "registration", len(dataset.queries)):
         image_id = dataset.image_ids[name]
-        visible: set[int] = set()
+        visible: set[tuple[int, int]] = set()
+        verified = 0
         for other in (dataset.image_ids[other] for other in others):
             matches = cache.correspondence_graph.extract_matches_between_images(image_id, other)
-            visible.update(points.seen(matches, other)[0].tolist())
-        registered = mapper.register_next_image(options, image_id)
-        results[name] = (
-            _result(model, image_id, len(visible)) if registered else failure(len(visible))
-        )
+            verified += len(matches)
+            seen = points.seen(matches, other)
+            visible.update(zip(seen[0].tolist(), seen[1].tolist(), strict=True))
+        count = len({keypoint for keypoint, _ in visible})
+        if mapper.register_next_image(options, image_id):
+            found = _result(model, image_id, count)
+        else:
+            keypoints = np.array([point.xy for point in model.images[image_id].points2D])
+            camera = dataset.cameras[name]
+            best = estimate_pose(model, camera, keypoints, sorted(visible), ransac)
+            found = failure(count, best["num_inliers"] if best else 0)
+        features = cache.images[image_id].num_points2D()
+        results[name] = explained(found, features, raw[name], verified, settings.min_inliers)
     mapper.end_reconstruction(False)
     return results
 

@@ -33,6 +33,8 @@ def query_rows(
                 "split": split,
                 "registered": int(found.pose is not None),
                 "features": len(keypoints[name].keypoints),
+                "matches": found.matches,
+                "verified": found.verified,
                 "visible_points": found.visible_points,
                 "inliers": found.inliers,
                 "mean_reprojection_px": found.mean_reprojection_px,
@@ -40,6 +42,7 @@ def query_rows(
                 "rotation_deg": rotation,
                 **pose_cells(found.pose),
                 **pose_cells(reference, "ref_"),
+                "reason": found.reason,
             }
         )
     return rows

@@ -18,6 +18,7 @@ from d2eval.cli.common import (
     method_options,
     positive,
     runtime_of,
+    without_pose,
 )
 from d2eval.console import note, say, say_lines
 from d2eval.paths import expanded
@@ -126,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
     result = run(source, dataset, benchmark, store, args.output, settings, name)
     say_lines(stages_text(result.stages))
     say_lines(summary_text(result.summary, scored=bool(dataset.references)))
+    say(*without_pose(result.queries, "registered"))
     say(f"extracted {result.extracted} images; finished work is kept in {args.cache}")
     for line in result.notes:
         note(line)

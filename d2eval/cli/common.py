@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from d2eval.method import Runtime
 
 AACHEN_PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
+MOST_QUERIES = 10  # that are listed one by one
 INLOC_PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")
 
 
@@ -226,6 +228,20 @@ def add_options(parser: argparse.ArgumentParser, config: type, owner: str, title
             raise D2EvalError(
                 f"{owner}: its option {flag} is one of this command's own; rename the field"
             ) from error
+
+
+def without_pose(queries: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+    """Lines that say which queries have no pose and why, of many the first ones.
+
+    Args:
+        queries: rows of queries.csv.
+        column: which is 1 where there is a pose.
+    """
+    lacking = [row for row in queries if not row[column]]
+    lines = [f"no pose for {row['name']}: {row['reason']}" for row in lacking[:MOST_QUERIES]]
+    if len(lacking) > MOST_QUERIES:
+        lines.append(f"and {len(lacking) - MOST_QUERIES} more; queries.csv has the reasons")
+    return lines
 
 
 def named_method(args: argparse.Namespace) -> str:

@@ -19,6 +19,7 @@ from d2eval.cli.common import (
     add_output_argument,
     method_options,
     runtime_of,
+    without_pose,
 )
 from d2eval.console import note, say, say_lines
 from d2eval.labels import make_label
@@ -180,6 +181,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(args.seed, args.device, args.workers)
     result = run(row, dataset, benchmark, Store(args.cache, args.fresh), args.output, settings)
     say_lines(summary_text(result.summary, scored=bool(dataset.references)))
+    say(*without_pose(result.queries, "posed"))
     for line in result.notes:
         note(line)
     if not dataset.references:

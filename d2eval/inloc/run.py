@@ -20,6 +20,7 @@ from d2eval.inloc.fingerprint import fingerprint
 from d2eval.inloc.imresize import shrink
 from d2eval.inloc.pictures import FILE as VIEWS
 from d2eval.inloc.pictures import write_views
+from d2eval.inloc.reasons import reasons
 from d2eval.inloc.records import candidate_rows, from_records, to_records
 from d2eval.inloc.render import scaled_intrinsics
 from d2eval.inloc.scores import query_rows, submission, summarize
@@ -77,12 +78,14 @@ class RunResult:
     Attributes:
         folder: holds queries.csv, candidates.csv, summary.csv, stages.csv, manifest.json.
         summary: the rows of summary.csv.
+        queries: the rows of queries.csv.
         stages: the rows of stages.csv.
         notes: for the user, on runs of other work that are there.
     """
 
     folder: Path
     summary: list[Row]
+    queries: list[Row]
     stages: list[Row]
     notes: tuple[str, ...]
 
@@ -232,7 +235,7 @@ def run(
         if len(found) == 2:
             candidates = {q: merge(found[0][q], found[1][q]) for q in dataset.queries}
         chosen = {query: listed[0] if listed else None for query, listed in candidates.items()}
-        queries = query_rows(dataset, chosen)
+        queries = query_rows(dataset, chosen, reasons(dataset, chosen, benchmark, row.strategy))
         stored = sum(s["stored_mb"] for s in stages if s["stored_mb"] is not None)
         work = _work(row, dataset, benchmark, settings, images)
         folder = place.claim(work)
@@ -254,7 +257,7 @@ def run(
             options = DensePVSettings(**benchmark.strategy("dense_pv"))
             write_views(folder / VIEWS, dataset, spatial, candidates, options, settings.device)
         write_manifest(folder, {**work, "label": folder.name, **manifest})
-    return RunResult(folder, summary, stages, tuple(place.notes))
+    return RunResult(folder, summary, queries, stages, tuple(place.notes))
 
 
 def _weights(described: Mapping[str, Any]) -> str:

@@ -45,12 +45,15 @@ def count_localized(errors: Iterable[tuple[float, float]], threshold: Threshold)
     return sum(protocol_error(p, r, threshold) < threshold.position_m for p, r in errors)
 
 
-def query_rows(dataset: Dataset, chosen: Mapping[str, Candidate | None]) -> list[Row]:
+def query_rows(
+    dataset: Dataset, chosen: Mapping[str, Candidate | None], reasons: Mapping[str, str]
+) -> list[Row]:
     """One row for each query with an image or a reference, sorted by name.
 
     Args:
         dataset: of the run.
         chosen: the final candidate of each query; None, or no entry, is a failure.
+        reasons: why a query has no pose, in words.
     """
     rows = []
     for name in sorted({*dataset.queries, *dataset.references}):
@@ -70,6 +73,7 @@ def query_rows(dataset: Dataset, chosen: Mapping[str, Candidate | None]) -> list
                 "rotation_deg": rotation,
                 **pose_cells(pose),
                 **pose_cells(reference.pose if reference else None, "ref_"),
+                "reason": reasons.get(name, ""),
             }
         )
     return rows

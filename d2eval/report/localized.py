@@ -4,10 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from d2eval.localization import Threshold
-from d2eval.report.rows import number
+from d2eval.report.rows import number, read_rows, reading
+from d2eval.report.run_folders import REMEDY
+from d2eval.text import markdown_text
 
+QUERIES = "queries.csv"
+MOST_NAMES = 3  # of queries without a pose for one reason
 COLUMNS = ("localized", "percent", "percent_low", "percent_high")
 
 
@@ -43,6 +48,41 @@ def localized_of(row: Mapping[str, str], most: int) -> Localized:
         number(row, "percent", most=100.0),
         number(row, "percent_low", most=100.0),
         number(row, "percent_high", most=100.0),
+    )
+
+
+def load_reasons(folder: Path, posed: str, part: str) -> dict[str, dict[str, str]]:
+    """Why queries have no pose: part -> name -> reason, from ``queries.csv``.
+
+    Args:
+        folder: of the run; one without the file, or of an earlier version, gives no reasons.
+        posed: the column that is 1 where there is a pose.
+        part: the column that says what the query counts to.
+
+    Raises:
+        D2EvalError: the file is broken.
+    """
+    path = folder / QUERIES
+    found: dict[str, dict[str, str]] = {}
+    if path.is_file():
+        with reading(path, REMEDY):
+            for row in read_rows(path, ("name", posed, part)):
+                if row[posed] == "0" and row.get("reason"):
+                    found.setdefault(row[part], {})[row["name"]] = row["reason"]
+    return found
+
+
+def reasons_note(label: str, reasons: Mapping[str, str], queries: int) -> str:
+    """Such as "Without a pose in mine, 2 of 98 queries: too few features (2: a.jpg, b.jpg)."."""
+    by_kind: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        by_kind.setdefault(reason.partition(":")[0], []).append(name)
+    parts = []
+    for kind, names in sorted(by_kind.items(), key=lambda entry: -len(entry[1])):
+        shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+        parts.append(f"{kind} ({len(names)}: {shown})")
+    return markdown_text(
+        f"Without a pose in {label}, {len(reasons)} of {queries} queries: {'; '.join(parts)}."
     )
 
 

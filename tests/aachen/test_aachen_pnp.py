@@ -262,3 +262,22 @@ def test_a_query_that_can_t_be_localized_stays_so(tmp_path):
     matches = {p: m[:0] if query in p else m for p, m in scene.matches.items()}
     result = localize(with_pairs(scene, matches), BENCHMARK, tmp_path).results[query]
     assert (result.pose, result.inliers, result.visible_points) == (None, 0, 0)
+
+
+def test_why_a_query_has_no_pose(tmp_path):
+    scene = make_scene(tmp_path / "data", 4, images=4, points=120)
+    none, lost = scene.dataset.queries
+    matches = {p: m[:0] if none in p else m for p, m in scene.matches.items()}
+    few = with_pairs(scene, matches)
+    found = localize(few, BENCHMARK, tmp_path / "work").results
+    features = len(scene.keypoints[none].keypoints)
+    assert found[none].reason == f"too few matches: 0 of {features} features, 4 are needed"
+    count = sum(len(m) for p, m in matches.items() if lost in p)
+    assert (found[lost].matches, found[lost].verified, found[lost].reason) == (count, None, "")
+    stricter = replace(BENCHMARK, registration=replace(BENCHMARK.registration, max_error_px=1e-6))
+    found = localize(few, stricter, tmp_path / "strict").results[lost]
+    points = found.visible_points
+    assert 4 < points < count
+    assert found.reason == (
+        f"too few inliers: {found.inliers} of {points} keypoints with a 3D point, 4 are needed"
+    )

@@ -212,3 +212,76 @@ def test_a_query_without_pairs_is_a_failure(scene, tmp_path):
     results = register(some, BENCHMARK, database, model)
     assert results[found].pose is not None
     assert (results[lost].pose, results[lost].visible_points) == (None, 0)
+
+
+def counted(found, database, dataset, query):
+    """A result's counts, after they were held against the database's."""
+    ids = dataset.image_ids
+    with pycolmap.Database.open(database) as opened:
+        others = partners(dataset)[query]
+        matches = sum(len(opened.read_matches(ids[query], ids[name])) for name in others)
+        verified = sum(
+            len(opened.read_two_view_geometry(ids[query], ids[name]).inlier_matches)
+            for name in others
+        )
+    assert (found.matches, found.verified) == (matches, verified)
+    return found.matches, found.verified, found.visible_points
+
+
+def test_a_registered_query_says_its_counts_and_no_reason(scene, filled):
+    results = register(scene, BENCHMARK, filled[0], fresh_model(scene, filled))
+    for query, found in results.items():
+        matches, verified, _ = counted(found, filled[0], scene.dataset, query)
+        assert matches > verified > 100
+        assert found.reason == ""
+
+
+def test_too_few_matches_or_verified_ones_are_the_reason(scene, tmp_path):
+    none, wrong = scene.dataset.queries
+    rng = np.random.default_rng(5)
+
+    def changed(pair, matches):
+        if none in pair:
+            return matches[:0]
+        if wrong in pair:  # each keypoint with another's partner, which no geometry explains
+            few = matches[:20]
+            return np.stack([few[:, 0], rng.permutation(few[:, 1])], 1)
+        return matches
+
+    few = with_pairs(scene, {pair: changed(pair, m) for pair, m in scene.matches.items()})
+    found = localize(few, BENCHMARK, tmp_path).results
+    features = len(scene.keypoints[none].keypoints)
+    assert found[none].reason == f"too few matches: 0 of {features} features, 30 are needed"
+    matches = sum(len(m) for pair, m in few.matches.items() if wrong in pair)
+    assert (found[wrong].matches, found[wrong].pose) == (matches, None)
+    left = found[wrong].verified
+    assert left < 30
+    assert found[wrong].reason == (
+        f"too few verified matches: {left} of {matches} matches, 30 are needed"
+    )
+
+
+def test_too_few_points_are_the_reason(scene, filled):
+    model = fresh_model(scene, filled)
+    for point in sorted(model.point3D_ids())[9:]:
+        model.delete_point3D(point)
+    for query, found in register(scene, BENCHMARK, filled[0], model).items():
+        _, verified, points = counted(found, filled[0], scene.dataset, query)
+        assert points <= 9
+        assert found.reason == (
+            f"too few keypoints with a 3D point: {points} of {verified} verified matches, "
+            "30 are needed"
+        )
+
+
+def test_too_few_inliers_are_the_reason(scene, filled):
+    """Points moved at random agree with no pose: the best one tried has few inliers."""
+    model, rng = fresh_model(scene, filled), np.random.default_rng(3)
+    for point in model.points3D.values():
+        point.xyz = rng.uniform(-2, 2, 3)
+    for query, found in register(scene, BENCHMARK, filled[0], model).items():
+        points = counted(found, filled[0], scene.dataset, query)[2]
+        assert 3 <= found.inliers < 30 < points
+        assert found.reason == (
+            f"too few inliers: {found.inliers} of {points} keypoints with a 3D point, 30 are needed"
+        )

@@ -78,7 +78,7 @@ def test_rows(dataset):
     chosen = {Q1: candidate(moved(0.5)), Q2: None}
     references = {**dataset.references, "IMG_0003.JPG": Reference("DUC2", IDENTITY)}
     del references[Q2]
-    rows = query_rows(replace(dataset, references=references), chosen)
+    rows = query_rows(replace(dataset, references=references), chosen, {})
     first, second, third = rows
     assert [row["name"] for row in rows] == [Q1, Q2, "IMG_0003.JPG"]
     assert [row["scored"] for row in rows] == [1, 0, 1]
@@ -103,7 +103,7 @@ def test_the_summary_pools_the_floors_and_lists_each(dataset):
     }
     chosen["IMG_0001.JPG"] = candidate(poses[1], CUTOUTS[0])  # of the other floor
     del chosen["IMG_0004.JPG"]
-    summary = summarize(query_rows(data, chosen), load_benchmark())
+    summary = summarize(query_rows(data, chosen, {}), load_benchmark())
     localized = {(r["floor"], r["position_m"]): (r["localized"], r["queries"]) for r in summary}
     assert localized == {
         ("all", 0.25): (2, 6), ("all", 0.5): (2, 6), ("all", 1.0): (3, 6),
@@ -124,7 +124,7 @@ def test_the_summary_pools_the_floors_and_lists_each(dataset):
 
 def test_references_without_a_query_stay_in_the_denominator(dataset):
     data = replace(scored(dataset, [None] * 4), queries={})
-    summary = summarize(query_rows(data, {}), load_benchmark())
+    summary = summarize(query_rows(data, {}, {}), load_benchmark())
     assert {(row["floor"], row["queries"], row["localized"]) for row in summary} == {
         ("all", 4, 0), ("DUC1", 2, 0), ("DUC2", 2, 0)
     }  # fmt: skip
@@ -133,14 +133,14 @@ def test_references_without_a_query_stay_in_the_denominator(dataset):
 def test_queries_without_a_reference_are_not_scored(dataset):
     data = replace(dataset, references={Q2: Reference("DUC1", IDENTITY)})
     chosen = {Q1: candidate(IDENTITY), Q2: candidate(moved(0.1))}
-    summary = summarize(query_rows(data, chosen), load_benchmark())
+    summary = summarize(query_rows(data, chosen, {}), load_benchmark())
     assert {row["floor"] for row in summary} == {"all", "DUC1"}
     assert {row["queries"] for row in summary} == {1}
 
 
 def test_without_references_there_are_no_scores(dataset):
     data = replace(dataset, references={})
-    summary = summarize(query_rows(data, {Q1: candidate(IDENTITY)}), load_benchmark())
+    summary = summarize(query_rows(data, {Q1: candidate(IDENTITY)}, {}), load_benchmark())
     assert [row["floor"] for row in summary] == ["all"] * 5
     assert {(row["queries"], row["posed"], row["localized"]) for row in summary} == {(2, 1, None)}
 

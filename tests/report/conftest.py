@@ -2,6 +2,7 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -128,7 +129,7 @@ AACHEN_SUMMARY = [
 AACHEN_QUERIES = [
     "name", "split", "registered", "features", "visible_points", "inliers", "mean_reprojection_px",
     "position_m", "rotation_deg", "qw", "qx", "qy", "qz", "tx", "ty", "tz", "ref_qw", "ref_qx",
-    "ref_qy", "ref_qz", "ref_tx", "ref_ty", "ref_tz", "protocol", "dataset", "weights",
+    "ref_qy", "ref_qz", "ref_tx", "ref_ty", "ref_tz", "reason", "protocol", "dataset", "weights",
 ]  # fmt: skip
 
 
@@ -143,7 +144,8 @@ def write_inloc_run(runs: Path) -> Callable[..., Path]:
 
     ``counts`` has for each floor the localized queries at 0.25, 0.5, 1, 0.05 and 0.1 m, or None
     without reference poses; there are 329 queries, 198 on DUC1 and 131 on DUC2. All have a pose.
-    ``errors`` has floor, metres and degrees of each query.
+    ``errors`` has floor, metres and degrees of each query; ``reasons``, by index, of those without
+    a pose, why.
     """
 
     def write(
@@ -155,6 +157,7 @@ def write_inloc_run(runs: Path) -> Callable[..., Path]:
         dataset: str = "complete",
         weights: str = "none",
         errors: Sequence[tuple[str, float, float]] = (),
+        reasons: Mapping[int, str] = MappingProxyType({}),
     ) -> Path:
         folder = runs / "inloc" / label
         folder.mkdir(parents=True)
@@ -171,7 +174,10 @@ def write_inloc_run(runs: Path) -> Callable[..., Path]:
                 rows.append([*shared, *scored, 15.04, dataset, weights])
         write_rows(folder / "summary.csv", INLOC_SUMMARY, rows)
         named = [
-            [f"IMG_{i:04}.JPG", floor, int(floor != ""), 1, metres, degrees]
+            [
+                *(f"IMG_{i:04}.JPG", floor, int(floor != ""), int(i not in reasons)),
+                *(metres, degrees, reasons.get(i, "")),
+            ]
             for i, (floor, metres, degrees) in enumerate(errors)
         ]
         write_rows(folder / "queries.csv", INLOC_QUERIES, named)
@@ -201,4 +207,4 @@ INLOC_SUMMARY = [
     "percent", "percent_low", "percent_high", "median_position_m", "median_rotation_deg",
     "stored_mb", "dataset", "weights",
 ]  # fmt: skip
-INLOC_QUERIES = ["name", "floor", "scored", "posed", "position_m", "rotation_deg"]
+INLOC_QUERIES = ["name", "floor", "scored", "posed", "position_m", "rotation_deg", "reason"]

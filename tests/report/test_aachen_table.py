@@ -276,3 +276,26 @@ def test_command(runs: Path, write_aachen_run, tmp_path: Path, capsys) -> None:
     assert main(["tables", "aachen", "--runs", str(runs), "--output", str(output)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "summary.csv" in error
+
+
+def test_why_queries_have_no_pose(runs: Path, write_aachen_run) -> None:
+    reasons = {
+        "a.jpg": "too few matches: 3 of 500 features, 30 are needed",
+        **{f"{n}_.jpg": f"too few inliers: {n} of 90 keypoints" for n in range(4)},
+    }
+    queries = [
+        {"name": name, "split": "night", "registered": 0, "reason": reason}
+        for name, reason in reasons.items()
+    ]
+    queries.append({"name": "day.jpg", "split": "day", "registered": 0, "reason": "too few x: 1"})
+    write_aachen_run("mine", "d2_ms", {NIGHT_2019: [49, 50, 95, 95]}, queries=queries)
+    assert (
+        "- Without a pose in mine, 5 of 98 queries: too few inliers (4: 0\\_.jpg, 1\\_.jpg, "
+        "2\\_.jpg, ...); too few matches (1: a.jpg).\n"
+    ) in aachen_table(runs).markdown
+
+
+def test_a_run_of_an_earlier_version_says_no_reasons(runs: Path, write_aachen_run) -> None:
+    folder = write_aachen_run("mine", "d2_ms", {NIGHT_2019: [49, 50, 95, 95]})
+    (folder / "queries.csv").write_text("name,split,registered\na.jpg,night,0\n")
+    assert "Without a pose" not in aachen_table(runs).markdown

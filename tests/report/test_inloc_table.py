@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -315,3 +316,19 @@ def test_one_stand_in_of_two_models_is_said(runs: Path, write_inloc_run) -> None
     manifest["weights"]["dense"] = {"stand_in": True}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert "Stand-in weights" in inloc_table(runs).markdown
+
+
+def test_why_queries_have_no_pose(runs: Path, write_inloc_run) -> None:
+    errors = [("DUC1", 0.1, 1.0), ("DUC1", math.inf, math.inf), ("DUC2", math.inf, math.inf)]
+    reasons = {1: "too few matches: 2, 3 are needed", 2: "no cutout was retrieved"}
+    counts = {"all": [1, 1, 1, 0, 1], "DUC1": [1, 1, 1, 0, 1], "DUC2": [0, 0, 0, 0, 0]}
+    write_inloc_run("mine", ("direct", "d2_ms", "none"), counts, errors=errors, reasons=reasons)
+    notes = [
+        line for line in inloc_table(runs).markdown.splitlines() if line.startswith("- Without")
+    ]
+    assert notes == [
+        "- Without a pose in mine, 2 of 329 queries: too few matches (1: IMG_0001.JPG); no cutout "
+        "was retrieved (1: IMG_0002.JPG).",
+        "- Without a pose in mine, 1 of 198 queries: too few matches (1: IMG_0001.JPG).",
+        "- Without a pose in mine, 1 of 131 queries: no cutout was retrieved (1: IMG_0002.JPG).",
+    ]

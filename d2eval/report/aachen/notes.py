@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from d2eval.report.aachen.groups import HOLDOUT, PAPER, SAMPLE, Section
 from d2eval.report.aachen.runs import AachenRun
+from d2eval.report.localized import reasons_note
 
 PAPER_NOTES = (
     "Published numbers as the paper prints them, from results/published/aachen.csv. With 98 night "
@@ -54,7 +55,11 @@ def notes_of(section: Section, runs: Sequence[AachenRun], returned: bool) -> lis
 
 
 def _run_notes(section: Section, runs: Sequence[AachenRun]) -> list[str]:
-    notes = []
+    notes: list[str] = []
+    for run in runs:
+        if reasons := run.reasons.get(section.group.split):
+            queries = run.results[section.group].queries
+            notes.append(reasons_note(run.label, reasons, queries))
     scored = [run for run in runs if run.results[section.group].localized]
     if len(scored) < len(runs):
         notes.append(

@@ -19,7 +19,7 @@ from d2eval.report.aachen.groups import (
     thresholds,
 )
 from d2eval.report.aachen.site import SITE
-from d2eval.report.localized import Localized, localized_of, threshold_of
+from d2eval.report.localized import Localized, load_reasons, localized_of, threshold_of
 from d2eval.report.rows import number, read_rows, reading
 from d2eval.report.run_folders import (
     MANIFEST,
@@ -73,12 +73,14 @@ class AachenRun(Run):
         protocol: stem of the benchmark file.
         holdout: how many database images were held out as queries; None for none.
         results: its numbers; a group without queries is absent.
+        reasons: split -> name of a query without a pose -> why, in words.
     """
 
     folder: Path
     protocol: str
     holdout: int | None
     results: Mapping[Group, Result]
+    reasons: Mapping[str, Mapping[str, str]]
 
     def section(self, group: Group) -> Section:
         """Where its numbers of ``group`` stand."""
@@ -158,6 +160,7 @@ def load_run(folder: Path) -> AachenRun:
         protocol,
         holdout,
         results,
+        load_reasons(folder, "registered", "split"),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from d2eval.report.inloc.groups import (
     DEMO,
     FINER,
+    FLOORS,
     FURTHER,
     HLOC,
     PAPER,
@@ -15,6 +16,7 @@ from d2eval.report.inloc.groups import (
 )
 from d2eval.report.inloc.runs import InlocRun
 from d2eval.report.inloc.site import REFERENCES
+from d2eval.report.localized import reasons_note
 from d2eval.report.site import SiteResult
 
 PAPER_NOTES = (
@@ -82,7 +84,15 @@ def notes_of(
 
 
 def _run_notes(section: Section, runs: Sequence[InlocRun]) -> list[str]:
-    notes = []
+    notes: list[str] = []
+    for run in runs:
+        result = run.results[section.group]
+        floors = [section.group.floor] if section.group.floor != POOLED else [*FLOORS]
+        if not result.localized:  # without references, no query is known to be of a floor
+            floors = [""]
+        reasons = {q: why for floor in floors for q, why in run.reasons.get(floor, {}).items()}
+        if reasons and section.kind != FINER:
+            notes.append(reasons_note(run.label, reasons, result.queries))
     if any(not run.results[section.group].localized for run in runs):
         notes.append(
             "Runs without percentages had no reference poses, which the authors keep: submit their "

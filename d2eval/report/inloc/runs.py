@@ -12,7 +12,7 @@ from d2eval.localization import Threshold
 from d2eval.report.inloc.groups import FLOORS, PROTOCOLS, Group, thresholds
 from d2eval.report.inloc.published import Kind
 from d2eval.report.inloc.site import SITE, pooled
-from d2eval.report.localized import Localized, localized_of, threshold_of
+from d2eval.report.localized import Localized, load_reasons, localized_of, threshold_of
 from d2eval.report.rows import number, read_rows, reading
 from d2eval.report.run_folders import (
     MANIFEST,
@@ -67,6 +67,7 @@ class InlocRun(Run):
         kind: strategy, method and verification, which say whose row it stands beside.
         stored_mb: mean size of what is kept of an image, in 10^6 bytes.
         results: its numbers; a floor without references is absent.
+        reasons: floor -> name of a query without a pose -> why, in words.
     """
 
     folder: Path
@@ -74,6 +75,7 @@ class InlocRun(Run):
     kind: Kind
     stored_mb: float
     results: Mapping[Group, Result]
+    reasons: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def load_run(folder: Path) -> InlocRun:
             kind,
             number(rows[0], "stored_mb"),
             results,
+            load_reasons(folder, "posed", "floor"),
         )
 
 
