@@ -4,6 +4,7 @@ Names of files, methods and images stand in it; each line goes through `printabl
 """
 
 import contextlib
+import functools
 import sys
 
 from d2eval.text import printable
@@ -39,6 +40,12 @@ def tell(text: str) -> None:
 def note(text: str) -> None:
     """Says in one line what the user should know of work that goes on."""
     tell(f"note: {text}")
+
+
+@functools.lru_cache
+def note_once(text: str) -> None:
+    """`note`, for what several parts of a run would say of the same file."""
+    note(text)
 
 
 def complain(text: str) -> None:

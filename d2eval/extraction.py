@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from d2eval.console import note
+from d2eval.console import note, note_once
 from d2eval.errors import D2EvalError
 from d2eval.features import InvalidFeaturesError
 from d2eval.images import ImageFile, RgbImage, load_image_file
@@ -120,7 +120,7 @@ class Extraction:
 def features_of_images(
     source: FeatureSource, items: Iterable[tuple[Path, str]], workers: int
 ) -> Iterator[tuple[ImageFile, StoredFeatures]]:
-    """Features of image files, in their order.
+    """Features of image files, in their order; an image without any gets a note.
 
     Reading, hashing and decoding of the next images and writing of the last ones go on in threads
     while one image is extracted. When something fails, what was extracted before it is written.
@@ -133,7 +133,15 @@ def features_of_images(
     Raises:
         D2EvalError: as `FeatureSource.read`, `Extraction` and `load_image_file`.
     """
+    for image, unit in _features_of_images(source, items, workers):
+        if not len(unit.features):
+            note_once(f"{image.path}: no features")
+        yield image, unit
 
+
+def _features_of_images(
+    source: FeatureSource, items: Iterable[tuple[Path, str]], workers: int
+) -> Iterator[tuple[ImageFile, StoredFeatures]]:
     def read(item: tuple[Path, str]) -> tuple[ImageFile, StoredFeatures | Extraction]:
         image = load_image_file(item[0])
         return image, source.read(image, item[1])

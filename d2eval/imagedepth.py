@@ -148,5 +148,8 @@ def describe_doubt(pixels: RgbImage, deep: bool) -> str | None:
 
 
 def _contrast(pixels: RgbImage) -> int:
-    flat = pixels.reshape(-1, 3)
-    return int((flat.max(axis=0).astype(int) - flat.min(axis=0)).max()) if len(flat) else 0
+    """The largest difference of two values of one channel."""
+    if not pixels.size:
+        return 0
+    high, low = pixels.max(axis=0).max(axis=0), pixels.min(axis=0).min(axis=0)  # rows first: faster
+    return int((high.astype(int) - low).max())

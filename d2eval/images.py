@@ -5,7 +5,6 @@ demand. OpenCV is not used here because it returns a truncated JPEG as if it wer
 """
 
 import contextlib
-import functools
 import hashlib
 import io
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.ImageFile import ImageFile as PillowFile
 
-from d2eval.console import note
+from d2eval.console import note_once
 from d2eval.errors import D2EvalError, reason_of
 from d2eval.files import open_bytes, read_bytes
 from d2eval.imagedepth import RgbImage as RgbImage
@@ -92,11 +91,6 @@ def _opened(path: Path, file: BinaryIO, whole: bool = True) -> Iterator[_Opened]
         raise D2EvalError(f"{path}: broken image ({reason}); replace the file") from error
 
 
-@functools.lru_cache
-def _note_once(text: str) -> None:
-    note(text)
-
-
 @dataclass(frozen=True)
 class ImageFile:
     """The bytes of an image file and their SHA-256, read once for both hashing and decoding."""
@@ -119,9 +113,9 @@ class ImageFile:
             pixels = to_rgb(found.image, found.kind)
             bits = bits_of(found.image, found.kind, self.data)
         if found.count > 1:
-            _note_once(f"{self.path}: holds several images; the first is read")
+            note_once(f"{self.path}: holds several images; the first is read")
         if (doubt := describe_doubt(pixels, bits > 8)) is not None:
-            _note_once(f"{self.path}: {doubt}")
+            note_once(f"{self.path}: {doubt}")
         return pixels
 
 

@@ -141,7 +141,8 @@ def list_variables(path: Path) -> dict[str, tuple[int, ...]]:
             return list_mat5(file)
     except Version73Error:
         with open_hdf5(path, WHAT, REMEDY) as (group, _):
-            items = {str(key): member(group, key) for key in group}
+            names = [str(key) for key in group if not key.startswith("#")]  # MATLAB's own
+            items = {name: member(group, name) for name in names}
             return {
                 key: tuple(item.shape[::-1]) if isinstance(item, h5py.Dataset) else ()
                 for key, item in items.items()
@@ -177,7 +178,8 @@ class _Hdf5Values:
         self._budget.take(VALUE_BYTES)
         if isinstance(item, h5py.Group):
             return self._structs(item)
-        kind = item.attrs.get("MATLAB_class", b"").decode()
+        kind = item.attrs.get("MATLAB_class", b"")
+        kind = kind.decode() if isinstance(kind, bytes) else str(kind)
         values = read_dataset(item, self._budget)
         if item.attrs.get("MATLAB_empty", 0):
             shape = tuple(values.astype(int).ravel())

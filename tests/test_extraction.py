@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from d2eval.console import note_once
 from d2eval.errors import D2EvalError
 from d2eval.extraction import MethodSource, features_of_images, open_source
 from d2eval.maps import MapsMethod
@@ -115,3 +116,29 @@ def test_a_method_says_so_if_it_needs_none(tmp_path):
 def test_not_stated_is_the_default():
     assert Method.weights == MapsMethod.weights == NOT_STATED
     assert Method.weights_state(Runtime()) == "not stated"
+
+
+def test_an_image_without_features_gets_a_note(tmp_path, capsys):
+    """Each time that they are read: stored ones, and those that others made."""
+    for name, value in (("flat", 0), ("noise", 255)):
+        pixels = np.random.default_rng(1).integers(0, value + 1, (64, 80, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        empty = dict.fromkeys(("keypoints", "scores", "descriptors"), np.zeros(0))
+        (tmp_path / "made").mkdir(exist_ok=True)
+        np.savez(tmp_path / "made" / f"{name}.png.npz", **empty)
+    items = [(tmp_path / f"{name}.png", f"{name}.png") for name in ("flat", "noise")]
+    runtime = Runtime(cache=tmp_path / "cache")
+    note_once.cache_clear()
+    for workers in (0, 2):
+        source = open_source("rootsift", {}, runtime)
+        counts = [len(u.features) for _, u in features_of_images(source, items, workers)]
+        assert counts[0] == 0 < counts[1]
+        said = capsys.readouterr().err
+        assert f"note: {tmp_path / 'flat.png'}: no features\n" in said
+        assert "noise" not in said
+        note_once.cache_clear()
+    made = open_source(f"precomputed:{tmp_path / 'made'}", {"extension": "npz"}, runtime)
+    list(features_of_images(made, items, 1))
+    assert [line.split()[1:] for line in capsys.readouterr().err.splitlines()] == [
+        [f"{path}:", "no", "features"] for path, _ in items
+    ]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from d2eval.errors import D2EvalError, reason_of
+from d2eval.files import require_file
 from d2eval.matfiles import as_numbers, read_structs
 from methods.vgg16.trunk import CONVOLUTIONS
 
@@ -49,6 +50,7 @@ def read_netvlad(path: Path) -> dict[str, torch.Tensor]:
         D2EvalError: it can't be read, or isn't such a network.
     """
     found: dict[str, npt.NDArray[Any]] = {}
+    require_file(path)
     try:
         layers = _layers(path)
         for name, index, _, _ in CONVOLUTIONS:

@@ -22,14 +22,17 @@ from d2eval.aachen.covisibility import read_tracks
 from d2eval.aachen.database import read_database
 from d2eval.aachen.parsing import read_intrinsics, read_nvm, read_pairs
 from d2eval.download import verified_path
+from d2eval.featurefiles import read_feature_file, read_hloc_features
 from d2eval.files import read_lines
 from d2eval.hpatches.dataset import read_homography
+from d2eval.images import read_image, read_image_size
 from d2eval.inloc import files as inloc_files
 from d2eval.inloc.alignments import read_alignment
 from d2eval.inloc.benchmark import load_benchmark as load_inloc
 from d2eval.inloc.retrieval import read_pair_list
 from d2eval.localization import read_poses
 from d2eval.manifest import read_manifest
+from d2eval.matfiles import list_variables, read_variable
 from d2eval.protocol import load_toml
 from d2eval.report.aachen import matches
 from d2eval.report.aachen.colmap_model import read_model_points, read_model_poses
@@ -41,6 +44,8 @@ from d2eval.report.runs import load_run
 from methods.d2net.training import posed
 from methods.d2net.training.depth_files import read_depth
 from methods.d2net.training.scene_file import FORMAT, read_scene_file
+from methods.vgg16.matlab import read_netvlad
+from methods.vgg16.trunk import CONVOLUTIONS
 
 
 @dataclass(frozen=True)
@@ -197,6 +202,127 @@ def megadepth() -> list[bytes]:
     return found
 
 
+def images(*kinds: str, mode: str = "RGB", **options: object) -> Callable[[], list[bytes]]:
+    def make() -> list[bytes]:
+        pixels = np.random.default_rng(1).integers(0, 256, (12, 17, 3), np.uint8)
+        found = []
+        for kind in kinds:
+            data = io.BytesIO()
+            Image.fromarray(pixels).convert(mode).save(data, kind, **options)
+            found.append(data.getvalue())
+        return found
+
+    return lru_cache(make)
+
+
+def tiffs() -> list[bytes]:
+    kinds = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+    found = [images("TIFF", compression=kind)()[0] for kind in kinds]
+    deep = np.linspace(0, 1, 99, dtype=np.float32).reshape(9, 11)
+    for samples in (deep, (deep * 65535).astype(np.uint16)):
+        data = io.BytesIO()
+        Image.fromarray(samples).save(data, "TIFF")
+        found.append(data.getvalue())
+    return [*found, images("TIFF", mode="1", compression="group4")()[0]]
+
+
+PPM_TEXT = "P3\n# c\n2 2\n255\n1 2 3 40 50 60\n7 8 9 100 200 255\n"
+
+
+def feature_arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    descriptors = rng.normal(size=(5, 8)).astype(np.float32)
+    return {
+        "keypoints": rng.uniform(0, 5, (5, 3)).astype(np.float32),
+        "scores": rng.random(5).astype(np.float32),
+        "descriptors": descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True),
+    }
+
+
+@lru_cache
+def npz_features() -> list[bytes]:
+    found = []
+    for save in (np.savez, np.savez_compressed):
+        data = io.BytesIO()
+        save(data, **feature_arrays())
+        found.append(data.getvalue())
+    return found
+
+
+@lru_cache
+def mat_features() -> list[bytes]:
+    found = []
+    for compressed in (False, True):
+        data = io.BytesIO()
+        scipy.io.savemat(data, feature_arrays(), do_compression=compressed)
+        found.append(data.getvalue())
+    return found
+
+
+def mat73(fill: Callable[[h5py.File], None]) -> Callable[[], list[bytes]]:
+    """Version 7.3 of a .mat file: HDF5 behind a head of its own."""
+
+    def make() -> list[bytes]:
+        data = io.BytesIO()
+        with h5py.File(data, "w", userblock_size=512) as file:
+            fill(file)
+        return [b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + data.getvalue()[128:]]
+
+    return lru_cache(make)
+
+
+def fill_mat_features(file: h5py.File) -> None:
+    for name, array in feature_arrays().items():
+        file.create_dataset(name, data=array.T, compression="gzip")
+        file[name].attrs["MATLAB_class"] = np.bytes_("single")
+
+
+def fill_structs(file: h5py.File) -> None:
+    """A struct array, whose values are references, and one without values."""
+
+    def stored(name: str, value: np.ndarray, kind: str) -> h5py.Reference:
+        item = file.create_dataset(f"#refs#/{name}", data=value)
+        item.attrs["MATLAB_class"] = np.bytes_(kind)
+        return item.ref
+
+    texts = [[stored(c, np.array([[ord(c)], [46]], np.uint16), "char")] for c in "ab"]
+    poses = [[stored(c, np.eye(4)[:3].T, "double")] for c in "cd"]
+    group = file.create_group("DUC1_RefList")
+    group.attrs["MATLAB_class"] = np.bytes_("struct")
+    group["queryname"], group["P"] = (np.array(x, h5py.ref_dtype) for x in (texts, poses))
+    file["empty"] = np.array([0, 0], np.uint64)
+    file["empty"].attrs["MATLAB_empty"], file["empty"].attrs["MATLAB_class"] = 1, b"double"
+
+
+def fill_hloc(file: h5py.File) -> None:
+    arrays = feature_arrays()
+    group = file.create_group("db/1.jpg")
+    group["keypoints"] = arrays["keypoints"][:, :2].astype(np.float16)
+    group["scores"], group["image_size"] = arrays["scores"], np.array([17, 12])
+    group.create_dataset("descriptors", data=arrays["descriptors"].T, compression="gzip")
+
+
+def read_mat(path: Path) -> object:
+    return [read_variable(path, name) for name in list_variables(path)]
+
+
+@lru_cache
+def networks() -> list[bytes]:
+    """A NetVLAD network with tiny layers."""
+    layers = np.empty(34, object)
+    for index in range(34):
+        layers[index] = {"type": "other"}
+    shapes = {index: ((3, 3, 2, 2), (1, 2)) for _, index, _, _ in CONVOLUTIONS}
+    shapes |= {30: ((4, 3), (4, 3)), 33: ((1, 1, 12, 2), (1, 2))}
+    for index, parts in shapes.items():
+        cell = np.empty(2, object)
+        cell[:] = [np.ones(shape, np.float32) for shape in parts]
+        layers[index] = {"weights": cell}
+    data = io.BytesIO()
+    scipy.io.savemat(data, {"net": {"layers": layers}}, do_compression=True)
+    return [data.getvalue()]
+
+
 def read_pictures(
     names: Callable[[Path], list[str]], load: Callable[[Path, str], object]
 ) -> Callable[[Path], object]:
@@ -304,6 +430,31 @@ PARSERS = {
         Parser("depth-npy", "a.npy", depth_files(".npy"), read_depth, is_text=False),
         Parser("depth-png", "a.png", depth_files(".png"), read_depth, is_text=False),
         Parser("depth-h5", "a.h5", hdf5(fill_depth), read_depth, is_text=False),
+        *(Parser(f"image-{name}", "a.png", seeds, read_image, is_text=False)
+          for name, seeds in (
+              ("png", images("PNG")),
+              ("png-palette", images("PNG", mode="P")),
+              ("ppm", images("PPM")),
+              ("ppm-text", lambda: [PPM_TEXT.encode()]),
+              ("pgm-16", lambda: [b"P5 3 2 4095\n" + bytes(range(12))]),
+              ("jpeg", images("JPEG")),
+              ("jpeg-progressive", images("JPEG", progressive=True)),
+              ("bmp", images("BMP")),
+              ("tiff", lru_cache(tiffs)),
+          )),
+        Parser("image-size", "a.png", images("PNG", "PPM", "JPEG", "BMP", "TIFF"),
+               read_image_size, is_text=False),
+        Parser("features-npz", "a.npz", npz_features,
+               lambda path: read_feature_file(path, (17, 12)), is_text=False),
+        Parser("features-mat", "a.mat", mat_features,
+               lambda path: read_feature_file(path, (17, 12)), is_text=False),
+        Parser("features-mat-7.3", "a.mat", mat73(fill_mat_features),
+               lambda path: read_feature_file(path, (17, 12)), is_text=False),
+        Parser("features-h5", "a.h5", hdf5(fill_hloc),
+               lambda path: read_hloc_features(path, "db/1.jpg", (17, 12)), is_text=False),
+        Parser("mat", "a.mat", references, read_mat, is_text=False),
+        Parser("mat-7.3", "a.mat", mat73(fill_structs), read_mat, is_text=False),
+        Parser("netvlad", "net.mat", networks, read_netvlad, is_text=False),
         Parser("matches", "matches.h5", hdf5(fill_matches),
                read_pictures(matches.query_names, matches.load_pairs), is_text=False),
         Parser("views", "views.h5", hdf5(fill_views),
