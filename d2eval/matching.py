@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from d2eval.compiled import compiled
 from d2eval.gemm import multiply_transposed
 
 Matches = npt.NDArray[np.int32]
@@ -25,7 +25,7 @@ GPU_BLOCK_BYTES = 32 * 1024 * 1024
 GPU_BLOCK_COLUMNS = 4096
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled(nogil=True, fastmath=True)
 def _update(similarity, row, column, best_12, nearest_12, best_21, nearest_21):  # type: ignore[no-untyped-def]
     """Takes in one block, whose first element is [row, column] of the whole matrix.
 

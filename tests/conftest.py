@@ -1,6 +1,8 @@
 """Fixtures that tests of several folders share."""
 
 import hashlib
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,9 @@ import pytest
 from PIL import Image
 
 TINY_SIZE = (96, 80)
+# Each test's own --cache would let numba compile everything again.
+_USER = os.getuid() if hasattr(os, "getuid") else 0
+os.environ.setdefault("NUMBA_CACHE_DIR", f"{tempfile.gettempdir()}/d2eval-tests-numba-{_USER}")
 
 
 @dataclass

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from d2eval.cli.caches import claim_caches
 from d2eval.cli.common import default_cache
 from d2eval.cli.parsing import Parser, check_options
 from d2eval.cli.streams import steady_streams
@@ -158,6 +159,7 @@ def _module(command: str) -> ModuleType:
 def _run(command: str | None, arguments: Sequence[str]) -> int:
     try:
         LIMITS.read(os.environ)
+        claim_caches(arguments)
         several = _for_each_method(command, list(arguments))
         parsed = [_parser(command, each).parse_args(each) for each in several]
         for args in parsed:

@@ -6,9 +6,10 @@ the 9th vector, which all columns of M are orthogonal to and which is the homogr
 last is the 8th. It fits none of its points, and many true matches are lost.
 """
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from d2eval.compiled import compiled
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -24,7 +25,7 @@ def _standardising(points: FloatArray) -> FloatArray:
         return np.array([[sx, 0, -x * sx], [0, sy, -y * sy], [0, 0, 1.0]])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def minimal_homography(first, second):  # type: ignore[no-untyped-def]
     """(3, 3) the demo's from four points (2, 4) in each image; not the one that fits them."""
     M = np.zeros((9, 8))
@@ -38,7 +39,7 @@ def minimal_homography(first, second):  # type: ignore[no-untyped-def]
     return left[:, 7].copy().reshape(3, 3)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _isotropic(points, chosen):  # type: ignore[no-untyped-def]
     """Mean x, mean y and scale that give chosen points a mean distance of sqrt(2) from 0."""
     mx, my, distance = 0.0, 0.0, 0.0
@@ -52,7 +53,7 @@ def _isotropic(points, chosen):  # type: ignore[no-untyped-def]
     return mx, my, np.sqrt(2.0) / distance
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def least_squares_homography(first, second, chosen):  # type: ignore[no-untyped-def]
     """(3, 3) by the normalised DLT over chosen points, as u2H; NaN where they are one point."""
     u1, v1, s1 = _isotropic(first, chosen)
@@ -78,7 +79,7 @@ def least_squares_homography(first, second, chosen):  # type: ignore[no-untyped-
     return back @ h @ one
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _find_inliers(H, first, second, tolerance, inliers):  # type: ignore[no-untyped-def]
     """Fills ``inliers``; returns how many there are."""
     limit = tolerance * tolerance
@@ -91,7 +92,7 @@ def _find_inliers(H, first, second, tolerance, inliers):  # type: ignore[no-unty
     return inliers.sum()
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _search(  # type: ignore[no-untyped-def]
     first, second, to_one, to_two, samples, tolerance, confidence
 ):

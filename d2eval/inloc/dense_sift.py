@@ -8,10 +8,11 @@ import math
 from dataclasses import dataclass
 
 import cv2
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+
+from d2eval.compiled import compiled
 
 FloatArray = npt.NDArray[np.float32]
 Descriptors = npt.NDArray[np.uint8]
@@ -65,7 +66,7 @@ def _smooth(image: FloatArray, sigma: float) -> FloatArray:
     return np.asarray(smooth, np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _angle(gy, gx):  # type: ignore[no-untyped-def]
     """VLFeat's approximation of atan2, in 0..2 pi."""
     away = abs(gy) + np.float32(EPSILON)
@@ -79,7 +80,7 @@ def _angle(gy, gx):  # type: ignore[no-untyped-def]
     return angle + np.float32(2 * math.pi) if angle < 0 else angle
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _split_gradients(image):  # type: ignore[no-untyped-def]
     """(H, W, 8) gradient magnitude, shared between the two nearest orientations."""
     height, width = image.shape
@@ -119,7 +120,7 @@ def _bin_weights(settings: DenseSiftSettings) -> FloatArray:
     return np.exp(-0.5 * z**2).mean(axis=1).astype(np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _normalize(histogram):  # type: ignore[no-untyped-def]
     """Divides by the length, in place."""
     square = np.float32(0)
@@ -130,7 +131,7 @@ def _normalize(histogram):  # type: ignore[no-untyped-def]
         histogram[k] *= inverse
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _describe(sums, shape, stride, reach, weights, least_mass):  # type: ignore[no-untyped-def]
     """(rows * columns, 128) bytes from sums around bin centres.
 

@@ -6,9 +6,10 @@ images, which is refined on its inliers. There are no random numbers.
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from d2eval.compiled import compiled
 
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.int64]
@@ -83,7 +84,7 @@ def _hypotheses(
     return matrices
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _find_inliers(H, x1, y1, x2, y2, tolerance, close, inliers):  # type: ignore[no-untyped-def]
     """Fills ``inliers`` with the indices of the matches that agree with H; returns how many.
 
@@ -108,7 +109,7 @@ def _find_inliers(H, x1, y1, x2, y2, tolerance, close, inliers):  # type: ignore
     return count
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _moments(x, y, chosen):  # type: ignore[no-untyped-def]
     """Means and standard deviations (of a sample, at least `MIN_SPREAD_PX`) of chosen points."""
     n = len(chosen)
@@ -124,7 +125,7 @@ def _moments(x, y, chosen):  # type: ignore[no-untyped-def]
     return mx, my, max(sx, MIN_SPREAD_PX), max(sy, MIN_SPREAD_PX)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _fit_affinity(H, x1, y1, x2, y2, chosen):  # type: ignore[no-untyped-def]
     """Writes the least-squares affinity of the chosen matches into H.
 
@@ -151,7 +152,7 @@ def _fit_affinity(H, x1, y1, x2, y2, chosen):  # type: ignore[no-untyped-def]
     H[2, 0], H[2, 1], H[2, 2] = 0.0, 0.0, 1.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _fit_homography(H, x1, y1, x2, y2, chosen):  # type: ignore[no-untyped-def]
     """Writes the homography of the chosen matches by the normalised DLT into H."""
     u1, v1, p1, q1 = _moments(x1, y1, chosen)
@@ -176,7 +177,7 @@ def _fit_homography(H, x1, y1, x2, y2, chosen):  # type: ignore[no-untyped-def]
     H[:] = two @ h @ one
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _best_hypothesis(  # type: ignore[no-untyped-def]
     hypotheses, coordinates, tolerances, iterations, affine_iterations, min_support, enough
 ):

@@ -4,11 +4,11 @@ import math
 import sys
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pycolmap
 
+from d2eval.compiled import compiled
 from d2eval.errors import D2EvalError
 
 FloatArray = npt.NDArray[np.float64]
@@ -75,7 +75,7 @@ class PoseEstimate:
         return int(np.count_nonzero(self.inliers))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _find_inliers(R, t, rays, points, cosine, inliers):  # type: ignore[no-untyped-def]
     """Fills ``inliers``; returns how many there are. Points behind the camera are none.
 
@@ -91,7 +91,7 @@ def _find_inliers(R, t, rays, points, cosine, inliers):  # type: ignore[no-untyp
     return inliers.sum()
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _linearise(R, t, rays, points, inliers, hessian, gradient):  # type: ignore[no-untyped-def]
     """Half the sum of (1 - cos)^2 over inliers; writes J^T J and J^T r of a turn and a shift.
 
@@ -125,7 +125,7 @@ def _linearise(R, t, rays, points, inliers, hessian, gradient):  # type: ignore[
     return cost
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _solve(A, b):  # type: ignore[no-untyped-def]
     """Solves A x = b by Cholesky's method, in the place of both; False if A isn't positive."""
     n = len(b)
@@ -149,7 +149,7 @@ def _solve(A, b):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _turn(w):  # type: ignore[no-untyped-def]
     """The rotation by the vector w (radians), by Rodrigues' formula."""
     angle = np.sqrt(w[0] ** 2 + w[1] ** 2 + w[2] ** 2)
@@ -159,7 +159,7 @@ def _turn(w):  # type: ignore[no-untyped-def]
     return np.eye(3) + K * (np.sin(angle) / angle) + K @ K * ((1 - np.cos(angle)) / angle**2)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _refine(R, t, rays, points, inliers):  # type: ignore[no-untyped-def]
     """Levenberg-Marquardt as Ceres steers it: minimises (1 - cos)^2 over the inliers."""
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
@@ -193,7 +193,7 @@ def _refine(R, t, rays, points, inliers):  # type: ignore[no-untyped-def]
     return R, t
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _best_solution(  # type: ignore[no-untyped-def]
     rotations, translations, rays, points, cosine, max_refinements
 ):

@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pycolmap
 import torch
+
+from d2eval.compiled import compiled
 
 Points = npt.NDArray[np.float32]
 Colors = npt.NDArray[np.uint8]
@@ -45,7 +46,7 @@ def scaled_intrinsics(camera: pycolmap.Camera, factor: int) -> npt.NDArray[np.fl
     return K
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _splat(points, P, depth, nearest):  # type: ignore[no-untyped-def]
     """Writes each pixel's least depth and the point that has it; of equal ones the last stays."""
     height, width = depth.shape

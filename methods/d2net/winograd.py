@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from d2eval.compiled import compiled
 from d2eval.gemm import multiply_transposed, prepack
 
 FloatArray = npt.NDArray[np.float32]
@@ -83,7 +84,7 @@ def _tile_origin(tile, rows, columns, dilation):  # type: ignore[no-untyped-def]
     return grid_row + dilation * TILE * row, grid_column + dilation * TILE * column
 
 
-@numba.njit(fastmath=True, nogil=True, cache=True)
+@compiled(fastmath=True, nogil=True)
 def _transform_input(x, zero, out, first, count, rows, columns, dilation):  # type: ignore[no-untyped-def]
     """Tiles [first, first + count) of ``x`` (rows, W, C) to ``out`` (36, tiles, C).
 
@@ -116,7 +117,7 @@ def _transform_input(x, zero, out, first, count, rows, columns, dilation):  # ty
             )  # fmt: skip
 
 
-@numba.njit(fastmath=True, nogil=True, cache=True)
+@compiled(fastmath=True, nogil=True)
 def _transform_output(m, bias, relu, out, first, count, rows, columns, dilation):  # type: ignore[no-untyped-def]
     """Products ``m`` (36, tiles, C) to pixels of ``out`` (H, W, C), with bias and ReLU."""
     height, width, channels = out.shape

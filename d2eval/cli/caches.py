@@ -1,0 +1,49 @@
+"""Where libraries keep what they compile and what fonts they found: below the cache folder.
+
+Their usual places, beside the code and in the home folder, can't be written in many containers.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from d2eval.cli.common import default_cache
+from d2eval.errors import D2EvalError
+from d2eval.paths import expanded
+
+
+def claim_caches(arguments: Sequence[str]) -> None:
+    """Sets the variables that numba and matplotlib look at when they are imported.
+
+    A user's own settings stay, and matplotlib's folder, which may hold some, if it can be written.
+
+    Args:
+        arguments: of the command line, before they are understood: ``--cache`` is looked for.
+    """
+    try:
+        cache = _named(arguments) or default_cache()
+    except D2EvalError:  # is told when the arguments are understood
+        return
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache.absolute() / "numba"))
+    if not _can_be_written(Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config")):
+        os.environ.setdefault("MPLCONFIGDIR", str(cache.absolute() / "matplotlib"))
+
+
+def _named(arguments: Sequence[str]) -> Path | None:
+    """The last ``--cache`` among the arguments."""
+    found = None
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, is_joined, value = argument.partition("=")
+        if name == "--cache":
+            found = value if is_joined else following
+    return expanded(found) if found else None
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether ``folder`` can be made, if need be, and written."""
+    try:
+        folder = expanded(folder)
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    except (D2EvalError, OSError, StopIteration):
+        return False
