@@ -9,6 +9,7 @@ from d2eval.errors import D2EvalError
 MOST_DIGITS = 18  # of a whole number, which fits 64 bits then
 MOST_PIXELS = 1_000_000  # of an image's side
 MOST_COORDINATE = 1e12  # of a position; metres from the Earth's centre are below 1e7
+MOST_NAME_BYTES, MOST_PART_BYTES = 1000, 255  # of a name; file systems take no longer parts
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")  # controls, what no UTF-8 is read as, ends of lines
 
 
@@ -53,11 +54,14 @@ def name_problem(name: str) -> str | None:
 
     Names are joined to the folder and written into tables.
     """
-    if not name:
-        return "is empty"
+    if not name.strip("./"):
+        return "is no file's"
     if any(unicodedata.category(mark) in _CONTROL for mark in name):
         return "holds control characters or isn't UTF-8"
     path = PurePosixPath(name)
+    sizes = [len(part.encode()) for part in path.parts]
+    if sum(sizes) > MOST_NAME_BYTES or max(sizes) > MOST_PART_BYTES:
+        return "is too long"
     if path.is_absolute():
         return "is an absolute path"
     if ".." in path.parts:

@@ -137,7 +137,7 @@ def test_a_database_that_a_newer_colmap_has_migrated(database):
         ("UPDATE images SET name = 'a' || char(0) WHERE image_id = 2",
          "table images, image_id 2: name 'a\\x00' holds control characters"),
         ("UPDATE images SET name = '' WHERE image_id = 2",
-         "table images, image_id 2: name '' is empty"),
+         "table images, image_id 2: name '' is no file's"),
         ("UPDATE images SET camera_id = x'01' WHERE image_id = 2",
          "table images, image_id 2: camera_id is of type blob, not integer"),
         ("DELETE FROM cameras WHERE camera_id = 2",

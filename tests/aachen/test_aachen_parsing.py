@@ -149,6 +149,8 @@ def test_intrinsics(tmp_path):
         ("a.jpg PINHOLE 8 6 1e300 9 4 3", "line 2: parameters not finite or beyond reason"),
         ("/a.jpg PINHOLE 8 6 9 9 4 3", "line 2: the image name '/a.jpg' is an absolute path"),
         ("a/../../b.jpg PINHOLE 8 6 9 9 4 3", "line 2: the image name 'a/../../b.jpg' leads out"),
+        (f"{'a' * 256} PINHOLE 8 6 9 9 4 3", f"line 2: the image name '{'a' * 100}' is too long"),
+        (f"{'a/' * 999}b PINHOLE 8 6 9 9 4 3", f"line 2: the image name '{'a/' * 50}' is too long"),
         ("a\x1b[1m.jpg PINHOLE 8 6 9 9 4 3", "line 2: the image name 'a\\x1b[1m.jpg' holds con"),
     ],
 )
