@@ -12,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.errors import D2EvalError, reason_of
-from d2eval.files import require_file
+from d2eval.files import read_bytes, require_file
 from d2eval.limits import Budget
+from d2eval.sealed import DamagedError, unseal
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 # What h5py raises on bytes that aren't what they should be
 DAMAGE = (
@@ -49,6 +52,23 @@ def open_hdf5(
             yield file, Budget(path, size)
     except DAMAGE as error:
         raise D2EvalError(f"{path}: broken {what} ({reason_of(error)}); {remedy}") from error
+
+
+@contextlib.contextmanager
+def open_own_hdf5(path: Path, what: str, remedy: str) -> Iterator[tuple[h5py.File, Budget]]:
+    """A file that d2eval wrote, sealed: HDF5's library may not end on one that is damaged.
+
+    Raises:
+        D2EvalError: as of `open_hdf5`, or it is not what was written.
+    """
+    data = read_bytes(path, remedy)
+    if not data.startswith(SIGNATURE):  # as earlier versions of d2eval wrote it, unsealed
+        try:
+            unseal(path.name, data)
+        except DamagedError as error:
+            raise D2EvalError(f"{path}: broken {what} ({error}); {remedy}") from error
+    with open_hdf5(path, what, remedy, data) as opened:
+        yield opened
 
 
 def member(group: h5py.Group, name: str) -> Any:

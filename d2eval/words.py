@@ -59,8 +59,8 @@ def name_problem(name: str) -> str | None:
     if any(unicodedata.category(mark) in _CONTROL for mark in name):
         return "holds control characters or isn't UTF-8"
     path = PurePosixPath(name)
-    sizes = [len(part.encode()) for part in path.parts]
-    if sum(sizes) > MOST_NAME_BYTES or max(sizes) > MOST_PART_BYTES:
+    longest = max(len(part.encode()) for part in path.parts)
+    if len(name.encode()) > MOST_NAME_BYTES or longest > MOST_PART_BYTES:
         return "is too long"
     if path.is_absolute():
         return "is an absolute path"

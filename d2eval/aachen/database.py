@@ -70,10 +70,12 @@ def read_database(path: Path, report: Report = fail) -> ColmapDatabase:
     try:
         with _connect(path) as database:
             return _read_tables(path, database, report)
-    # OSError: no folder for temporary files; UnicodeError: a message that quotes damaged bytes
-    except (sqlite3.Error, OSError, UnicodeError) as error:
+    # OSError: no folder for temporary files; UnicodeError: a message that quotes damaged bytes;
+    # MemoryError: a row that says it is larger than the file
+    except (sqlite3.Error, OSError, UnicodeError, MemoryError) as error:
+        reason = "damaged" if isinstance(error, MemoryError) else reason_of(error)
         raise D2EvalError(
-            f"{path}: not a database that can be read ({reason_of(error)}); replace it"
+            f"{path}: not a database that can be read ({reason}); replace it"
         ) from error
 
 

@@ -14,6 +14,7 @@ from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.registration import ModelPoints, Registered, partners
 from d2eval.atomic import write_bytes
 from d2eval.progress import progress
+from d2eval.sealed import seal
 
 BEST = 3  # database images for each query
 REJECTED, VERIFIED, INLIER = 0, 1, 2
@@ -84,4 +85,4 @@ def write_pictures(
                 unit["points_query"] = keypoints[query].keypoints[matches[:, 0]]
                 unit["points_database"] = keypoints[other].keypoints[matches[:, 1]]
                 unit["kind"] = kinds
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, seal(path.name, buffer.getbuffer()))

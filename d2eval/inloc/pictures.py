@@ -18,6 +18,7 @@ from d2eval.inloc.files import scan_of
 from d2eval.inloc.imresize import shrink
 from d2eval.inloc.render import render, scaled_intrinsics
 from d2eval.progress import progress
+from d2eval.sealed import seal
 
 FILE = "views.h5"
 BEST = 2  # candidates of each query
@@ -77,7 +78,7 @@ def write_views(
                     ("distances", distances.astype(np.float16)),
                 ):
                     unit.create_dataset(name, data=values, compression="gzip")
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, seal(path.name, buffer.getbuffer()))
 
 
 def _jpeg(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -249,6 +249,21 @@ def test_damaged_bytes_raise_nothing_else(database, data):
         assert set(found.cameras) == set(found.image_ids)
 
 
+@pytest.mark.parametrize(
+    "wrong", [b"\xff\xff\xff\xff", b"\xff" * 9, b"\x00" * 4, b"\x8f\xff\xff\x7f"]
+)
+def test_rows_that_say_they_are_larger_than_the_file(database, wrong):
+    content = database.read_bytes()
+    for name in (b"db/1.png", b"query/a.png"):
+        at = content.index(name)
+        for start in range(at - 24, at):  # the row's sizes and kinds of cells
+            database.write_bytes(content[:start] + wrong + content[start + len(wrong) :])
+            try:
+                read_database(database)
+            except D2EvalError as error:
+                assert "\n" not in str(error)
+
+
 def test_what_is_no_database(tmp_path):
     path = tmp_path / "database.db"
     assert message(path) == "is missing; add it"

@@ -41,6 +41,7 @@ from d2eval.report.inloc import views
 from d2eval.report.inloc.site import SITE as INLOC_SITE
 from d2eval.report.rows import number, read_rows, reading
 from d2eval.report.runs import load_run
+from d2eval.sealed import seal
 from methods.d2net.training import posed
 from methods.d2net.training.depth_files import read_depth
 from methods.d2net.training.scene_file import FORMAT, read_scene_file
@@ -141,6 +142,10 @@ def hdf5(fill: Callable[[h5py.File], None]) -> Callable[[], list[bytes]]:
         return [data.getvalue()]
 
     return lru_cache(make)
+
+
+def sealed(name: str, make: Callable[[], list[bytes]]) -> Callable[[], list[bytes]]:
+    return lambda: [seal(name, content) for content in make()]
 
 
 def fill_matches(file: h5py.File) -> None:
@@ -455,9 +460,9 @@ PARSERS = {
         Parser("mat", "a.mat", references, read_mat, is_text=False),
         Parser("mat-7.3", "a.mat", mat73(fill_structs), read_mat, is_text=False),
         Parser("netvlad", "net.mat", networks, read_netvlad, is_text=False),
-        Parser("matches", "matches.h5", hdf5(fill_matches),
+        Parser("matches", "matches.h5", sealed("matches.h5", hdf5(fill_matches)),
                read_pictures(matches.query_names, matches.load_pairs), is_text=False),
-        Parser("views", "views.h5", hdf5(fill_views),
+        Parser("views", "views.h5", sealed("views.h5", hdf5(fill_views)),
                read_pictures(views.query_names, views.load_views), is_text=False),
         Parser("model-images", "images.bin", model_file("images.bin"), of_model(read_model_poses),
                is_text=False),

@@ -17,6 +17,7 @@ from d2eval.report.aachen.matches import (
     side_by_side,
 )
 from d2eval.report.figures import choose_queries
+from d2eval.sealed import seal
 
 NAMES = ("query/night/a.jpg", "query/night/b.jpg")
 NIGHT_2019 = ("2019", "night")
@@ -121,7 +122,7 @@ def test_the_command(runs: Path, write_aachen_run, write_matches, tmp_path: Path
 def test_an_image_that_is_gone_is_one_line(tmp_path: Path, images: Path, write_matches) -> None:
     write_matches(tmp_path)
     (images / "db/1.png").unlink()
-    with pytest.raises(D2EvalError, match=r"1\.png: can't be read"):
+    with pytest.raises(D2EvalError, match=r"1\.png: is missing"):
         draw(load_pairs(tmp_path / "matches.h5", NAMES[0])[0])
 
 
@@ -165,3 +166,17 @@ def test_broken_files(tmp_path: Path, write_matches) -> None:
         with pytest.raises(D2EvalError, match=r"matches\.h5: broken file of matches") as error:
             query_names(path)
         assert "\n" not in str(error.value)
+
+
+def test_a_sealed_file_is_read_and_no_bit_of_it_may_differ(tmp_path: Path, write_matches) -> None:
+    write_matches(tmp_path)
+    path = tmp_path / "matches.h5"
+    data = seal(path.name, path.read_bytes())
+    path.write_bytes(data)
+    assert query_names(path) == list(NAMES)
+    for at in (0, 100, 600, len(data) - 1):
+        damaged = bytearray(data)
+        damaged[at] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(D2EvalError, match=r"matches\.h5: broken file of matches \(its "):
+            query_names(path)

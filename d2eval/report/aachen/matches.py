@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from d2eval.hdf5 import member, open_hdf5, read_dataset, text_attribute
+from d2eval.hdf5 import member, open_own_hdf5, read_dataset, text_attribute
 from d2eval.images import RgbImage, read_image
 from d2eval.limits import Budget
 from d2eval.report.figures import new_figure, write_figure
@@ -59,7 +59,7 @@ def query_names(path: Path) -> list[str]:
     Raises:
         D2EvalError: the file is broken.
     """
-    with open_hdf5(path, WHAT, REMEDY) as (file, _):
+    with open_own_hdf5(path, WHAT, REMEDY) as (file, _):
         return [text_attribute(member(file, name), "name") for name in file]
 
 
@@ -72,7 +72,7 @@ def load_pairs(path: Path, query: str) -> list[MatchedPair]:
     Raises:
         D2EvalError: the file is broken.
     """
-    with open_hdf5(path, WHAT, REMEDY) as (file, budget):
+    with open_own_hdf5(path, WHAT, REMEDY) as (file, budget):
         images = Path(text_attribute(file, "images"))
         pairs = []
         for group in (member(file, name) for name in file):

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from d2eval.hdf5 import member, open_hdf5, read_dataset, text_attribute
+from d2eval.hdf5 import member, open_own_hdf5, read_dataset, text_attribute
 from d2eval.images import ImageFile, RgbImage
 from d2eval.limits import Budget
 from d2eval.report.figures import new_figure, write_figure
@@ -62,7 +62,7 @@ def query_names(path: Path) -> list[str]:
     Raises:
         D2EvalError: the file is broken.
     """
-    with open_hdf5(path, WHAT, REMEDY) as (file, _):
+    with open_own_hdf5(path, WHAT, REMEDY) as (file, _):
         return [text_attribute(member(file, name), "name") for name in file]
 
 
@@ -72,7 +72,7 @@ def load_views(path: Path, query: str) -> QueryViews:
     Raises:
         D2EvalError: the file is missing or broken, or has no such query.
     """
-    with open_hdf5(path, WHAT, REMEDY) as (file, budget):
+    with open_own_hdf5(path, WHAT, REMEDY) as (file, budget):
         for group in (member(file, name) for name in file):
             if text_attribute(group, "name") == query:
                 image = _image(group, path, budget)
