@@ -1,7 +1,7 @@
 """Image files as their formats lay them out: which format, and whether a file is whole.
 
 Pillow decodes, but passes over some of the damage that can be seen in a file: checksums of a PNG's
-pixels, the last number of a text PPM, and what lies past the end of a TIFF.
+pixels, the last number of a text PPM, what lies past the end of a TIFF, and the codes of a JPEG.
 """
 
 import struct
@@ -52,20 +52,23 @@ def kind_of(data: bytes) -> Kind | None:
     return next((kind for prefix, kind in _PREFIXES if data.startswith(prefix)), None)
 
 
-def check_whole(kind: Kind, data: bytes) -> int:
-    """How many images a file holds as far as it tells; at least 1.
+def check_whole(kind: Kind, data: bytes) -> str | None:
+    """What is odd about a file, though its first image can be right, or None.
 
     Raises:
         ValueError: it is cut short or damaged. Not all damage can be seen.
     """
-    if kind == "PNG":
-        return _check_png(data)
-    if kind == "TIFF":
-        return _check_tiff(data)
+    if kind == "JPEG":
+        from d2eval.jpegscan import check_jpeg  # brings numba
+
+        return check_jpeg(data)
+    if kind in ("PNG", "TIFF"):
+        count = _check_png(data) if kind == "PNG" else _check_tiff(data)
+        return "holds several images; the first is read" if count > 1 else None
     # A number of the raster has white space before and after it, says the format's description.
     if data[:2] in _TEXT_NUMBERS and not data[-1:].isspace():
         raise ValueError("no white space follows the last number, so that it may be cut short")
-    return 1
+    return None
 
 
 def _check_png(data: bytes) -> int:

@@ -48,7 +48,7 @@ class _Opened:
 
     image: PillowFile
     kind: Kind
-    count: int  # images in the file, as far as it was looked at
+    odd: str | None  # what the user should know of the file
 
 
 @contextlib.contextmanager
@@ -72,7 +72,7 @@ def _opened(path: Path, file: BinaryIO, whole: bool = True) -> Iterator[_Opened]
     try:
         file.seek(0)
         # A TIFF's header may lie anywhere, and Pillow warns where it is cut short
-        count = check_whole(kind, file.read()) if whole or kind == "TIFF" else 1
+        odd = check_whole(kind, file.read()) if whole or kind == "TIFF" else None
         file.seek(0)
         with READERS[kind](file) as image:
             width, height = image.size
@@ -81,7 +81,7 @@ def _opened(path: Path, file: BinaryIO, whole: bool = True) -> Iterator[_Opened]
                     f"{path}: is {width}x{height}, more than {LIMITS.image_pixels} pixels; make "
                     f"it smaller, or set {PIXELS_VARIABLE} higher if memory allows"
                 )
-            yield _Opened(image, kind, count)
+            yield _Opened(image, kind, odd)
     except UnreadableError as error:
         raise D2EvalError(f"{path}: isn't read: {error}") from error
     except _DAMAGE as error:
@@ -103,7 +103,7 @@ class ImageFile:
         """(H, W, 3) uint8 RGB; grey is repeated, alpha dropped, more than 8 bits scaled.
 
         An image that may have been read wrongly gets a note: one that is dark for its bits, has
-        hardly any contrast, or is the first of several in its file.
+        hardly any contrast, is the first of several in its file, or has odd compressed data.
 
         Raises:
             D2EvalError: no image, one that is cut short, damaged or too large, or one whose
@@ -112,10 +112,9 @@ class ImageFile:
         with _opened(self.path, io.BytesIO(self.data)) as found:
             pixels = to_rgb(found.image, found.kind)
             bits = bits_of(found.image, found.kind, self.data)
-        if found.count > 1:
-            note_once(f"{self.path}: holds several images; the first is read")
-        if (doubt := describe_doubt(pixels, bits > 8)) is not None:
-            note_once(f"{self.path}: {doubt}")
+        for words in (found.odd, describe_doubt(pixels, bits > 8)):
+            if words is not None:
+                note_once(f"{self.path}: {words}")
         return pixels
 
 
