@@ -1,7 +1,5 @@
 """The paper's HPatches figure: mean matching accuracy over the threshold."""
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,15 @@ from d2eval.errors import D2EvalError
 from d2eval.protocol import load_protocol
 from d2eval.report.figures import add_legend, new_figure, write_figure
 from d2eval.report.published import PaperRow, load_paper
+from d2eval.report.recall import MEASURED, PUBLISHED
 from d2eval.report.rows import Scores
-from d2eval.report.run_folders import weights_words
+from d2eval.report.run_folders import legend_entry
 from d2eval.report.runs import MeasuredRun, load_runs
+from d2eval.report.styles import Entry, styles
 
 MEASURED_WIDTH = 1.2
-MARKERS = "os^DvPX*"  # the first run of a method gets the first
-FURTHER_COLORS = ("teal", "deeppink", "olive", "deepskyblue", "dimgray", "goldenrod")
 SAMPLE_TITLE = "Embedded sample (not HPatches): not comparable with published curves"
-_WIDTH_IN, _PANEL_IN = 15.0, 4.6
+_WIDTH_IN, _PANEL_IN = 5.0, 4.6
 
 
 @dataclass(frozen=True)
@@ -96,8 +94,8 @@ def plot_runs(
     benchmark = load_protocol("hpatches").content
     paper = load_paper(benchmark)
     curves = published_curves(paper, benchmark["plot"]["line_width"]) if published else []
-    curves += measured_curves([run for run in runs if not run.is_sample], paper)
-    sample = measured_curves([run for run in runs if run.is_sample], paper)
+    curves += measured_curves([run for run in runs if not run.is_sample])
+    sample = measured_curves([run for run in runs if run.is_sample])
     paths = []
     if curves and not sample_only:
         paths += write_figure(draw(curves, benchmark["plot"]), output, "mma")
@@ -109,38 +107,19 @@ def plot_runs(
 
 def published_curves(paper: Iterable[PaperRow], width: float) -> list[Curve]:
     """The paper's curves in its colours and line styles."""
-    return [Curve(row.legend, row.color, row.line, width, "", row.scores) for row in paper]
+    return [Curve(row.name, row.color, row.line, width, "", row.scores) for row in paper]
 
 
-def measured_curves(runs: Sequence[MeasuredRun], paper: Iterable[PaperRow]) -> list[Curve]:
-    """Thin curves with markers, in the colour and line style of the run's row in the paper."""
-    rows = {row.method: row for row in paper}
-    further = sorted({run.method for run in runs} - set(rows))
-    total = Counter(run.method for run in runs)
-    drawn: Counter[str] = Counter()
-    curves = []
-    for run in runs:
-        row = rows.get(run.method)
-        if row:
-            name, color, line = row.legend, row.color, row.line
-        else:
-            color = FURTHER_COLORS[further.index(run.method) % len(FURTHER_COLORS)]
-            name, line = run.method, "-"
-        named = total[run.method] > 1 or (row is None and run.label != run.method)
-        marker = MARKERS[drawn[run.method] % len(MARKERS)]
-        drawn[run.method] += 1
-        label = f"{name}, measured ({_details(run, named)})"
-        curves.append(Curve(label, color, line, MEASURED_WIDTH, marker, run.scores))
-    return curves
-
-
-def _details(run: MeasuredRun, named: bool) -> str:
-    """What a reader must know of a run, such as "partial 7 of 108, bundled stand-in"."""
-    parts = [f"run {run.label}"] if named else []
-    if run.top_k is not None:
-        parts.append(f"top {run.top_k}")
-    parts.append(re.sub(r"^partial \((\d+ of \d+) sequences\)$", r"partial \1", run.dataset))
-    return ", ".join([*parts, *weights_words(run)])
+def measured_curves(runs: Sequence[MeasuredRun]) -> list[Curve]:
+    """Thin curves with markers, in the colour and line style of the run's method."""
+    looks = styles([Entry(run.label, run.method) for run in runs])
+    return [
+        Curve(
+            legend_entry(run, run.top_k), looks[run.label].color, looks[run.label].line,
+            MEASURED_WIDTH, looks[run.label].marker, run.scores,
+        )
+        for run in runs
+    ]  # fmt: skip
 
 
 def draw(curves: Sequence[Curve], plot: Mapping[str, Any], title: str | None = None) -> Figure:
@@ -152,17 +131,19 @@ def draw(curves: Sequence[Curve], plot: Mapping[str, Any], title: str | None = N
         title: a line above the panels.
     """
     thresholds = plot["thresholds_px"]
-    figure = new_figure(_WIDTH_IN, _PANEL_IN)
-    axes = figure.subplots(1, len(plot["panels"]), sharey=True, squeeze=False)[0]
-    figure.subplots_adjust(0.05, 0.13, 0.99, 0.85 if title else 0.92, wspace=0.06)
-    for axis, (split, panel) in zip(axes, plot["panels"], strict=True):
+    panels = [panel for panel in plot["panels"] if any(panel[0] in c.scores for c in curves)]
+    width = _WIDTH_IN * max(len(panels), 2)
+    figure = new_figure(width, _PANEL_IN)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(
+        0.75 / width, 0.13, 1 - 0.15 / width, 0.85 if title else 0.92, wspace=0.06
+    )
+    for axis, (split, panel) in zip(axes, panels, strict=True):
         present = [curve for curve in curves if split in curve.scores]
         for curve in present:
             mma = curve.scores[split].mma
             # Markers at the first and last threshold lie half outside the panel.
             axis.plot(thresholds, [mma[t] for t in thresholds], clip_on=False, **curve.style)
-        if not present:
-            axis.text(0.5, 0.5, "no pairs", transform=axis.transAxes, ha="center")
         axis.set(
             title=panel,
             xlabel="threshold [px]",
@@ -181,7 +162,8 @@ def draw(curves: Sequence[Curve], plot: Mapping[str, Any], title: str | None = N
 def _add_legends(figure: Figure, curves: Sequence[Curve]) -> None:
     """Puts the published and then the measured entries below the panels, each in columns."""
     top = 0.0
-    for measured in (False, True):
+    for measured, title in ((False, PUBLISHED), (True, MEASURED)):
         group = [curve for curve in curves if bool(curve.marker) == measured]
         if group:
-            top = add_legend(figure, [Line2D([], [], **curve.style) for curve in group], top)
+            handles = [Line2D([], [], **curve.style) for curve in group]
+            top = add_legend(figure, handles, top, title)

@@ -13,14 +13,11 @@ from matplotlib.lines import Line2D
 
 from d2eval.atomic import write_bytes
 
-COLORS = (
-    "black", "brown", "orange", "blue", "red", "purple", "green", "magenta", "teal",
-    "olive", "deepskyblue", "dimgray", "goldenrod", "yellowgreen",
-)  # fmt: skip
-LINES = ("-", "--", "-.", ":")  # the first run of a method gets the first
 _LEGEND_GAP_IN = 0.12
-_CHARACTER_IN, _HANDLE_IN = 0.082, 0.75  # of a legend entry at the default font size
-_MOST_COLUMNS = 5
+_LEGEND_PT = 9
+_CHARACTER_IN, _HANDLE_IN = 0.074, 0.72  # of a legend entry
+_MOST_COLUMNS = 6
+_MOST_BESIDE = 3  # panels in a row
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
 
 
@@ -55,13 +52,31 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     return figure
 
 
-def add_legend(figure: Figure, handles: Sequence[Line2D], top: float) -> float:
+def cells(count: int) -> tuple[list[tuple[float, int]], int, int]:
+    """Where so many panels stand: rows of equal or nearly equal length, shorter ones centred.
+
+    Returns:
+        Column and row of each, and how many columns and rows there are; no cell stays empty.
+    """
+    rows = -(-count // _MOST_BESIDE)
+    columns = -(-count // rows)
+    places = []
+    for row in range(rows):
+        own = count // rows + (row < count % rows)
+        places += [(column + (columns - own) / 2, row) for column in range(own)]
+    return places, columns, rows
+
+
+def add_legend(
+    figure: Figure, handles: Sequence[Line2D], top: float, title: str | None = None
+) -> float:
     """Puts a legend in columns below the panels.
 
     Args:
         figure: gets the legend; the saved image is extended to hold what lies below it.
         handles: its entries, with labels.
         top: its upper edge, in figure coordinates (0 is the figure's lower edge).
+        title: what its entries have in common.
 
     Returns:
         The upper edge for a next legend.
@@ -76,6 +91,9 @@ def add_legend(figure: Figure, handles: Sequence[Line2D], top: float) -> float:
         bbox_to_anchor=(0.5, top),
         borderaxespad=0,
         handlelength=3,
+        fontsize=_LEGEND_PT,
+        title=title,
+        title_fontsize=_LEGEND_PT,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a $ in a label or a file's name is no formula

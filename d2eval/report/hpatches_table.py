@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.protocol import load_protocol
+from d2eval.report.names import method_name
 from d2eval.report.published import PaperRow, load_paper
 from d2eval.report.rows import mma_column
 from d2eval.report.runs import MeasuredRun, load_runs
@@ -82,8 +83,7 @@ def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line
         lines += [Line("paper", str(row.label), row, run) for run in beside]
     for section in ("top_k", "further", "sample"):
         for run in sections[section]:
-            name = rows[run.method].label if run.method in rows else None
-            lines.append(Line(section, name or run.method, None, run))
+            lines.append(Line(section, method_name(run.method), None, run))
     return lines
 
 

@@ -37,6 +37,11 @@ class PaperRow:
     matches: str | None
     scores: Mapping[str, Scores]
 
+    @property
+    def name(self) -> str:
+        """What tables and figures call it; the figure's spelling only if the table has none."""
+        return self.label or self.legend
+
 
 def load_paper(benchmark: Mapping[str, Any]) -> list[PaperRow]:
     """Reads the paper's rows, in the paper's order.

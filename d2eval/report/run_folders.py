@@ -8,8 +8,10 @@ from typing import Any
 
 from d2eval.errors import D2EvalError
 from d2eval.files import read_json
+from d2eval.report.names import method_name
 from d2eval.report.rows import reading
-from d2eval.weights import NONE_NEEDED, NOT_STATED
+from d2eval.text import printable
+from d2eval.weights import NOT_STATED
 
 DEFAULT_RUNS = Path("results/runs")
 SAMPLE = "sample"
@@ -148,17 +150,28 @@ def check_origin(row: Mapping[str, str], manifest: Manifest) -> None:
         raise ValueError(f"dataset is {dataset!r}, not complete, partial or sample")
 
 
-def run_details(run: Run) -> str:
-    """What a reader must know of a run, such as "run d2_ms, partial: ..., bundled stand-in"."""
-    dataset = re.sub(r"^partial \(([^,)]*).*$", r"partial: \1", run.dataset)
-    return ", ".join([f"run {run.label}", dataset, *weights_words(run)])
+def legend_entry(run: Run, top_k: int | None = None) -> str:
+    """What a figure calls a run, such as "d2_ms, 7 of 108, stand-in".
 
-
-def weights_words(run: Run) -> list[str]:
-    """What a reader must know of the weights, if anything."""
-    if run.weights in ("none", NONE_NEEDED.name):
-        return []
-    return ["weights not stated" if run.weights == NOT_STATED.name else run.weights]
+    Args:
+        run: its label says what it is of; where it doesn't hold the method's name, that follows.
+        top_k: how many features it kept of an image; None for all.
+    """
+    methods = [method.replace(":", ".") for method in run.method.split(" and ")]
+    name = run.label
+    if not any(method in run.label for method in methods):
+        name += f" ({method_name(run.method)})"
+    parts = [printable(name)]
+    if top_k is not None and str(top_k) not in run.label:
+        parts.append(f"top {top_k}")
+    if run.is_partial:
+        found = re.match(r"partial \((\d+ of \d+)", run.dataset)
+        parts.append(found[1] if found else "partial")
+    if run.stand_in:
+        parts.append("stand-in")
+    if run.weights == NOT_STATED.name:
+        parts.append("weights not stated")
+    return ", ".join(parts)
 
 
 def entry(record: Mapping[str, Any], key: str, *kinds: type) -> Any:

@@ -82,14 +82,14 @@ def test_panels_hold_published_measured_and_returned_numbers(runs: Path, write_a
 
     axes = draw(made).axes[0]
     lines = {str(line.get_label()): line for line in axes.get_lines()}
-    assert len([label for label in lines if label.endswith(", published")]) == 9
-    published = lines["D2 MS, published"]
+    assert len(lines) == 9 + 2 + len(LIMITS_2019)
+    published = lines["D2 MS"]
     assert list(published.get_xdata()) == [0.5, 1.0, 5.0, 10.0]
     assert list(published.get_ydata()) == pytest.approx([0.439, 0.673, 0.878, 0.99])
-    returned = lines["D2 MS, returned by the site (mine)"]
+    returned = lines["mine"]
     assert list(returned.get_xdata()) == [0.5, 1.0, 5.0]
     assert list(returned.get_ydata()) == pytest.approx([0.449, 0.663, 0.888])
-    measured = lines["D2 MS, measured (run mine, complete)"]
+    measured = lines["mine (D2 MS)"]
     assert list(measured.get_ydata()) == made[0].curves["mine"][1]
     assert measured.get_color() == published.get_color()
     assert axes.get_xlabel().startswith("position error up to [m], rotation error up to")
@@ -124,9 +124,9 @@ def test_sample_runs_have_a_figure_of_their_own(
     paths, _ = plot_recall(load_runs(runs), tmp_path / "a")
     names = ["recall.png", "recall.svg", "recall_sample.png", "recall_sample.svg"]
     assert [path.name for path in paths] == names
-    assert "D2 SS, published" in (tmp_path / "a" / "recall.svg").read_text()
+    assert "published" in (tmp_path / "a" / "recall.svg").read_text()
     svg = (tmp_path / "a" / "recall_sample.svg").read_text()
-    assert "D2 SS, measured" in svg and ", published" not in svg
+    assert "tiny (D2 SS)" in svg and "<!-- published -->" not in svg
     paths, _ = plot_recall(load_runs(runs), tmp_path / "b", sample_only=True)
     assert [path.name for path in paths] == names[2:]
     with Image.open(paths[0]) as image:
@@ -188,7 +188,7 @@ def test_command(runs: Path, write_aachen_run, tmp_path: Path, capsys) -> None:
     assert f"wrote {tmp_path / 'plots/aachen/recall.svg'}" in printed.out
     assert "no model/, so no view from above" in printed.err
     for more, message in (
-        ([], "queries.csv: can't be read"),
+        ([], "queries.csv: is missing"),
         (["--run", "c"], "--run c: no such run; there are: a, b"),
         (
             ["--run", "a", "--query", "all"],

@@ -68,16 +68,16 @@ def test_published_numbers_of_other_epochs_and_protocols(runs: Path) -> None:
         for row in rows
     }
     assert found == {
-        ("Epoch 2020 (challenge protocol, night queries)", "D2-Net: Single Scale"): [
+        ("Epoch 2020 (challenge protocol, night queries)", "D2 SS Trained"): [
             "74.5", "86.7", "100.0",
         ],
-        ("Epoch 2020 (challenge protocol, night queries)", "SuperPoint (baseline)"): [
+        ("Epoch 2020 (challenge protocol, night queries)", "SuperPoint"): [
             "73.5", "79.6", "88.8",
         ],
-        ("hloc protocol (night queries, epoch 2020)", "D2Net(SS) + NN"): ["83.7", "90.8", "100.0"],
-        ("hloc protocol (night queries, epoch 2020)", "SuperPoint + NN"): ["75.5", "86.7", "92.9"],
-        ("hloc protocol (day queries, epoch 2020)", "D2Net(SS) + NN"): ["84.6", "91.4", "97.1"],
-        ("hloc protocol (day queries, epoch 2020)", "SuperPoint + NN"): ["85.4", "93.3", "97.2"],
+        ("hloc protocol (night queries, epoch 2020)", "D2 SS Trained"): ["83.7", "90.8", "100.0"],
+        ("hloc protocol (night queries, epoch 2020)", "SuperPoint"): ["75.5", "86.7", "92.9"],
+        ("hloc protocol (day queries, epoch 2020)", "D2 SS Trained"): ["84.6", "91.4", "97.1"],
+        ("hloc protocol (day queries, epoch 2020)", "SuperPoint"): ["85.4", "93.3", "97.2"],
     }  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_epochs_protocols_and_kinds_of_runs_stand_apart(runs: Path, write_aachen
         assert differs == (title == PAPER_TITLE)
     # measured, but with other pairs than hloc's: beside the published row without a difference
     (hloc,) = [row for row in found["hloc protocol (night queries, epoch 2020)"] if row["Run"]]
-    assert hloc["Method"] == "D2Net(SS) + NN" and hloc["0.25 m, 2° measured"].startswith("1.0 (1;")
+    assert hloc["Method"] == "D2 SS Trained" and hloc["0.25 m, 2° measured"].startswith("1.0 (1;")
 
 
 def test_a_method_the_paper_lacks_stands_below_its_rows(runs: Path, write_aachen_run) -> None:

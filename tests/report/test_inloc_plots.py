@@ -49,11 +49,11 @@ def test_panels_have_their_floors_alone(runs: Path, write_inloc_run) -> None:
     write_inloc_run("mine", SPARSE, COUNTS, errors=[*ERRORS, ("", math.nan, math.nan)])
     (drawn,) = panels(load_runs(runs)).values()
     found = curves(draw(drawn))
-    label = "Sparse PE - D2 MS, measured (run mine, complete)"
+    label = "mine (D2 MS)"
     assert list(found) == ["InLoc protocol, both floors", "InLoc protocol, DUC1"]
     both = found["InLoc protocol, both floors"]
     assert both[label] == [(0.0, 0.0), (0.2, 0.0), (0.25, 0.25), (2.0, 0.5)]
-    assert both["Sparse PE - D2 MS, published"] == [(0.25, 0.35), (0.5, 0.486), (1.0, 0.626)]
+    assert both["Sparse PE - D2 MS"] == [(0.25, 0.35), (0.5, 0.486), (1.0, 0.626)]
     assert len(both) == 9 + 1
     assert found["InLoc protocol, DUC1"] == {
         label: [(0.0, 0.0), (0.2, 0.0), (0.25, 0.5), (2.0, 1.0)]
@@ -93,12 +93,12 @@ def test_returned_numbers_are_marks(runs: Path, write_inloc_run) -> None:
     options = ["--method", "d2_ms", "--label", "mine", "--floor", "DUC1", "--output", str(runs)]
     assert main(["import-result", "inloc", *options, "--values", "39.9 57.6 67.2"]) == 0
     found = curves(draw(panels(load_runs(runs))["inloc", False]))
-    marks = found["InLoc protocol, DUC1"]["Sparse PE - D2 MS, returned by the site (mine)"]
+    marks = found["InLoc protocol, DUC1"]["mine"]
     assert marks == [
         (metres, pytest.approx(share))
         for metres, share in ((0.25, 0.399), (0.5, 0.576), (1.0, 0.672))
     ]
-    assert not [label for label in found["InLoc protocol, both floors"] if "site" in label]
+    assert "mine" not in found["InLoc protocol, both floors"]
 
 
 def test_runs_without_references_are_told(runs, write_inloc_run, tmp_path, capsys) -> None:

@@ -151,9 +151,9 @@ def test_rows_of_the_demos_protocol_stand_beside_the_papers_and_not_beside_ours(
     [
         (("direct", "rootsift", "none"), "Direct PE - rootsift"),
         (("direct", "d2_ms", "dense_pv"), "Direct PE - D2 MS + Dense PV"),
-        (("sparse", "d2_ss", "dense_pv"), "Sparse PE - d2_ss + Dense PV"),
+        (("sparse", "d2_ss", "dense_pv"), "Sparse PE - D2 SS + Dense PV"),
         (("dense", "other", "none"), "Dense PE - other"),
-        (("merge", "d2_ss", "dense_pv"), "InLoc + d2_ss"),
+        (("merge", "d2_ss", "dense_pv"), "InLoc + D2 SS"),
         (("pooled", "d2_ms", "none"), "D2 MS"),
     ],
 )
@@ -189,7 +189,7 @@ def test_no_difference_for_partial_data_nor_for_hloc(runs: Path, write_inloc_run
     assert not [r for r in csv.DictReader(table.csv.splitlines()) if r["difference"]]
     assert "they are no reproduction" in table.markdown
     row = sections(runs)["hloc protocol, both floors"][0]
-    assert (row["Row"], row["Run"]) == ("D2Net(SS) + NN", "hloc")
+    assert (row["Row"], row["Run"]) == ("D2 SS Trained", "hloc")
     assert row["0.25 m, 10° published"] == "38.6"
     assert row["0.25 m, 10° measured"].startswith("36.5 (120;")
 
@@ -246,7 +246,7 @@ def test_the_sites_numbers_of_a_run_without_references(runs: Path, write_inloc_r
 def test_the_sites_numbers_alone(runs: Path) -> None:
     returned(runs, "theirs", "DUC2", "36.6", "53.4", "61.8")
     (row,) = sections(runs)["InLoc protocol, DUC2"]
-    assert (row["Row"], row["Run"], row["1 m, 10° site"]) == ("d2_ms", "theirs", "61.8")
+    assert (row["Row"], row["Run"], row["1 m, 10° site"]) == ("D2 MS", "theirs", "61.8")
     assert "measured" not in "".join(row)
     assert load_runs(runs).notes == []
 

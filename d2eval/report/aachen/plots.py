@@ -1,31 +1,34 @@
 """Recall over the position error, with the published and the returned numbers as marks."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from d2eval.localization import Threshold
 from d2eval.report.aachen.groups import PAPER, SAMPLE, Section, thresholds
-from d2eval.report.aachen.published import load_paper
 from d2eval.report.aachen.queries import load_queries
 from d2eval.report.aachen.runs import Runs
 from d2eval.report.aachen.table import Line, arrange
-from d2eval.report.figures import COLORS, LINES, add_legend, new_figure, write_figure
-from d2eval.report.run_folders import run_details
+from d2eval.report.figures import write_figure
+from d2eval.report.recall import (
+    MEASURED,
+    PUBLISHED,
+    RETURNED,
+    Curve,
+    RecallPanel,
+    Shown,
+    draw_recall,
+    marks,
+)
+from d2eval.report.run_folders import legend_entry
+from d2eval.report.styles import Entry, Style, color_of, line_of, styles
 
-FIRST_M, LAST_M = 0.001, 10.0  # what the axis of distances shows
+LAST_M = 10.0  # where curves end
+XLABEL = "position error up to [m], rotation error up to the angle above"
 SAMPLE_TITLE = "Embedded sample (not Aachen): not comparable with published numbers"
-PUBLISHED, RETURNED, MEASURED = "published", "returned by the site", "measured"
-_MOST_COLUMNS, _PANEL_IN = 3, (5.6, 4.2)
-_TICKS_M = (0.001, 0.01, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0)
-Curve = tuple[list[float], list[float]]
 
 
 @dataclass(frozen=True)
@@ -138,118 +141,30 @@ def recall_curve(
     return metres, [count / len(values) for count in recall]
 
 
-@dataclass(frozen=True)
-class Styles:
-    """How the lines of a figure look, the same in each of its panels.
-
-    Attributes:
-        names: method -> how the legend calls it.
-        colors: method -> colour.
-        lines: label of a run -> line style.
-    """
-
-    names: Mapping[str, str]
-    colors: Mapping[str, str]
-    lines: Mapping[str, str]
-
-
-def _styles(made: Sequence[Panel]) -> Styles:
-    names = {row.method: row.label for row in load_paper()}
-    lines = [line for panel in made for line in panel.lines]
-    methods = [*names, *sorted({line.method for line in lines} - set(names))]
-    labels: dict[str, list[str]] = defaultdict(list)
-    for line in lines:
-        if line.run and line.run.label not in labels[line.method]:
-            labels[line.method].append(line.run.label)
-    return Styles(
-        {method: names.get(method, method) for method in methods},
-        {method: COLORS[i % len(COLORS)] for i, method in enumerate(methods)},
-        {label: LINES[i % len(LINES)] for own in labels.values() for i, label in enumerate(own)},
-    )
-
-
 def draw(made: Sequence[Panel], title: str | None = None) -> Figure:
     """Draws the panels in rows, and the legends below them."""
-    columns = min(len(made), _MOST_COLUMNS)
-    rows = -(-len(made) // columns)
-    width, height = _PANEL_IN[0] * columns, _PANEL_IN[1] * rows
-    figure = new_figure(width, height)
-    styles = _styles(made)
-    entries: dict[str, dict[str, Line2D]] = {PUBLISHED: {}, RETURNED: {}, MEASURED: {}}
-    for index, panel in enumerate(made):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        _draw_frame(axes, panel.section)
-        for line in panel.lines:
-            for kind, metres, recall, style in _drawn(line, panel, styles):
-                axes.plot(metres, recall, **style)
-                entries[kind][style["label"]] = Line2D([], [], **style)
-    figure.subplots_adjust(
-        0.6 / width, 0.65 / height, 1 - 0.15 / width, 1 - (0.85 if title else 0.55) / height,
-        wspace=0.2, hspace=0.45,
+    runs = {line.run.label: line.run for panel in made for line in panel.lines if line.run}
+    looks = styles([Entry(run.label, run.method) for run in runs.values()])
+    return draw_recall(
+        [
+            RecallPanel(
+                panel.section.title, XLABEL,
+                thresholds(panel.section.group.protocol, panel.section.group.epoch), "post", True,
+                [shown for line in panel.lines for shown in _shown(line, panel, looks)],
+            )
+            for panel in made
+        ],
+        title,
     )  # fmt: skip
-    if title:
-        figure.suptitle(title)
-    top = 0.0
-    for group in entries.values():
-        if group:
-            top = add_legend(figure, list(group.values()), top)
-    return figure
 
 
-def _draw_frame(axes: Axes, section: Section) -> None:
-    """Axes, and the protocol's thresholds with the angle that goes with each distance."""
-    start = FIRST_M
-    limits = thresholds(section.group.protocol, section.group.epoch)
-    for index, limit in enumerate(limits):
-        axes.axvline(limit.position_m, color="grey", linestyle=":", linewidth=1)
-        end = limit.position_m if index + 1 < len(limits) else LAST_M
-        angle = f"{limit.rotation_deg:g}\N{DEGREE SIGN}"
-        # In the middle of its stretch, on an axis of logarithms.
-        axes.text((start * end) ** 0.5, 1.02, angle, ha="center", va="bottom", color="grey")
-        start = end
-    axes.set(
-        xscale="log",
-        xlim=(FIRST_M, LAST_M),
-        ylim=(0, 1.015),  # a curve at 1 stays visible
-        xlabel="position error up to [m], rotation error up to the angle above",
-        ylabel="recall",
-    )
-    axes.set_title(section.title, fontsize=10, pad=20)
-    axes.set_xticks(_TICKS_M, [f"{tick:g}" for tick in _TICKS_M])
-    axes.minorticks_off()
-    axes.grid(axis="y", alpha=0.4)
-
-
-def _drawn(
-    line: Line, panel: Panel, styles: Styles
-) -> Iterator[tuple[str, Sequence[float], Sequence[float], dict[str, Any]]]:
-    """What of a line is drawn: its kind, metres, recall, and arguments for matplotlib."""
-    color = styles.colors[line.method]
+def _shown(line: Line, panel: Panel, looks: Mapping[str, Style]) -> Iterator[Shown]:
+    """What of a line is drawn."""
+    own = Style(color_of(line.method), line_of(line.method), "")
     if line.published:
-        name = styles.names[line.method] if panel.section == PAPER else line.name
-        marks = {"marker": "_", "markersize": 13, "markeredgewidth": 2, "linestyle": ""}
-        yield PUBLISHED, *_marks(line.published.percent), {
-            "label": f"{name}, published", "color": color, "clip_on": False, **marks,
-        }  # fmt: skip
+        yield Shown(PUBLISHED, line.name, own, *marks(line.published.percent))
     if line.run and line.run.label in panel.curves:
-        yield (
-            MEASURED,
-            *panel.curves[line.run.label],
-            {
-                "label": f"{styles.names[line.method]}, measured ({run_details(line.run)})",
-                "color": color,
-                "drawstyle": "steps-post",
-                "linestyle": styles.lines[line.run.label],
-                "linewidth": 1.6,
-            },
-        )
+        label = line.run.label
+        yield Shown(MEASURED, legend_entry(line.run), looks[label], *panel.curves[label])
     if line.returned:
-        label = f"{styles.names[line.method]}, returned by the site ({line.returned.label})"
-        marks = {"marker": "*", "markersize": 11, "markeredgecolor": "white", "linestyle": ""}
-        yield RETURNED, *_marks(line.returned.percent), {
-            "label": label, "color": color, "clip_on": False, "zorder": 3, **marks,
-        }  # fmt: skip
-
-
-def _marks(percent: Mapping[Threshold, float]) -> tuple[list[float], list[float]]:
-    return [limit.position_m for limit in percent], [value / 100 for value in percent.values()]
+        yield Shown(RETURNED, line.returned.label, own, *marks(line.returned.percent))

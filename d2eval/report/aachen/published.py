@@ -8,6 +8,7 @@ from d2eval.localization import Threshold
 from d2eval.protocol import load_protocol
 from d2eval.report.aachen.groups import CHALLENGE, PAPER, Group, thresholds
 from d2eval.report.localized import percent
+from d2eval.report.names import method_name
 from d2eval.report.published import REMEDY, published_file
 from d2eval.report.rows import read_rows, reading
 
@@ -25,7 +26,8 @@ class PublishedRow:
     """A published row of one group.
 
     Attributes:
-        label: its name as published.
+        label: the method's name.
+        printed: its name as published.
         method: the name under which d2eval measures it.
         features: printed mean number of features, such as "11.3K", verbatim; None where unsaid.
         percent: of localized queries, by threshold.
@@ -33,6 +35,7 @@ class PublishedRow:
     """
 
     label: str
+    printed: str
     method: str
     features: str | None
     percent: Mapping[Threshold, float]
@@ -55,7 +58,12 @@ def load_published(group: Group) -> list[PublishedRow]:
         wanted = thresholds(group.protocol, group.epoch)
         return [
             PublishedRow(
-                row["method"], row["measured_as"], None, _percents(row, wanted), row["source"]
+                method_name(row["measured_as"]),
+                row["method"],
+                row["measured_as"],
+                None,
+                _percents(row, wanted),
+                row["source"],
             )
             for row in read_rows(path, ["method", "measured_as", "split", "source"])
             if row["split"] == group.split
@@ -77,6 +85,7 @@ def load_paper() -> list[PublishedRow]:
         wanted = thresholds(CHALLENGE, PAPER.group.epoch)
         return [
             PublishedRow(
+                row["method"],
                 row["method"],
                 methods[row["method"]],
                 row["features"],

@@ -14,7 +14,7 @@ from d2eval.report.aachen.groups import (
     thresholds,
 )
 from d2eval.report.aachen.notes import notes_of
-from d2eval.report.aachen.published import PUBLISHED, PublishedRow, load_paper, load_published
+from d2eval.report.aachen.published import PUBLISHED, PublishedRow, load_published
 from d2eval.report.aachen.runs import AachenRun, Result, Runs, load_runs
 from d2eval.report.localized import (
     Localized,
@@ -23,6 +23,7 @@ from d2eval.report.localized import (
     localized_text,
     threshold_text,
 )
+from d2eval.report.names import method_name
 from d2eval.report.site import SiteResult
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
 
@@ -41,7 +42,7 @@ class Line:
 
     Attributes:
         section: where it stands.
-        name: as published, or the method's registered name.
+        name: of the method.
         method: the method's registered name.
         published: the published numbers it stands beside.
         run: the measured run, if there is one.
@@ -106,9 +107,8 @@ def arrange(runs: Runs) -> dict[Section, list[Line]]:
     for returned in runs.returned:
         found = beside.setdefault(Section(BENCHMARK, returned.group), {})
         found.setdefault((returned.method, returned.label), {})["returned"] = returned
-    names = {row.method: row.label for row in load_paper()}
     return {
-        section: list(_lines(section, beside[section], names))
+        section: list(_lines(section, beside[section]))
         for section in sorted(beside, key=lambda section: section.rank)
     }
 
@@ -116,7 +116,6 @@ def arrange(runs: Runs) -> dict[Section, list[Line]]:
 def _lines(
     section: Section,
     beside: Mapping[tuple[str, str], Mapping[str, Any]],
-    names: Mapping[str, str],
 ) -> Iterator[Line]:
     published = load_published(section.group) if section.kind == BENCHMARK else []
     for row in published:
@@ -126,7 +125,7 @@ def _lines(
     known = {row.method for row in published}
     for (method, _), found in beside.items():
         if method not in known:
-            yield Line(section, names.get(method, method), method, **found)
+            yield Line(section, method_name(method), method, **found)
 
 
 def compares(section: Section) -> bool:

@@ -23,11 +23,11 @@ from d2eval.report.inloc.published import (
     PublishedRow,
     load_paper,
     load_published,
-    method_names,
     row_name,
 )
 from d2eval.report.inloc.runs import InlocRun, Result, Runs
 from d2eval.report.inloc.site import pooled
+from d2eval.report.names import method_name
 from d2eval.report.site import SiteResult
 
 PAPERS = Section(PAPER, Group(INLOC, POOLED))
@@ -107,8 +107,8 @@ def arrange(runs: Runs) -> dict[Section, list[Line]]:
 
 def _names(runs: Runs, paper: Sequence[PublishedRow]) -> dict[str, str]:
     """How the rows of the runs are called, by label: as in the paper, or in its manner."""
-    labels, methods = {row.kind: row.label for row in paper}, method_names(paper)
-    return {run.label: labels.get(run.kind, row_name(run.kind, methods)) for run in runs.measured}
+    labels = {row.kind: row.label for row in paper}
+    return {run.label: labels.get(run.kind, row_name(run.kind)) for run in runs.measured}
 
 
 def _lines(
@@ -124,7 +124,7 @@ def _lines(
     for label, found in beside.items():
         if label not in shown:
             # Of a run without reference poses there is no line on a floor but the site's.
-            name = names[label] if label in names else found["returned"].method
+            name = names[label] if label in names else method_name(found["returned"].method)
             yield Line(section, name, **found)
 
 

@@ -4,14 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from d2eval.localization import Threshold
-from d2eval.report.figures import COLORS, LINES, add_legend, new_figure, write_figure
+from d2eval.report.figures import write_figure
 from d2eval.report.inloc.arrange import Line, arrange
 from d2eval.report.inloc.groups import (
     DEMO,
@@ -24,16 +20,32 @@ from d2eval.report.inloc.groups import (
     Group,
     thresholds,
 )
-from d2eval.report.inloc.published import load_paper
+from d2eval.report.inloc.published import POOLED_STRATEGY, UNVERIFIED, Kind
 from d2eval.report.inloc.runs import Runs, load_errors
-from d2eval.report.run_folders import run_details
+from d2eval.report.recall import (
+    MEASURED,
+    PUBLISHED,
+    RETURNED,
+    Curve,
+    RecallPanel,
+    Shown,
+    draw_recall,
+    marks,
+)
+from d2eval.report.run_folders import legend_entry
+from d2eval.report.styles import Entry, Style, color_of, styles
 
-LAST_M = 2.0  # what the axis of distances shows
+LAST_M = 2.0  # where curves end
 SAMPLE_TITLE = "Embedded sample (not InLoc): not comparable with published numbers"
 STEMS = {INLOC: "recall", DEMO: "recall_demo", HLOC: "recall_hloc"}
-PUBLISHED, RETURNED, MEASURED = "published", "returned by the site", "measured"
-_PANEL_IN = (5.6, 4.2)
-Curve = tuple[list[float], list[float]]
+# Strategy, and whether views verify the poses -> line style.
+LINES = {
+    ("direct", False): ":", ("direct", True): "-.",
+    ("sparse", False): "-", ("sparse", True): "--",
+    ("dense", False): "-", ("dense", True): "--",
+    ("merge", True): "-.", ("merge", False): "-.",
+    (POOLED_STRATEGY, False): "-", (POOLED_STRATEGY, True): "--",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,109 +147,35 @@ def recall_curve(errors: Sequence[tuple[float, float]], protocol: str = INLOC) -
     return metres, [sum(own < limit for own in within) / len(errors) for limit in metres]
 
 
-@dataclass(frozen=True)
-class Styles:
-    """How the lines of a figure look, the same in each of its panels.
-
-    Attributes:
-        colors: name of a row -> colour.
-        lines: label of a run -> line style.
-    """
-
-    colors: Mapping[str, str]
-    lines: Mapping[str, str]
-
-
-def _styles(made: Sequence[Panel]) -> Styles:
-    lines = [line for panel in made for line in panel.lines]
-    drawn = {line.name for line in lines}
-    paper = [row.label for row in load_paper() if row.label in drawn]
-    names = [*paper, *sorted(drawn - set(paper))]
-    labels: dict[str, list[str]] = defaultdict(list)
-    for line in lines:
-        if line.run and line.run.label not in labels[line.name]:
-            labels[line.name].append(line.run.label)
-    # Colours come again after the last one, with the next line style.
-    return Styles(
-        {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)},
-        {
-            label: LINES[(names.index(name) // len(COLORS) + i) % len(LINES)]
-            for name, own in labels.items()
-            for i, label in enumerate(own)
-        },
-    )
-
-
 def draw(made: Sequence[Panel], title: str | None = None) -> Figure:
     """Draws the panels side by side, and the legends below them."""
-    width, height = _PANEL_IN[0] * len(made), _PANEL_IN[1]
-    figure = new_figure(width, height)
-    styles = _styles(made)
-    entries: dict[str, dict[str, Line2D]] = {PUBLISHED: {}, RETURNED: {}, MEASURED: {}}
-    for index, panel in enumerate(made):
-        axes = figure.add_subplot(1, len(made), index + 1)
-        _draw_frame(axes, panel.group)
-        for line in panel.lines:
-            for kind, metres, recall, style in _drawn(line, panel, styles):
-                axes.plot(metres, recall, **style)
-                entries[kind][style["label"]] = Line2D([], [], **style)
-    figure.subplots_adjust(
-        0.6 / width, 0.65 / height, 1 - 0.15 / width, 1 - (0.75 if title else 0.4) / height,
-        wspace=0.2,
-    )  # fmt: skip
-    if title:
-        figure.suptitle(title)
-    top = 0.0
-    for group in entries.values():
-        if group:
-            top = add_legend(figure, list(group.values()), top)
-    return figure
+    runs = {line.run.label: line.run for panel in made for line in panel.lines if line.run}
+    looks = styles([Entry(run.label, run.kind.method, _line_of(run.kind)) for run in runs.values()])
+    panels = []
+    for panel in made:
+        limits = thresholds(panel.group.protocol)
+        angle = f"{limits[-1].rotation_deg:g}\N{DEGREE SIGN}"
+        xlabel = f"position error below [m], rotation error up to {angle}"
+        shown = [shown for line in panel.lines for shown in _shown(line, panel, looks)]
+        panels.append(RecallPanel(str(panel.group), xlabel, limits, "pre", False, shown))
+    return draw_recall(panels, title)
 
 
-def _draw_frame(axes: Axes, group: Group) -> None:
-    limits = thresholds(group.protocol)
-    for limit in limits:
-        axes.axvline(limit.position_m, color="grey", linestyle=":", linewidth=1)
-    axes.set(
-        xlim=(0, LAST_M),
-        ylim=(0, 1.015),  # a curve at 1 stays visible
-        xlabel="position error below [m], "
-        f"rotation error up to {limits[-1].rotation_deg:g}\N{DEGREE SIGN}",
-        ylabel="recall",
-    )
-    axes.set_title(str(group), fontsize=10)
-    axes.grid(axis="y", alpha=0.4)
+def _line_of(kind: Kind) -> str:
+    """How poses are found decides the line, the method the colour."""
+    return LINES[kind.strategy, kind.verification != UNVERIFIED]
 
 
-def _drawn(
-    line: Line, panel: Panel, styles: Styles
-) -> Iterator[tuple[str, Sequence[float], Sequence[float], dict[str, Any]]]:
-    """What of a line is drawn: its kind, metres, recall, and arguments for matplotlib."""
-    color = styles.colors[line.name]
+def _shown(line: Line, panel: Panel, looks: Mapping[str, Style]) -> Iterator[Shown]:
+    """What of a line is drawn."""
     if line.published:
-        marks = {"marker": "_", "markersize": 13, "markeredgewidth": 2, "linestyle": ""}
-        yield PUBLISHED, *_marks(line.published.percent), {
-            "label": f"{line.name}, published", "color": color, **marks,
-        }  # fmt: skip
+        kind = line.published.kind
+        own = Style(color_of(kind.method), _line_of(kind), "")
+        yield Shown(PUBLISHED, line.name, own, *marks(line.published.percent))
     if line.run and line.run.label in panel.curves:
-        yield (
-            MEASURED,
-            *panel.curves[line.run.label],
-            {
-                "label": f"{line.name}, measured ({run_details(line.run)})",
-                "color": color,
-                "drawstyle": "steps-pre",
-                "linestyle": styles.lines[line.run.label],
-                "linewidth": 1.6,
-            },
-        )
+        label = line.run.label
+        yield Shown(MEASURED, legend_entry(line.run), looks[label], *panel.curves[label])
     if line.returned:
-        label = f"{line.name}, returned by the site ({line.returned.label})"
-        marks = {"marker": "*", "markersize": 11, "markeredgecolor": "white", "linestyle": ""}
-        yield RETURNED, *_marks(line.returned.percent), {
-            "label": label, "color": color, "clip_on": False, "zorder": 3, **marks,
-        }  # fmt: skip
-
-
-def _marks(percent: Mapping[Threshold, float]) -> tuple[list[float], list[float]]:
-    return [limit.position_m for limit in percent], [value / 100 for value in percent.values()]
+        method = line.run.kind.method if line.run else line.returned.method
+        own = Style(color_of(method), "-", "")
+        yield Shown(RETURNED, line.returned.label, own, *marks(line.returned.percent))

@@ -8,6 +8,7 @@ from d2eval.localization import Threshold
 from d2eval.protocol import load_protocol
 from d2eval.report.inloc.groups import HLOC, INLOC, PAPER, Group, Section, thresholds
 from d2eval.report.localized import percent
+from d2eval.report.names import method_name
 from d2eval.report.published import REMEDY, published_file
 from d2eval.report.rows import read_rows, reading
 
@@ -35,7 +36,8 @@ class PublishedRow:
     """A published row.
 
     Attributes:
-        label: its name as published.
+        label: the row's name, with the method's as the paper has it.
+        printed: its name as published.
         kind: what a measured run must be to stand beside it.
         memory: printed memory of an image's features, such as "5MB", verbatim; "" where unsaid.
         percent: of localized queries, by threshold.
@@ -43,6 +45,7 @@ class PublishedRow:
     """
 
     label: str
+    printed: str
     kind: Kind
     memory: str
     percent: Mapping[Threshold, float]
@@ -76,6 +79,7 @@ def load_paper() -> list[PublishedRow]:
         return [
             PublishedRow(
                 row["method"],
+                row["method"],
                 Kind(entry["strategy"], entry["method"], entry["verification"]),
                 row["memory"],
                 _percents(row, wanted),
@@ -98,6 +102,7 @@ def load_hloc(group: Group) -> list[PublishedRow]:
         wanted = thresholds(HLOC)
         return [
             PublishedRow(
+                method_name(row["measured_as"]),
                 row["method"],
                 Kind(POOLED_STRATEGY, row["measured_as"], UNVERIFIED),
                 "",
@@ -119,14 +124,9 @@ def _percents(row: Mapping[str, str], wanted: Sequence[Threshold]) -> dict[Thres
     return dict(zip(wanted, metres.values(), strict=True))
 
 
-def row_name(kind: Kind, names: Mapping[str, str]) -> str:
-    """How a row that the paper doesn't have is called, in the paper's manner.
-
-    Args:
-        kind: of the row.
-        names: how the paper calls methods.
-    """
-    method = names.get(kind.method, kind.method)
+def row_name(kind: Kind) -> str:
+    """How a row that the paper doesn't have is called, in the paper's manner."""
+    method = method_name(kind.method)
     titles = {
         "direct": f"Direct PE - {method}",
         "sparse": f"Sparse PE - {method}",
@@ -136,12 +136,3 @@ def row_name(kind: Kind, names: Mapping[str, str]) -> str:
     }
     verified = kind.verification != UNVERIFIED and kind.strategy != "merge"
     return titles[kind.strategy] + (" + Dense PV" if verified else "")
-
-
-def method_names(paper: Sequence[PublishedRow]) -> dict[str, str]:
-    """How the paper calls methods: {"d2_ms": "D2 MS", ...}."""
-    return {
-        row.kind.method: row.label.removeprefix("Direct PE - ")
-        for row in paper
-        if row.kind.strategy == "direct"
-    }

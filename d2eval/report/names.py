@@ -1,0 +1,23 @@
+"""What methods are called: one name each, in every table and figure."""
+
+from functools import cache
+
+from d2eval.protocol import load_protocol
+
+_DIRECT = "Direct PE - "  # the rows of InLoc's table that are named by a method alone
+
+
+@cache
+def _known() -> dict[str, str]:
+    rows = load_protocol("hpatches").content["rows"]
+    names = {row["method"]: row.get("label", row["legend"]) for row in rows}
+    names |= {row["method"]: row["label"] for row in load_protocol("aachen").content["rows"]}
+    for row in load_protocol("inloc").content["rows"]:
+        if row["label"].startswith(_DIRECT):
+            names.setdefault(row["method"], row["label"].removeprefix(_DIRECT))
+    return names
+
+
+def method_name(method: str) -> str:
+    """As the paper's tables call it; the registered name of a method that they don't have."""
+    return _known().get(method, method)
