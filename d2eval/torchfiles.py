@@ -45,15 +45,17 @@ def _stand_ins() -> list[Any]:
     return [type(name, (_ReadOver,), {"__module__": module}) for module, _, name in named]
 
 
-def read_torch(path: Path, remedy: str) -> object:
+def read_torch(path: Path, kind: str, remedy: str) -> object:
     """What ``torch.save`` wrote, on the CPU.
 
     Only tensors, numbers, text and containers of them are made (``weights_only``). Of a few plain
     types, which training scripts save beside weights, an empty object is left; anything else that
-    the file names is refused. Of the zip format all checksums are verified.
+    the file names is refused. Of the zip format all checksums are verified. The indices of sparse
+    tensors are not.
 
     Args:
         path: the file.
+        kind: what it should be, as "weights".
         remedy: ends the message if it is damaged, as "get the file again".
 
     Raises:
@@ -64,24 +66,23 @@ def read_torch(path: Path, remedy: str) -> object:
     size = require_file(path, remedy)
     try:
         _check_archive(path, size)
-        with (
-            warnings.catch_warnings(),
-            torch.serialization.safe_globals(_stand_ins()),
-            torch.sparse.check_sparse_tensor_invariants(True),
-        ):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_stand_ins()):
             warnings.simplefilter("ignore")  # on pickles that it refuses in the next moment
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
-        found = f"it holds a {named[1]}" if named else "it is corrupted"
+        if named is None:
+            raise D2EvalError(
+                f"{path}: refused: broken {kind}, or none of PyTorch's; {remedy}"
+            ) from error
         raise D2EvalError(
-            f"{path}: refused: this file is no plain weights file ({found}, and unpickling that "
-            "would run code); save a state_dict of tensors, or use safetensors"
+            f"{path}: refused: it holds a {named[1]}, and unpickling that would run code; save a "
+            "state_dict of tensors, or use safetensors"
         ) from error
     except D2EvalError:
         raise
     except Exception as error:  # damaged bytes make torch.load raise almost anything
-        raise D2EvalError(f"{path}: corrupted ({reason_of(error)}); {remedy}") from error
+        raise D2EvalError(f"{path}: broken {kind} ({reason_of(error)}); {remedy}") from error
 
 
 def _check_archive(path: Path, size: int) -> None:

@@ -1,8 +1,9 @@
 """Weights files: loaded without running code, identified by their SHA-256."""
 
 import hashlib
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 AGAIN = "get the file again"
 CHUNK = 1 << 20
+HEADER = 8  # bytes of the length of safetensors' header, and what that is a multiple of
 NESTED = ("model", "state_dict", "model_state_dict")  # keys under which checkpoints hold weights
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before names
 
@@ -99,7 +101,7 @@ def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.T
     if (suffix or path.suffix) == ".safetensors":
         content = _read_safetensors(path)
     else:
-        content = read_torch(path, AGAIN)
+        content = read_torch(path, "weights", AGAIN)
     for key in NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -111,13 +113,29 @@ def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.T
     return _without_wrappers(plain)
 
 
+def to_safetensors(tensors: "Mapping[str, torch.Tensor]", metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file of these tensors, equal to the byte for equal ones.
+
+    The library writes metadata in an order that changes from call to call; here it is sorted.
+    """
+    from safetensors.torch import save
+
+    content = save(dict(tensors))
+    length = int.from_bytes(content[:HEADER], "little")
+    header = json.loads(content[HEADER : HEADER + length])
+    held = dict(sorted(metadata.items()))
+    text = json.dumps({"__metadata__": held, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % HEADER)
+    return len(text).to_bytes(HEADER, "little") + text + content[HEADER + length :]
+
+
 def _read_safetensors(path: Path) -> object:
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
     except Exception as error:  # damaged headers make it raise several kinds
-        raise D2EvalError(f"{path}: corrupted ({reason_of(error)}); {AGAIN}") from error
+        raise D2EvalError(f"{path}: broken weights ({reason_of(error)}); {AGAIN}") from error
 
 
 def _tensors(path: Path, content: object, budget: Budget) -> "dict[str, torch.Tensor]":
@@ -148,11 +166,33 @@ def _plain(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
         raise D2EvalError(f"{name} is no plain tensor with values; save it as one")
     tensor = tensor.detach()
     if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
+        tensor = _dense(name, tensor)
     counter = tensor.ndim == 0 and tensor.dtype == torch.int64
     if not counter:
         check_values(name, tensor)
     return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _dense(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
+    """A sparse tensor as a dense one, its indices checked, which may be anything in a file."""
+    import torch
+
+    try:
+        with torch.sparse.check_sparse_tensor_invariants(True):
+            if tensor.layout is torch.sparse_coo:
+                parts = tensor._indices(), tensor._values()
+                return torch.sparse_coo_tensor(*parts, tensor.shape).to_dense()
+            by_rows = tensor.layout in (torch.sparse_csr, torch.sparse_bsr)
+            indices = (
+                (tensor.crow_indices(), tensor.col_indices())
+                if by_rows
+                else (tensor.ccol_indices(), tensor.row_indices())
+            )
+            return torch.sparse_compressed_tensor(
+                *indices, tensor.values(), tensor.shape, layout=tensor.layout
+            ).to_dense()
+    except RuntimeError as error:
+        raise D2EvalError(f"{name} is no sound sparse tensor ({reason_of(error)})") from error
 
 
 def _without_wrappers(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":

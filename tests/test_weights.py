@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from d2eval.errors import D2EvalError
 from d2eval.torchfiles import read_torch
-from d2eval.weights import load_state_dict, sha256_of
+from d2eval.weights import load_state_dict, sha256_of, to_safetensors
 
 VALUES = torch.arange(-12.0, 12.0).reshape(2, 3, 4)
 
@@ -178,7 +179,7 @@ def test_the_authors_training_entries_are_read_over(tmp_path, format, numpy_modu
     found = load_state_dict(path)
     assert found.keys() == content["model"].keys()
     assert all(torch.equal(found[name], content["model"][name]) for name in found)
-    read = read_torch(path, "")
+    read = read_torch(path, "weights", "")
     assert read["epoch_idx"] == 3
     assert not isinstance(read["args"], argparse.Namespace)  # nothing of other libraries is made
 
@@ -219,7 +220,7 @@ def test_damaged_values_do_not_pass_for_weights(whole, damage):
     else:
         content[middle] ^= 1
     whole.write_bytes(content)
-    assert "corrupted" in refused(whole)
+    assert "broken weights" in refused(whole)
     assert "differs from its checksum" in refused(whole)
 
 
@@ -273,7 +274,9 @@ def test_sparse_indices_out_of_range_are_refused(tmp_path):
     smaller = torch.sparse_coo_tensor(
         tensor._indices(), tensor._values(), (5,), check_invariants=False, is_coalesced=True
     )
-    assert "corrupted" in refused(saved(tmp_path / "a.pth", {"a": smaller}))
+    assert "a is no sound sparse tensor" in refused(saved(tmp_path / "a.pth", {"a": smaller}))
+    whole = saved(tmp_path / "b.pth", {"a": VALUES.to_sparse()})  # the next one isn't affected
+    assert torch.equal(load_state_dict(whole)["a"], VALUES)
 
 
 def test_tensors_without_values_are_refused(tmp_path):
@@ -315,3 +318,22 @@ def test_a_pipe_is_not_waited_for(tmp_path, suffix):
     assert "pipe" in refused(path)
     with pytest.raises(D2EvalError, match="pipe"):
         sha256_of(path)
+
+
+# Written files
+
+
+def test_equal_tensors_give_equal_bytes(tmp_path):
+    tensors = {f"{n}.weight": torch.rand(3, n) for n in range(1, 6)}
+    metadata = {f"key {n}": "v\u00e4lue" * n for n in range(12)}
+    content = to_safetensors(tensors, metadata)
+    turned = [dict(reversed(held.items())) for held in (tensors, metadata)]
+    assert all(to_safetensors(*turned) == content for _ in range(5))
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    assert int.from_bytes(content[:8], "little") % 8 == 0
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == metadata
+    found = load_state_dict(path)
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)

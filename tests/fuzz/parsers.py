@@ -3,25 +3,28 @@
 To add one: a `Parser` in `PARSERS`, with inputs that it reads without an error.
 """
 
+import argparse
 import hashlib
 import io
 import json
 import sqlite3
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import h5py
 import numpy as np
 import scipy.io
+import torch
 from PIL import Image
+from safetensors.torch import save as to_safetensors
 
 from d2eval.aachen.covisibility import read_tracks
 from d2eval.aachen.database import read_database
 from d2eval.aachen.parsing import read_intrinsics, read_nvm, read_pairs
-from d2eval.download import verified_path
+from d2eval.download import addresses_of, verified_path
 from d2eval.featurefiles import read_feature_file, read_hloc_features
 from d2eval.files import read_lines
 from d2eval.hpatches.dataset import read_homography
@@ -42,8 +45,10 @@ from d2eval.report.inloc.site import SITE as INLOC_SITE
 from d2eval.report.rows import number, read_rows, reading
 from d2eval.report.runs import load_run
 from d2eval.sealed import seal
-from methods.d2net.training import posed
+from d2eval.weights import load_state_dict
+from methods.d2net.training import checkpoint, posed
 from methods.d2net.training.depth_files import read_depth
+from methods.d2net.training.logs import RunLog
 from methods.d2net.training.scene_file import FORMAT, read_scene_file
 from methods.vgg16.matlab import read_netvlad
 from methods.vgg16.trunk import CONVOLUTIONS
@@ -360,6 +365,36 @@ RUN_ROWS = "method,split,pairs,mean_features,mean_matches,mma_1px,dataset,weight
 )
 
 
+TENSORS = {"a.weight": torch.arange(24.0).reshape(2, 3, 4), "a.bias": torch.ones(2).half()}
+
+
+def torch_files() -> list[bytes]:
+    """As d2-net's train.py saves, and sparse, in both of PyTorch's formats."""
+    beside = {"args": argparse.Namespace(lr=1e-3), "loss": [np.float64(0.5)], "epoch_idx": 2}
+    sparse = {name: tensor.to_sparse() for name, tensor in TENSORS.items()}
+    return [
+        saved(content, _use_new_zipfile_serialization=is_zip)
+        for content in ({**beside, "model": TENSORS}, sparse)
+        for is_zip in (True, False)
+    ]
+
+
+def checkpoints() -> list[bytes]:
+    progress = asdict(checkpoint.Progress(epoch=1, best_loss=0.5))
+    return [saved({"work": "{}", "progress": progress, "layers": TENSORS})]
+
+
+def saved(content: object, **options: bool) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, **options)
+    return buffer.getvalue()
+
+
+def read_steps(path: Path) -> str:
+    with RunLog(path.parent, 2, 1):
+        return path.read_text()
+
+
 def read_summary(path: Path) -> object:
     with reading(path, "run it again"):
         rows = read_rows(path, ["method", "mean_features"])
@@ -464,6 +499,16 @@ PARSERS = {
                read_pictures(matches.query_names, matches.load_pairs), is_text=False),
         Parser("views", "views.h5", sealed("views.h5", hdf5(fill_views)),
                read_pictures(views.query_names, views.load_views), is_text=False),
+        Parser("addresses", "addresses.json",
+               texts(json.dumps({"w.pth": ["https://a.org/w.pth", "http://b.org/w.pth"]})),
+               lambda path: addresses_of(path.parent, "w.pth")),
+        Parser("weights-pth", "w.pth", torch_files, load_state_dict, is_text=False),
+        Parser("weights-safetensors", "w.safetensors",
+               lambda: [to_safetensors(TENSORS, {"note": "a b"})], load_state_dict, is_text=False),
+        Parser("checkpoint", "checkpoint.pt", checkpoints,
+               lambda path: checkpoint.load(path, "{}"), is_text=False),
+        Parser("training-steps", "steps.csv",
+               texts("step,epoch,loss\n1,1,0.5\n2,1,.25\n3,2,1e-3\n"), read_steps),
         Parser("model-images", "images.bin", model_file("images.bin"), of_model(read_model_poses),
                is_text=False),
         Parser("model-points", "points3D.bin", model_file("points3D.bin"),

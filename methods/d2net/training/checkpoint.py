@@ -6,17 +6,21 @@ position in the data says what comes next, and no generator's state needs to be 
 
 import io
 import json
-import pickle
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from d2eval.atomic import write_bytes
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, MissingFileError, reason_of
+from d2eval.torchfiles import read_torch
+from d2eval.weights import to_safetensors
 
 FILE = "checkpoint.pt"
+BEST, BEST_AS_THEIRS = "best.safetensors", "best.pth"
+ANEW = "remove it to start anew"
 
 
 @dataclass
@@ -66,27 +70,57 @@ def load(path: Path, work: str) -> tuple[Progress, dict[str, Any]] | None:
     Raises:
         D2EvalError: it is broken, or of another training.
     """
-    if not path.exists():
+    try:
+        content = read_torch(path, "checkpoint", ANEW)
+    except MissingFileError:
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        held, progress = content.pop("work"), Progress(**content.pop("progress"))
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, AttributeError,
-            pickle.UnpicklingError) as error:  # fmt: skip
+        held, progress, parts = _parts(content)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise D2EvalError(f"{path}: broken checkpoint ({reason_of(error)}); {ANEW}") from error
+    if held != json.loads(work):
         raise D2EvalError(
-            f"{path}: broken checkpoint ({type(error).__name__}); remove it to start anew"
-        ) from error
-    if held != work:
-        raise D2EvalError(
-            f"{path}: is of another training ({_difference(held, work)}); give another --output, "
-            "or the same options to go on"
+            f"{path}: is of another training ({_difference(held, json.loads(work))}); give another "
+            "--output, or the same options to go on"
         )
-    return progress, content
+    return progress, parts
 
 
-def _difference(held: str, work: str) -> str:
+def _parts(content: object) -> tuple[dict[str, Any], Progress, dict[str, Any]]:
+    """What is trained, where it is, and the state dicts.
+
+    Raises:
+        KeyError, TypeError, ValueError, RecursionError: they aren't there, or make no sense.
+    """
+    if not isinstance(content, dict):
+        raise TypeError("it is no checkpoint")
+    held, progress = json.loads(content.pop("work")), content.pop("progress")
+    for entry in fields(Progress):
+        value = progress[entry.name]
+        sound = isinstance(value, int | float) and type(value) is type(entry.default)
+        if not (sound and value >= 0):
+            raise ValueError(f"its {entry.name} is {str(value)[:30]!r}")
+    if not isinstance(held, dict):
+        raise TypeError("its settings are none")
+    return held, Progress(**progress), content
+
+
+def weights_files(
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> dict[str, bytes]:
+    """Files of trained weights by name: as safetensors, and as the authors' own code reads them.
+
+    Args:
+        tensors: by the authors' names.
+        metadata: what they are, for the header.
+    """
+    buffer = io.BytesIO()
+    torch.save({"model": dict(tensors)}, buffer)
+    return {BEST: to_safetensors(tensors, metadata), BEST_AS_THEIRS: buffer.getvalue()}
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Names the first setting that differs."""
-    old, new = json.loads(held), json.loads(work)
     for key in sorted({*old, *new}):
         if old.get(key) != new.get(key):
             return f"{key} was {old.get(key)!r}, is {new.get(key)!r}"

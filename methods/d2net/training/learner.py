@@ -153,8 +153,18 @@ class Learner:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes what `state` gave."""
+        """Takes what `state` gave.
+
+        Raises:
+            LookupError, TypeError, ValueError, RuntimeError, AttributeError: it isn't this
+                learner's.
+        """
         for name, layer in state["layers"].items():
             self.network.layers[name].load_state_dict(layer)
         self._optimizer.load_state_dict(state["optimizer"])
+        for parameter, held in self._optimizer.state.items():
+            shapes = {name: value.shape for name, value in held.items()}
+            moments = dict.fromkeys(("exp_avg", "exp_avg_sq"), parameter.shape)
+            if shapes != {"step": torch.Size(), **moments}:
+                raise ValueError("the optimizer's state has other shapes")
         self._scaler.load_state_dict(state["scaler"])

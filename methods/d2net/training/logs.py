@@ -12,12 +12,18 @@ from typing import Any
 from d2eval.atomic import open_own, write_text
 from d2eval.errors import D2EvalError, MissingFileError, reason_of
 from d2eval.files import read_text
+from d2eval.words import real, whole
 from methods.d2net.training.curves import draw_curves
 from methods.d2net.training.validation import THRESHOLDS, Matching
 
 STEPS, EPOCHS, CURVES = "steps.csv", "epochs.csv", "curves.png"
 EVENTS = "tensorboard"
 STEP_COLUMNS = ("step", "epoch", "loss")
+EPOCH_COLUMNS = (
+    "epoch", "train_loss", "pairs", "skipped", "validation_loss",
+    *(f"mma_{threshold}" for threshold in THRESHOLDS),
+    "features", "matches", "learning_rate", "seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,18 @@ class EpochRow:
         row = asdict(self)
         matching = row.pop("matching")
         shares = {f"mma_{t}": share for t, share in zip(THRESHOLDS, matching["mma"], strict=True)}
-        counts = {"features": matching["features"], "matches": matching["matches"]}
-        last = {name: row.pop(name) for name in ("learning_rate", "seconds")}
-        return {**row, **shares, **counts, **last}
+        values = {**row, **shares, "features": matching["features"], "matches": matching["matches"]}
+        return {column: values[column] for column in EPOCH_COLUMNS}
 
 
-def _rows(path: Path, key: str, last: int) -> list[dict[str, str]]:
-    """The whole rows of a CSV whose ``key`` is at most ``last``; none without a file.
+def _rows(path: Path, columns: tuple[str, ...], last: int, epoch: int) -> list[dict[str, str]]:
+    """The whole rows of a CSV whose first column is at most ``last``; none without a file.
+
+    Args:
+        path: of the file.
+        columns: that it must have; the first one counts up.
+        last: later rows are left out.
+        epoch: no row is of a later epoch.
 
     Raises:
         D2EvalError: the file is damaged.
@@ -81,11 +92,34 @@ def _rows(path: Path, key: str, last: int) -> list[dict[str, str]]:
         text = read_text(path, remedy)
     except MissingFileError:
         return []
+    whole_lines = text[: text.rfind("\n") + 1]  # a line that was cut off is no row
     try:
-        whole = text[: text.rfind("\n") + 1]  # a line that was cut off is no row
-        return [row for row in csv.DictReader(io.StringIO(whole)) if int(row[key]) <= last]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        rows = list(csv.DictReader(io.StringIO(whole_lines), strict=True))
+        _check_rows(rows, columns)
+        kept = [row for row in rows if int(row[columns[0]]) <= last]
+        if kept and int(kept[-1]["epoch"]) > epoch:
+            raise ValueError(f"a row of epoch {kept[-1]['epoch']}, which is still to come")
+    except (ValueError, csv.Error) as error:
         raise D2EvalError(f"{path}: damaged ({reason_of(error)}); {remedy}") from error
+    return kept
+
+
+def _check_rows(rows: list[dict[str, str]], columns: tuple[str, ...]) -> None:
+    """Makes sure of the columns, that all hold numbers, and of the order.
+
+    Raises:
+        ValueError: it isn't so.
+    """
+    before = (-1, 0)
+    for row in rows:
+        if tuple(row) != columns or None in row.values():
+            raise ValueError(f"row {row.get(columns[0])!r} has other columns")
+        for word in row.values():
+            real(word)
+        place = whole(row[columns[0]]), whole(row["epoch"])
+        if place[0] <= before[0] or place[1] < before[1]:
+            raise ValueError(f"row {place[0]} is out of order")
+        before = place
 
 
 def _to_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
@@ -127,8 +161,10 @@ class RunLog:
             D2EvalError: the folder can't be written, or a file in it is damaged.
         """
         self._folder, self._step = folder, step
-        self._steps: list[dict[str, Any]] = [*_rows(folder / STEPS, "step", step)]
-        self._epochs: list[dict[str, Any]] = [*_rows(folder / EPOCHS, "epoch", epoch - 1)]
+        steps = _rows(folder / STEPS, STEP_COLUMNS, step, epoch)
+        epochs = _rows(folder / EPOCHS, EPOCH_COLUMNS, epoch - 1, epoch)
+        self._steps: list[dict[str, Any]] = [*steps]
+        self._epochs: list[dict[str, Any]] = [*epochs]
         write_text(folder / STEPS, _to_csv([*STEP_COLUMNS], self._steps))
         self._pending: list[dict[str, Any]] = []  # steps that are not in the file yet
         self._events = _events(folder / EVENTS, step + 1)
@@ -191,7 +227,7 @@ class RunLog:
         """
         columns = row.columns()
         self._epochs.append(columns)
-        write_text(self._folder / EPOCHS, _to_csv([*columns], self._epochs))
+        write_text(self._folder / EPOCHS, _to_csv([*EPOCH_COLUMNS], self._epochs))
         draw_curves(self._folder / CURVES, [*self._steps, *self._pending], self._epochs)
         for name, value in columns.items():
             if name != "epoch":

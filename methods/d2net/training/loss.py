@@ -55,13 +55,15 @@ def pair_loss(
     all_2 = functional.normalize(features_2.reshape(channels, -1), dim=0).T
     index_1 = cells_1[:, 0] * width_1 + cells_1[:, 1]
     index_2 = cells_2[:, 0] * width_2 + cells_2[:, 1]
-    descriptors_1, descriptors_2 = all_1[index_1], all_2[index_2]
+    # Of all_1[index_1], several threads would sum the gradients in the order in which they come.
+    descriptors_1, descriptors_2 = all_1.index_select(0, index_1), all_2.index_select(0, index_2)
     positive = 2 - 2 * (descriptors_1 * descriptors_2).sum(dim=1)
     negative = torch.minimum(
         _hardest_negative(descriptors_1, all_2, cells_2, width_2),
         _hardest_negative(descriptors_2, all_1, cells_1, width_1),
     )
-    weight = scores_1.reshape(-1)[index_1] * scores_2.reshape(-1)[index_2]
+    weight = scores_1.flatten().index_select(0, index_1)
+    weight = weight * scores_2.flatten().index_select(0, index_2)
     total = weight.sum()
     terms = functional.relu(MARGIN + positive - negative)
     return (weight * terms).sum() / torch.where(total == 0, torch.ones_like(total), total)

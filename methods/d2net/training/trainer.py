@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as to_safetensors
 
 from d2eval.atomic import exclusive, write_bytes, write_text
-from d2eval.errors import D2EvalError
+from d2eval.errors import D2EvalError, reason_of
 from d2eval.method import Runtime
 from d2eval.processes import Rank, same_for_all
 from d2eval.progress import Progress as UnderWay
@@ -36,7 +35,6 @@ from methods.d2net.training.sources import MixedPairs, held_out_photos, open_sou
 from methods.d2net.training.validation import ValidationPair, measure_matching, validation_pairs
 from methods.d2net.weights import OFF_THE_SHELF, choose_weights, load_weights
 
-BEST = "best.safetensors"
 MANIFEST = "manifest.json"
 VALIDATION_SEED = 42  # of the pairs that the validation loss is measured on
 
@@ -115,7 +113,8 @@ class D2NetTrainer(Trainer):
                 best = self._progress
                 say(
                     f"lowest validation loss {best.best_loss:.4f} after epoch {best.best_epoch}; "
-                    f"weights: {self._output / BEST}"
+                    f"weights: {self._output / checkpoint.BEST}, and "
+                    f"{checkpoint.BEST_AS_THEIRS} for the authors' extractor and hloc"
                 )
 
     def _resume(self) -> None:
@@ -133,7 +132,12 @@ class D2NetTrainer(Trainer):
             )
         if found is not None:
             self._progress, state = found
-            self._learner.load_state(state)
+            try:
+                self._learner.load_state(state)
+            except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise D2EvalError(
+                    f"{path}: broken checkpoint ({reason_of(error)}); {checkpoint.ANEW}"
+                ) from error
 
     def _first_line(self) -> str:
         at = self._progress.epoch
@@ -272,7 +276,7 @@ class D2NetTrainer(Trainer):
             "epoch": str(at.epoch),
             "loss": repr(at.best_loss),
         }
-        content = to_safetensors(self._learner.network.weights(), metadata=held)
+        files = checkpoint.weights_files(self._learner.network.weights(), held)
         manifest = {
             **about(),
             "training": self._settings,
@@ -282,7 +286,8 @@ class D2NetTrainer(Trainer):
             "validation_loss": at.best_loss,
             "seconds_before_this_epoch": round(at.seconds, 1),
             "peak_memory_mb": round(peak_memory_mb(), 1),
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": hashlib.sha256(files[checkpoint.BEST]).hexdigest(),
         }
-        write_bytes(self._output / BEST, content)
+        for name, content in files.items():
+            write_bytes(self._output / name, content)
         write_text(self._output / MANIFEST, json.dumps(manifest, indent=2, default=str) + "\n")

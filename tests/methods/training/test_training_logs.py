@@ -260,6 +260,71 @@ def test_going_on_drops_later_events(tmp_path, events):
     assert [step for step, _ in found["epoch/mma_3"]] == [0, 3]
 
 
+# Damage
+
+STEPS_DAMAGE = {
+    "no number": ("1,1,0.125", "1,1,abc"),
+    "no whole number": ("2,1,", "2.5,1,"),
+    "a column too many": ("1,1,0.125", "1,1,0.125,7"),
+    "a column too few": ("1,1,0.125", "1,1"),
+    "an empty value": ("1,1,0.125", "1,1,"),
+    "other columns": ("step,epoch,loss", "step,loss,epoch"),
+    "no header": ("step,epoch,loss\n", ""),
+    "a step twice": ("2,1,", "1,1,"),
+    "out of order": ("2,1,", "5,1,"),
+    "an epoch to come": ("4,2,", "4,1000000000000,"),
+    "an earlier epoch": ("4,2,", "4,0,"),
+    "digits without end": ("1,1,0.125", "1,1," + "9" * 5000 + "x"),
+    "a number without end": ("2,1,", "9" * 5000 + ",1,"),
+    "underscores": ("1,1,0.125", "1,1,0_1"),
+    "a quote": ("1,1,0.125", '1,1,"0.125'),
+    "a long value": ("1,1,0.125", '1,1,"' + "0" * 200_000 + '"'),
+}
+
+
+@pytest.mark.parametrize("kind", STEPS_DAMAGE)
+def test_damaged_steps_are_one_line(tmp_path, rows_only, kind):
+    write(tmp_path)
+    path = tmp_path / "steps.csv"
+    text = path.read_text()
+    old, new = STEPS_DAMAGE[kind]
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(D2EvalError, match=r"steps\.csv: .*remove it, the training") as caught:
+        RunLog(tmp_path, 4, 2)
+    assert "\n" not in str(caught.value)
+    path.unlink()
+    with RunLog(tmp_path, 4, 2):
+        assert steps_in(tmp_path).empty
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("\n1,", "\none,"), (",0.5,", ",half,"), ("mma_3", "mma_4"), ("12.5\n", "\n")]
+)
+def test_damaged_epochs_are_one_line(tmp_path, rows_only, old, new):
+    write(tmp_path)
+    path = tmp_path / "epochs.csv"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(D2EvalError, match=r"epochs\.csv: .*remove it, the training") as caught:
+        RunLog(tmp_path, 4, 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_and_a_cut_line_are_no_damage(tmp_path, rows_only):
+    write(tmp_path)
+    path = tmp_path / "steps.csv"
+    path.write_text("\ufeff" + path.read_text().replace("\n", "\r\n") + "7,3,0.", encoding="utf-8")
+    with RunLog(tmp_path, 6, 3):
+        assert steps_in(tmp_path)["step"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_later_rows_are_left_out_whatever_their_epoch(tmp_path, rows_only):
+    write(tmp_path)
+    with RunLog(tmp_path, 0, 0):  # its checkpoint was removed, to start anew
+        assert steps_in(tmp_path).empty
+
+
 # Pictures
 
 

@@ -213,3 +213,21 @@ def test_lengths_of_features_do_not_matter():
     maps, cells = random_pair(4)
     longer = [maps[0] * torch.rand(12, 11), maps[1] * 1000, *maps[2:]]
     torch.testing.assert_close(pair_loss(*longer, *cells), pair_loss(*maps, *cells))
+
+
+def test_several_threads_sum_gradients_in_one_order():
+    """Many correspondences share a cell, as where one image shows what the other does larger."""
+    rng = np.random.default_rng(0)
+    maps = [torch.from_numpy(rng.normal(size=(512, 32, 32)).astype(np.float32)) for _ in range(2)]
+    scores = [torch.from_numpy(rng.uniform(0, 1, (32, 32)).astype(np.float32)) for _ in range(2)]
+    cells = [torch.from_numpy(rng.integers(0, 8, (700, 2))) for _ in range(2)]
+
+    def gradients():
+        learned = [part.clone().requires_grad_() for part in maps]
+        pair_loss(*learned, *scores, *cells).backward()
+        return [part.grad for part in learned]
+
+    torch.set_num_threads(2)  # `one_thread` sets it back
+    first = gradients()
+    for _ in range(30):
+        assert all(map(torch.equal, gradients(), first))

@@ -1,7 +1,10 @@
 """Whole trainings on a few photos: repeated, cut off and resumed, stopped by errors."""
 
 import json
+import os
 import resource
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,7 +24,10 @@ from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
 from methods.d2net.training import checkpoint, learner
 from methods.d2net.training.checkpoint import Progress
 from methods.d2net.training.learner import Learner
+from methods.d2net.weights import load_weights
 
+SHARED = Path(__file__).resolve().parents[4] / "shared"
+AUTHORS_LAYOUT = SHARED / "weights/d2_vgg16_hed.pth"
 PHOTOS = ("astronaut", "chelsea", "coffee")
 
 
@@ -106,7 +112,29 @@ def test_a_training_cut_off_anywhere_gives_the_same(train, monkeypatch):
 
 def test_a_finished_training_goes_on_with_more_epochs(train):
     train("longer", epochs=1)
-    same_training(train("whole", epochs=2), train("longer", epochs=2))
+    whole, longer = train("whole", epochs=2), train("longer", epochs=2)
+    same_training(whole, longer)
+    for name in ("best.safetensors", "best.pth"):
+        assert (whole / name).read_bytes() == (longer / name).read_bytes()
+
+
+def test_the_authors_file_holds_the_same_weights(train):
+    output = train()
+    content = torch.load(output / "best.pth", weights_only=True)
+    assert list(content) == ["model"]
+    ours, theirs = load_file(output / "best.safetensors"), content["model"]
+    # As in the authors' nn.Sequential of torchvision's VGG16
+    indices = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
+    parts = [f"{index}.{part}" for index in indices for part in ("weight", "bias")]
+    assert list(theirs) == [f"dense_feature_extraction.model.{part}" for part in parts]
+    if AUTHORS_LAYOUT.is_file():
+        expected = torch.load(AUTHORS_LAYOUT, weights_only=True)["model"]
+        assert {n: (t.shape, t.dtype) for n, t in theirs.items()} == {
+            n: (t.shape, t.dtype) for n, t in expected.items()
+        }
+    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+    found = load_weights((output / "best.pth",))
+    assert all(torch.equal(found[name], ours[name]) for name in ours)
 
 
 def test_what_a_training_leaves(train):
@@ -314,6 +342,99 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
     progress, held = checkpoint.load(path, "{}")
     assert progress.epoch == 1
     assert torch.equal(held["layer"], state["layer"])
+
+
+WORK = json.dumps({"seed": 0})
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A checkpoint file."""
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, WORK, Progress(epoch=2, best_loss=0.5), {"layer": torch.rand(4000)})
+    return path
+
+
+def refused(path):
+    with pytest.raises(D2EvalError, match=r"broken checkpoint.*remove it to start anew") as caught:
+        checkpoint.load(path, WORK)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 0.5, 0.99])
+def test_a_cut_checkpoint_is_named(held, kept):
+    content = held.read_bytes()
+    held.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    refused(held)
+
+
+@pytest.mark.parametrize("damage", [bytes(512), b"\xff"])
+def test_damaged_values_of_a_checkpoint_are_found(held, damage):
+    content = bytearray(held.read_bytes())
+    at = len(content) // 2
+    content[at : at + len(damage)] = damage
+    held.write_bytes(content)
+    refused(held)
+
+
+CONTENTS = {
+    "no dictionary": [1, 2],
+    "nothing": {},
+    "no progress": {"work": WORK},
+    "progress of another kind": {"work": WORK, "progress": [1]},
+    "settings that are no JSON": {"work": "{", "progress": asdict(Progress())},
+    "settings that are no object": {"work": "[]", "progress": asdict(Progress())},
+    "settings without end": {"work": "[" * 100_000, "progress": asdict(Progress())},
+    "text for a number": {"work": WORK, "progress": {**asdict(Progress()), "step": "7"}},
+    "a negative epoch": {"work": WORK, "progress": {**asdict(Progress()), "epoch": -1}},
+    "a part of an epoch": {"work": WORK, "progress": {**asdict(Progress()), "epoch": 1.5}},
+    "no number": {"work": WORK, "progress": {**asdict(Progress()), "loss_sum": float("nan")}},
+    "another entry": {"work": WORK, "progress": {**asdict(Progress()), "more": 1}},
+}
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_contents_that_are_no_checkpoint(tmp_path, kind):
+    path = tmp_path / "checkpoint.pt"
+    torch.save(CONTENTS[kind], path)
+    refused(path)
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path):
+    os.mkfifo(tmp_path / "checkpoint.pt")
+    with pytest.raises(D2EvalError, match="is a pipe"):
+        checkpoint.load(tmp_path / "checkpoint.pt", WORK)
+
+
+def changed(path, change):
+    """Writes a checkpoint anew with something changed in it."""
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+BROKEN_STATES = {
+    "no optimizer": lambda c: c.pop("optimizer"),
+    "another layer": lambda c: c["layers"].update(conv9_9=c["layers"]["conv4_3"]),
+    "a layer of another size": lambda c: c["layers"]["conv4_3"].update(bias=torch.zeros(3)),
+    "a layer without weights": lambda c: c["layers"]["conv4_3"].pop("bias"),
+    "moments of another size": lambda c: c["optimizer"]["state"][0].update(exp_avg=torch.zeros(3)),
+    "no moments": lambda c: c["optimizer"]["state"][0].pop("exp_avg_sq"),
+    "no groups": lambda c: c["optimizer"].update(param_groups=[]),
+}
+
+
+def test_a_state_that_does_not_fit_is_one_line(train, tmp_path):
+    train(epochs=1)
+    path = tmp_path / "run" / "checkpoint.pt"
+    whole = path.read_bytes()
+    for change in BROKEN_STATES.values():
+        path.write_bytes(whole)
+        changed(path, change)
+        with pytest.raises(D2EvalError, match=r"checkpoint\.pt: broken checkpoint \(") as caught:
+            train(epochs=2)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_broken_checkpoint_is_named(tmp_path):
