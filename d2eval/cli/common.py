@@ -98,6 +98,24 @@ def image_size(text: str) -> tuple[int, ...]:
     return joined_numbers(text, 2)
 
 
+def add_runs_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--runs``."""
+    parser.add_argument(
+        "--runs",
+        type=_runs_folder,
+        action="append",
+        metavar="DIR|shipped",
+        help="folder of measured runs, or those that ship with d2eval; may be repeated (default: "
+        "both, your own in results/runs if they are there)",
+    )
+
+
+def _runs_folder(text: str) -> Path:
+    from d2eval.report.run_folders import SHIPPED, SHIPPED_RUNS
+
+    return SHIPPED_RUNS if text == SHIPPED else expanded(text)
+
+
 def label_argument(text: str) -> str:
     """An argument that names a run or a file."""
     problem = label_problem(text)

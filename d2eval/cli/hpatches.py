@@ -64,13 +64,17 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.hpatches.dataset import load_dataset
     from d2eval.hpatches.run import Settings, run
     from d2eval.labels import make_label
+    from d2eval.protocol import load_protocol
     from d2eval.report.curves import plot_runs
     from d2eval.report.hpatches_table import table_of_runs
+    from d2eval.report.rows import shown_thresholds
     from d2eval.report.runs import load_run
     from d2eval.report.tables import write_table
     from d2eval.store import Store
 
     benchmark = load_benchmark()
+    shown = shown_thresholds(load_protocol("hpatches").content)
+    table_of_runs([])  # what can't be reported is told now, not after the work
     if args.data is None:
         from d2eval.sample.hpatches import make_hpatches_sample
 
@@ -105,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"extracted {result.extracted} of {images} images; features are kept in {args.cache}")
     for line in result.notes:
         note(line)
-    sole = [load_run(result.folder, benchmark.thresholds_px)]
+    sole = [load_run(result.folder, shown)]
     write_table(table_of_runs(sole), result.folder)
     drawn = plot_runs(sole, result.folder, published=not dataset.sample, sample_only=dataset.sample)
     say(f"rows, summary, manifest and table: {result.folder}; curves: {drawn[0]}")
@@ -122,7 +126,7 @@ def summary_text(summary: list[dict[str, Any]]) -> str:
     for row in summary:
         cells = []
         for name in shown:
-            value = row[name]
+            value = row.get(name, "")
             places = 3 if name.startswith("mma") else 1
             number = isinstance(value, float) and not math.isnan(value)
             cells.append(f"{value:.{places}f}" if number else str(value).replace("nan", "-"))

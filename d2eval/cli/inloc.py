@@ -150,6 +150,7 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.store import Store
 
     benchmark = load_benchmark(args.protocol)
+    table_of_runs(Runs([], []))  # what can't be reported is told now, not after the work
     if args.data is None:
         from d2eval.sample.inloc import make_inloc_sample
 

@@ -9,13 +9,14 @@ draws recall, and with --query a query beside the views from its best poses.
 import argparse
 from pathlib import Path
 
+from d2eval.cli.common import add_runs_argument
 from d2eval.console import note, say
 from d2eval.errors import D2EvalError
 from d2eval.paths import expanded
 
 EXAMPLES = """examples:
   python -m d2eval plot mma
-  python -m d2eval plot mma --runs results/runs --no-published
+  python -m d2eval plot mma --runs results/runs --no-published     # your runs alone
   python -m d2eval plot mma --sample
   python -m d2eval plot aachen
   python -m d2eval plot aachen --run d2_ms --query all
@@ -34,12 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mma: mean matching accuracy on HPatches over thresholds; aachen, inloc: recall over "
         "the position error, and pictures of the runs",
     )
-    parser.add_argument(
-        "--runs",
-        type=expanded,
-        metavar="DIR",
-        help="folder of measured runs (default: results/runs, if it is there)",
-    )
+    add_runs_argument(parser)
     parser.add_argument(
         "--output",
         type=expanded,

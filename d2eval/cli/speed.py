@@ -1,7 +1,8 @@
 """Measures a method's extraction, or the matcher, on this machine.
 
-Writes speed.csv and speed.md: seconds, features per second, operations per second beside the
-machine's measured matrix-product peak, the share of the time outside the network, peak memory.
+Writes speed.csv and speed.md, beside what was measured there before: seconds, features per second,
+operations per second beside the machine's measured matrix-product peak, the share of the time
+outside the network, peak memory.
 """
 
 import argparse
@@ -54,14 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes."""
+    from dataclasses import replace
+
     import cv2
     import numpy as np
 
+    from d2eval.atomic import exclusive
+    from d2eval.cli.naming import method_parts, run_name
     from d2eval.errors import D2EvalError
     from d2eval.extraction import PRECOMPUTED
     from d2eval.images import read_image
     from d2eval.progress import Progress
-    from d2eval.report.speed import speed_table
+    from d2eval.report.speed import speed_table, with_earlier
     from d2eval.report.tables import write_table
     from d2eval.sample.photos import load_photo
     from d2eval.speed import as_row, matching_speed, method_speed
@@ -70,18 +75,22 @@ def run(args: argparse.Namespace) -> int:
         raise D2EvalError("speed: features from files are not extracted; name a method")
     photo = read_image(args.image) if args.image else load_photo("astronaut").decode()
     runtime = runtime_of(args)
+    options = method_options(args)
+    label = run_name(None, method_parts(args.method, options)).label
     rows = []
     for size in args.size or [(800, 640)]:
         image = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC), np.uint8)
         with Progress(f"measuring {args.method} at {size[0]}x{size[1]}"):
-            rows.append(
-                method_speed(args.method, method_options(args), runtime, image, args.repeats)
-            )
+            speed = method_speed(args.method, options, runtime, image, args.repeats)
+        rows.append(replace(speed, what=label))
     for numbers in args.matching or []:
         with Progress(f"measuring the matcher at {'x'.join(map(str, numbers))}"):
             rows.append(matching_speed(numbers, runtime, args.repeats))
-    table = speed_table([as_row(row) for row in rows])
-    say_lines(table.markdown)
-    for path in write_table(table, args.output):
+    measured = [as_row(row) for row in rows]
+    say_lines(speed_table(measured).markdown)
+    with exclusive(args.output):
+        table = speed_table(with_earlier(args.output / "speed.csv", measured))
+        paths = write_table(table, args.output)
+    for path in paths:
         say(f"wrote {path}")
     return 0

@@ -1,41 +1,45 @@
 """Regenerates a table of the paper, measured numbers beside published ones.
 
-Works from result files alone: results/published and the runs that an evaluation has written. Each
-row says how complete its dataset was and which weights it used. Aachen's table has a section for
-each epoch of the ground truth, protocol and set of queries; InLoc's for each protocol and floor.
+Works from result files alone: the published numbers, the runs that an evaluation has written, and
+those that ship with d2eval ("shipped/..."). Each row says how complete its dataset was and which
+weights it used. Aachen's table has a section for each epoch of the ground truth, protocol and set
+of queries; InLoc's for each protocol and floor.
 """
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2eval.cli.common import add_runs_argument
 from d2eval.console import note, say, say_lines
 from d2eval.paths import expanded
 
 if TYPE_CHECKING:
+    from d2eval.report.run_folders import RunRoots
     from d2eval.report.tables import Table
 
 EXAMPLES = """examples:
   python -m d2eval tables hpatches
-  python -m d2eval tables hpatches --runs results/runs --output results/tables
+  python -m d2eval tables hpatches --runs results/runs       # yours alone
+  python -m d2eval tables hpatches --runs shipped            # d2eval's own alone
   python -m d2eval tables aachen
   python -m d2eval tables inloc
 """
 
 
-def _hpatches(runs: Path | None) -> "Table":
+def _hpatches(runs: "RunRoots") -> "Table":
     from d2eval.report.hpatches_table import hpatches_table
 
     return hpatches_table(runs)
 
 
-def _aachen(runs: Path | None) -> "Table":
+def _aachen(runs: "RunRoots") -> "Table":
     from d2eval.report.aachen.table import aachen_table
 
     return aachen_table(runs)
 
 
-def _inloc(runs: Path | None) -> "Table":
+def _inloc(runs: "RunRoots") -> "Table":
     from d2eval.report.inloc.table import inloc_table
 
     return inloc_table(runs)
@@ -48,12 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.epilog = EXAMPLES
     parser.add_argument("benchmark", choices=list(TABLES), help="whose table")
-    parser.add_argument(
-        "--runs",
-        type=expanded,
-        metavar="DIR",
-        help="folder of measured runs (default: results/runs, if it is there)",
-    )
+    add_runs_argument(parser)
     parser.add_argument(
         "--output",
         type=expanded,

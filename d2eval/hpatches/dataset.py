@@ -4,6 +4,7 @@ Layout: ``<root>/<i_*|v_*>/{1..6}.<ppm|png|jpg>`` and ``H_1_2`` .. ``H_1_6``, 3x
 image 1 to image k in pixels.
 """
 
+import difflib
 import fnmatch
 import hashlib
 import io
@@ -163,6 +164,19 @@ def _extras(folder: Path, images: Iterable[Path], images_per_sequence: int) -> l
     return [f"{folder.name}/{p.name}" for p in listed(folder) if p.name not in known]
 
 
+def _is_sequence(path: Path) -> bool:
+    return path.name[:2] in ("i_", "v_") and path.is_dir()
+
+
+def _unmatched(root: Path, pattern: str, names: list[str]) -> str | None:
+    """What is wrong with a pattern that no sequence matches."""
+    if pattern == "*" or any(fnmatch.fnmatchcase(name, pattern) for name in names):
+        return None
+    near = difflib.get_close_matches(pattern, names, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{root}: no sequence {pattern!r}{hint}; check --data and --sequences"
+
+
 def inspect(
     root: Path, benchmark: HPatchesBenchmark, pattern: str = "*", strict: bool = False
 ) -> Inspection:
@@ -172,7 +186,8 @@ def inspect(
         root: the dataset's folder.
         benchmark: the protocol.
         pattern: of sequence names, as a shell's, e.g. "v_*"; several are separated by commas.
-        strict: raise the first problem instead of listing all.
+        strict: raise the first problem instead of listing all; a pattern that matches no
+            sequence is one.
 
     Raises:
         D2EvalError: no such folder; with ``strict``, the first problem.
@@ -182,10 +197,14 @@ def inspect(
     folders = listed(root)
     found = Inspection()
     patterns = [p.strip() for p in pattern.split(",")]
+    names = [p.name for p in folders if _is_sequence(p)]
+    found.problems += filter(None, (_unmatched(root, p, names) for p in patterns))
+    if strict and found.problems:
+        raise D2EvalError(found.problems[0])
     for folder in folders:
         if folder.name.startswith("."):
             continue
-        if not folder.is_dir() or folder.name[:2] not in ("i_", "v_"):
+        if not _is_sequence(folder):
             found.ignored.append(folder.name)
             continue
         if not any(fnmatch.fnmatchcase(folder.name, p) for p in patterns):

@@ -13,8 +13,8 @@ from d2eval.protocol import load_protocol
 from d2eval.report.figures import add_legend, new_figure, write_figure
 from d2eval.report.published import PaperRow, load_paper
 from d2eval.report.recall import MEASURED, PUBLISHED
-from d2eval.report.rows import Scores
-from d2eval.report.run_folders import legend_entry
+from d2eval.report.rows import Scores, shown_thresholds
+from d2eval.report.run_folders import RunRoots, legend_entry
 from d2eval.report.runs import MeasuredRun, load_runs
 from d2eval.report.styles import Entry, styles
 
@@ -59,14 +59,14 @@ class Curve:
 
 
 def plot_mma(
-    runs_folder: Path | None, output: Path, *, published: bool = True, sample_only: bool = False
+    runs_folder: RunRoots, output: Path, *, published: bool = True, sample_only: bool = False
 ) -> tuple[list[Path], list[str]]:
     """Draws ``mma.png`` and ``mma.svg``, and ``mma_sample.*`` if there are sample runs.
 
     Runs on the embedded sample never share a figure with published curves.
 
     Args:
-        runs_folder: the folder of measured runs; None means ``results/runs``, if it is there.
+        runs_folder: of measured runs, or several; see `run_folders`.
         output: folder to write to.
         published: whether to draw the paper's curves.
         sample_only: draw the sample's figure only.
@@ -77,7 +77,7 @@ def plot_mma(
     Raises:
         D2EvalError: a file is missing or broken, or there is nothing to draw.
     """
-    runs, notes = load_runs(runs_folder, load_protocol("hpatches").content["thresholds_px"])
+    runs, notes = load_runs(runs_folder, shown_thresholds(load_protocol("hpatches").content))
     paths = plot_runs(runs, output, published=published, sample_only=sample_only)
     if not paths:
         raise D2EvalError(
@@ -143,7 +143,8 @@ def draw(curves: Sequence[Curve], plot: Mapping[str, Any], title: str | None = N
         for curve in present:
             mma = curve.scores[split].mma
             # Markers at the first and last threshold lie half outside the panel.
-            axis.plot(thresholds, [mma[t] for t in thresholds], clip_on=False, **curve.style)
+            known = [t for t in thresholds if t in mma]
+            axis.plot(known, [mma[t] for t in known], clip_on=False, **curve.style)
         axis.set(
             title=panel,
             xlabel="threshold [px]",

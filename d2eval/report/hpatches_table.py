@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from d2eval.protocol import load_protocol
 from d2eval.report.names import method_name
 from d2eval.report.published import PaperRow, load_paper
-from d2eval.report.rows import mma_column
+from d2eval.report.rows import MMA_THRESHOLDS_PX, Scores, mma_column, shown_thresholds
+from d2eval.report.run_folders import RunRoots
 from d2eval.report.runs import MeasuredRun, load_runs
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
 
-MMA_THRESHOLDS_PX = (1, 3, 5, 10)
 SECTIONS = {  # in the order of the table
     "paper": "The paper's table",
     "top_k": "Measured with the K best-scored features",
@@ -38,16 +37,16 @@ class Line:
     run: MeasuredRun | None
 
 
-def hpatches_table(runs_folder: Path | None) -> Table:
+def hpatches_table(runs_folder: RunRoots) -> Table:
     """Builds the HPatches table.
 
     Args:
-        runs_folder: the folder of measured runs; None means ``results/runs``, if it is there.
+        runs_folder: of measured runs, or several; see `run_folders`.
 
     Raises:
         D2EvalError: a file it is made from is missing or broken.
     """
-    runs, notes = load_runs(runs_folder, load_protocol("hpatches").content["thresholds_px"])
+    runs, notes = load_runs(runs_folder, shown_thresholds(load_protocol("hpatches").content))
     return table_of_runs(runs, notes)
 
 
@@ -118,6 +117,12 @@ def _columns() -> list[Column]:
     return [*columns, Column("dataset", "Dataset"), Column("weights", "Weights")]
 
 
+def _mma(scores: Scores, kind: str) -> dict[str, float]:
+    """The MMA at the table's thresholds, by column."""
+    known = (t for t in MMA_THRESHOLDS_PX if t in scores.mma)
+    return {f"{mma_column(t)}_{kind}": scores.mma[t] for t in known}
+
+
 def _record(line: Line) -> dict[str, Any]:
     """The values of a line by column name; a column without a value is absent."""
     record: dict[str, Any] = {"section": line.section, "row": line.name}
@@ -130,8 +135,7 @@ def _record(line: Line) -> dict[str, Any]:
             "matches_published": line.paper.matches,
             "matches_published_exact": exact.matches,
         }
-        for threshold in MMA_THRESHOLDS_PX:
-            record[f"{mma_column(threshold)}_published"] = exact.mma[threshold]
+        record |= _mma(exact, "published")
     if line.run:
         measured = line.run.scores["overall"]
         record |= {
@@ -145,12 +149,13 @@ def _record(line: Line) -> dict[str, Any]:
         }
         if line.run.top_k is not None:
             record["top_k"] = line.run.top_k
-        for threshold in MMA_THRESHOLDS_PX:
-            record[f"{mma_column(threshold)}_measured"] = measured.mma[threshold]
+        record |= _mma(measured, "measured")
     if line.paper and line.run:
         against = {count: f"{count}_published_exact" for count in ("features", "matches")}
         against |= {name: f"{name}_published" for name in map(mma_column, MMA_THRESHOLDS_PX)}
         for name, published in against.items():
+            if not {f"{name}_measured", published} <= record.keys():
+                continue
             # The published numbers have at most 6 decimals: what lies below is float noise.
             record[f"{name}_difference"] = round(record[f"{name}_measured"] - record[published], 6)
     return record

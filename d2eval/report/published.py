@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.errors import D2EvalError
-from d2eval.report.rows import Scores, read_rows, reading, score_columns, scores
+from d2eval.report.rows import (
+    MMA_THRESHOLDS_PX,
+    Scores,
+    mma_column,
+    read_rows,
+    reading,
+    score_columns,
+    scores,
+    shown_thresholds,
+)
 
 REMEDY = "restore the file from the project, or install d2eval again"
 
@@ -100,13 +109,15 @@ def published_file(name: str) -> Path:
 
 def _load_curves(benchmark: Mapping[str, Any]) -> dict[str, dict[str, Scores]]:
     path = published_file("hpatches_curves.csv")
-    thresholds = benchmark["thresholds_px"]
+    shown = shown_thresholds(benchmark)
+    needed = [t for t in shown if t in MMA_THRESHOLDS_PX]
     source = benchmark["plot"]["source"]
     curves: dict[str, dict[str, Scores]] = defaultdict(dict)
     with reading(path, REMEDY):
-        for row in read_rows(path, ["source", "method", "split", *score_columns(thresholds)]):
+        for row in read_rows(path, ["source", "method", "split", *score_columns(needed)]):
             if row["source"] == source:
-                curves[row["method"]][row["split"]] = scores(row, thresholds)
+                known = [t for t in shown if mma_column(t) in row]
+                curves[row["method"]][row["split"]] = scores(row, known)
         for paper_row in benchmark["rows"]:
             for split, _ in benchmark["plot"]["panels"]:
                 if split not in curves[paper_row["curve"]]:

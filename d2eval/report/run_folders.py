@@ -1,19 +1,25 @@
 """Folders of measured runs, ``RUNS/<benchmark>/<label>/``, and what their manifests share."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import d2eval
 from d2eval.errors import D2EvalError
 from d2eval.files import read_json
+from d2eval.labels import make_label
 from d2eval.report.names import method_name
 from d2eval.report.rows import reading
 from d2eval.text import printable
 from d2eval.weights import NOT_STATED
 
 DEFAULT_RUNS = Path("results/runs")
+# Our own measured runs, which ship with d2eval: in a checkout, and in an installed wheel
+SHIPPED_RUNS = Path(d2eval.__file__).parents[1] / "results/shipped/runs"
+SHIPPED = "shipped"
+RunRoots = Path | Sequence[Path] | None
 SAMPLE = "sample"
 MANIFEST, SUMMARY = "manifest.json", "summary.csv"
 REMEDY = "run the evaluation again or move the folder away"
@@ -24,7 +30,8 @@ class Run:
     """What every measured run says of itself.
 
     Attributes:
-        label: the name of its folder; no two runs share one.
+        label: the name of its folder, after that of the place where several are shown; no two
+            runs share one.
         method: the method's registered name.
         dataset: "complete", "partial (...)" or "sample".
         weights: what the weights were, in words; "none" of earlier versions is either of two.
@@ -67,30 +74,58 @@ class Manifest:
     content: Mapping[str, Any]
 
 
-def run_folders(root: Path | None, benchmark: str) -> tuple[list[Path], list[str]]:
-    """The folders of runs of ``benchmark`` below ``root``, by label.
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run lies, and how tables call it."""
+
+    label: str
+    path: Path
+
+
+def run_folders(roots: RunRoots, benchmark: str) -> tuple[list[RunPlace], list[str]]:
+    """The folders of runs of ``benchmark`` below ``roots``, by label.
+
+    Of several roots, the labels of all but the first begin with the root's name, as in
+    "shipped/d2_ms".
 
     Args:
-        root: the folder of runs; None means ``results/runs``, which need not exist.
+        roots: the folder of runs, or several; None means ``results/runs``, which need not exist,
+            and the runs that ship with d2eval.
         benchmark: such as "hpatches".
 
     Returns:
         The folders, finished runs or not, and notes for the user.
 
     Raises:
-        D2EvalError: ``root`` was given and holds no folder of the benchmark, or it can't be read.
+        D2EvalError: a root was given and holds no folder of the benchmark, or can't be read.
     """
-    folder = (root or DEFAULT_RUNS) / benchmark
-    if not folder.is_dir():
-        if root is not None:
+    given = [roots] if isinstance(roots, Path) else roots
+    places: list[RunPlace] = []
+    notes: list[str] = []
+    names: list[str] = []
+    for root in (DEFAULT_RUNS, SHIPPED_RUNS) if given is None else given:
+        folder = root / benchmark
+        names.append(_name_of(root, names))
+        prefix = f"{names[-1]}/" if len(names) > 1 else ""
+        if folder.is_dir():
+            with reading(folder, "make it and its folders readable"):
+                places += [
+                    RunPlace(prefix + path.name, path)
+                    for path in sorted(folder.iterdir())
+                    if path.is_dir() and not path.name.startswith(".")
+                ]
+        elif given is None:
+            notes.append(f"{folder}: no measured runs yet")
+        else:
             raise D2EvalError(
                 f"{folder}: no such folder; give --runs the folder that holds {benchmark}/<label>/"
             )
-        return [], [f"{folder}: no measured runs yet"]
-    with reading(folder, "make it and its folders readable"):
-        return sorted(
-            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-        ), []
+    return places, notes
+
+
+def _name_of(root: Path, taken: Sequence[str]) -> str:
+    name = SHIPPED if root == SHIPPED_RUNS else make_label(root.resolve().name)
+    return f"{name}-{len(taken)}" if name in taken else name
 
 
 def unfinished_note(folder: Path, files: Iterable[str] = (SUMMARY, MANIFEST)) -> str | None:

@@ -1,7 +1,7 @@
 """Measured HPatches runs, as the evaluation left them in ``RUNS/hpatches/<label>/``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2eval.report.rows import Scores, number, read_rows, reading, score_columns, scores
@@ -9,6 +9,7 @@ from d2eval.report.run_folders import (
     REMEDY,
     SUMMARY,
     Run,
+    RunRoots,
     check_origin,
     entry,
     load_manifest,
@@ -34,13 +35,11 @@ class MeasuredRun(Run):
     cost: Mapping[str, float]
 
 
-def load_runs(
-    root: Path | None, thresholds_px: Sequence[int]
-) -> tuple[list[MeasuredRun], list[str]]:
+def load_runs(root: RunRoots, thresholds_px: Sequence[int]) -> tuple[list[MeasuredRun], list[str]]:
     """Reads all measured HPatches runs below ``root``, by label.
 
     Args:
-        root: the folder of runs; None means ``results/runs``, which need not exist.
+        root: of runs, or several; see `run_folders`.
         thresholds_px: thresholds of the benchmark.
 
     Returns:
@@ -49,13 +48,13 @@ def load_runs(
     Raises:
         D2EvalError: ``root`` was given and holds no runs' folder, or a run's file is broken.
     """
-    folders, notes = run_folders(root, "hpatches")
+    places, notes = run_folders(root, "hpatches")
     runs = []
-    for folder in folders:
-        if note := unfinished_note(folder):
+    for place in places:
+        if note := unfinished_note(place.path):
             notes.append(note)
         else:
-            runs.append(load_run(folder, thresholds_px))
+            runs.append(replace(load_run(place.path, thresholds_px), label=place.label))
     return runs, notes
 
 

@@ -1,9 +1,16 @@
 """The report of ``d2eval speed`` as a table."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from d2eval.report.rows import read_rows, reading
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
+from d2eval.words import real, whole
+
+Row = Mapping[str, Any]
+_KEY = ("what", "size", "device", "threads")  # of two rows that agree in these the later one stays
+_TEXT, _WHOLE = ("what", "size", "device"), ("features", "threads")
 
 
 def _columns() -> list[Column]:
@@ -26,7 +33,31 @@ def _columns() -> list[Column]:
     ]
 
 
-def speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def with_earlier(path: Path, rows: Sequence[Row]) -> list[Row]:
+    """What an earlier ``speed.csv`` holds of anything else, and then ``rows``.
+
+    Raises:
+        D2EvalError: it is there and no such file.
+    """
+    if not path.exists():
+        return list(rows)
+    remedy = "move it away, or choose another --output"
+    with reading(path, remedy):
+        found = read_rows(path, [column.name for column in _columns()])
+        earlier = [{name: _value(name, cell) for name, cell in row.items()} for row in found]
+    measured = {tuple(row[name] for name in _KEY) for row in rows}
+    return [row for row in earlier if tuple(row[name] for name in _KEY) not in measured] + [*rows]
+
+
+def _value(column: str, cell: str) -> Any:
+    if column in _TEXT:
+        return cell
+    if not cell:
+        return None
+    return whole(cell) if column in _WHOLE else real(cell)
+
+
+def speed_table(rows: Sequence[Row]) -> Table:
     """Lines of `d2eval.speed.Speed` as CSV and Markdown."""
     known = [{name: v for name, v in row.items() if v is not None} for row in rows]
     notes = (

@@ -85,7 +85,11 @@ def test_a_choice_of_sequences(check, data):
     assert lines[1] == "sequences: 1 (0 i, 1 v), 6 images, 5 pairs"
     code, lines = check(data, "--sequences", "v_x,i_x")
     assert code == 2
-    assert problems(lines) == [f"{data}: no sequence (folders i_* and v_*) matches 'v_x,i_x'"]
+    says = "; check --data and --sequences"
+    assert problems(lines) == [f"{data}: no sequence {name!r}{says}" for name in ("v_x", "i_x")]
+    code, lines = check(data, "--sequences", "v_*,v_tinny")
+    assert code == 2
+    assert problems(lines) == [f"{data}: no sequence 'v_tinny' (did you mean v_tiny?){says}"]
 
 
 def _cut(path):

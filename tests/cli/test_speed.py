@@ -57,3 +57,27 @@ def test_files_have_no_speed(tmp_path, capsys):
 
 def test_the_peak_is_positive():
     assert gemm_peak("cpu") > 1e8
+
+
+def measured(tmp_path, *words):
+    line = ["speed", "--size", "64x48", "--repeats", "1", "--output", str(tmp_path), *words]
+    return main(line)
+
+
+def test_every_method_has_its_rows(tmp_path, capsys):
+    assert measured(tmp_path, "--method", "rootsift", "--method", "upright_rootsift") == 0
+    assert measured(tmp_path, "--method", "rootsift", "--num-features", "9") == 0
+    names = ["rootsift", "upright_rootsift", "rootsift-num-features9"]
+    first = rows_of(tmp_path)
+    assert [row["what"] for row in first] == names
+    assert measured(tmp_path, "--method", "rootsift") == 0  # again: its row alone is another
+    again = rows_of(tmp_path)
+    assert [row["what"] for row in again] == [*names[1:], names[0]]
+    assert again[:2] == first[1:]
+    assert all(name in (tmp_path / "speed.md").read_text() for name in names)
+    capsys.readouterr()
+    (tmp_path / "speed.csv").write_text("a,b\n")
+    assert measured(tmp_path, "--method", "rootsift") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"d2eval: {tmp_path / 'speed.csv'}: ")
+    assert (tmp_path / "speed.csv").read_text() == "a,b\n"

@@ -260,10 +260,11 @@ def test_patterns(tmp_path, pattern, expected):
     assert names(load_dataset(tmp_path, BENCHMARK, pattern)) == expected
 
 
-@pytest.mark.parametrize("pattern", ["v_none", "V_A", ""])
+@pytest.mark.parametrize("pattern", ["v_none", "V_A", "", "v_a,v_nosuch", "v_nosuch, v_*", "*,i_*"])
 def test_a_pattern_that_matches_nothing(tmp_path, pattern):
     make_sequence(tmp_path, "v_a")
-    refused(tmp_path, f"no sequence {pattern!r}", "--sequences", pattern=pattern)
+    wrong = next(p for p in map(str.strip, pattern.split(",")) if p not in ("v_a", "v_*", "*"))
+    refused(tmp_path, f"no sequence {wrong!r}", "--sequences", pattern=pattern)
 
 
 @pytest.fixture(scope="module")

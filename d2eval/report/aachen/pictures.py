@@ -12,15 +12,16 @@ from d2eval.report.aachen.queries import load_queries
 from d2eval.report.aachen.runs import AachenRun, choose, load_runs
 from d2eval.report.aachen.topview import MODEL, draw, load_model, top_view
 from d2eval.report.figures import Choice, choose_queries, write_figure
+from d2eval.report.run_folders import SHIPPED_RUNS, RunRoots
 
 
 def plot_aachen(
-    runs_folder: Path | None, output: Path, choice: Choice
+    runs_folder: RunRoots, output: Path, choice: Choice
 ) -> tuple[list[Path], list[str]]:
     """Draws ``recall.*``, and for each run ``<label>/topview.png`` and ``<label>/matches/*.png``.
 
     Args:
-        runs_folder: the folder of measured runs; None means ``results/runs``, if it is there.
+        runs_folder: of measured runs, or several; see `run_folders`.
         output: folder to write to.
         choice: what to draw.
 
@@ -41,7 +42,7 @@ def plot_aachen(
     for run in drawn:
         pictures = plot_topview(run, output / run.label)
         paths += pictures
-        if not pictures:
+        if not pictures and not run.folder.is_relative_to(SHIPPED_RUNS):  # those are rows alone
             notes.append(f"{run.folder}: no {MODEL}/, so no view from above")
     if choice.query is not None:
         paths += _plot_queries(drawn, output, choice.query)

@@ -103,5 +103,7 @@ def _percents(row: Mapping[str, str], wanted: Sequence[Threshold]) -> dict[Thres
             threshold = Threshold(float(match[1]), float(match[2]))
             percents[threshold] = percent(text)
     if list(percents) != list(wanted):
-        raise ValueError("its thresholds are not the benchmark file's")
+        raise ValueError(
+            "its thresholds are not those of the file in benchmarks, which may have been edited"
+        )
     return percents

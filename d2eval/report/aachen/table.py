@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from d2eval.localization import Threshold
@@ -24,6 +23,7 @@ from d2eval.report.localized import (
     threshold_text,
 )
 from d2eval.report.names import method_name
+from d2eval.report.run_folders import RunRoots
 from d2eval.report.site import SiteResult
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
 
@@ -62,11 +62,11 @@ class Line:
         return self.run.results[self.section.group] if self.run else None
 
 
-def aachen_table(runs_folder: Path | None) -> Table:
+def aachen_table(runs_folder: RunRoots) -> Table:
     """Builds the Aachen table.
 
     Args:
-        runs_folder: the folder of measured runs; None means ``results/runs``, if it is there.
+        runs_folder: of measured runs, or several; see `run_folders`.
 
     Raises:
         D2EvalError: a file it is made from is missing or broken.

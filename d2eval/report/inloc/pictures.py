@@ -10,15 +10,14 @@ from d2eval.report.inloc.plots import plot_recall
 from d2eval.report.inloc.runs import InlocRun, choose, load_runs
 from d2eval.report.inloc.views import FILE as VIEWS
 from d2eval.report.inloc.views import plot_views, query_names
+from d2eval.report.run_folders import RunRoots
 
 
-def plot_inloc(
-    runs_folder: Path | None, output: Path, choice: Choice
-) -> tuple[list[Path], list[str]]:
+def plot_inloc(runs_folder: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
     """Draws ``recall*.*``, and with a query ``<label>/views/*.png`` of each run that has views.
 
     Args:
-        runs_folder: the folder of measured runs; None means ``results/runs``, if it is there.
+        runs_folder: of measured runs, or several; see `run_folders`.
         output: folder to write to.
         choice: what to draw.
 

@@ -120,7 +120,9 @@ def _percents(row: Mapping[str, str], wanted: Sequence[Threshold]) -> dict[Thres
         if match := _HEADER.fullmatch(column):
             metres[float(match[1])] = percent(text)
     if list(metres) != [threshold.position_m for threshold in wanted]:
-        raise ValueError("its thresholds are not the benchmark file's")
+        raise ValueError(
+            "its thresholds are not those of the file in benchmarks, which may have been edited"
+        )
     return dict(zip(wanted, metres.values(), strict=True))
 
 

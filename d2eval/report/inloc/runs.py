@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from d2eval.report.run_folders import (
     SUMMARY,
     Manifest,
     Run,
+    RunRoots,
     check_origin,
     entry,
     load_manifest,
@@ -93,23 +94,24 @@ class Runs:
     notes: Sequence[str] = ()
 
 
-def load_runs(root: Path | None) -> Runs:
+def load_runs(root: RunRoots) -> Runs:
     """Reads all InLoc runs and site results below ``root``.
 
     Args:
-        root: the folder of runs; None means ``results/runs``, which need not exist.
+        root: of runs, or several; see `run_folders`.
 
     Raises:
         D2EvalError: ``root`` was given and holds no runs' folder, or a run's file is broken.
     """
-    folders, notes = run_folders(root, NAME)
+    places, notes = run_folders(root, NAME)
     measured, returned = [], []
-    for folder in folders:
-        returned += SITE.read(folder / FILE)
-        note = unfinished_note(folder)
+    for place in places:
+        found = SITE.read(place.path / FILE)
+        returned += [replace(result, label=place.label) for result in found]
+        note = unfinished_note(place.path)
         if note is None:
-            measured.append(load_run(folder))
-        elif not is_site_only(folder):
+            measured.append(replace(load_run(place.path), label=place.label))
+        elif not is_site_only(place.path):
             notes.append(note)
     return Runs(measured, returned, [*notes, *pooled(returned)[1]])
 

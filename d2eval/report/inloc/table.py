@@ -1,7 +1,6 @@
 """The paper's InLoc table: published, measured, and what the benchmark's site returned."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from d2eval.localization import Threshold
@@ -16,6 +15,7 @@ from d2eval.report.localized import (
     localized_text,
     threshold_text,
 )
+from d2eval.report.run_folders import RunRoots
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
 
 INTRODUCTION = (
@@ -27,11 +27,11 @@ INTRODUCTION = (
 )
 
 
-def inloc_table(runs_folder: Path | None) -> Table:
+def inloc_table(runs_folder: RunRoots) -> Table:
     """Builds the InLoc table.
 
     Args:
-        runs_folder: the folder of measured runs; None means ``results/runs``, if it is there.
+        runs_folder: of measured runs, or several; see `run_folders`.
 
     Raises:
         D2EvalError: a file it is made from is missing or broken.

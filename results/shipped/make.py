@@ -1,0 +1,95 @@
+"""Measures everything that ships in this folder anew: runs, tables and plots.
+
+    python results/shipped/make.py DATA [--work DIR] [--only hpatches|aachen|inloc ...]
+
+DATA holds hpatches-sequences-release, aachen-fountain and inloc-hololens. Runs are made in DIR
+(default: results/work), where features and finished work are kept: the same command goes on where
+it was interrupted. Of each run, rows and manifest are copied here; the commands are relative to
+DIR, so that no manifest names a folder of this machine. With --only, what ships of other benchmarks
+stays.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+DATA = {
+    "hpatches": "hpatches-sequences-release",
+    "aachen": "aachen-fountain",
+    "inloc": "inloc-hololens",
+}
+FIGURES = {"hpatches": "mma", "aachen": "aachen", "inloc": "inloc"}
+FILES = ("manifest.json", "summary.csv", "pairs.csv", "queries.csv", "stages.csv")
+D2 = ("d2_ss", "d2_ms", "d2_ss_trained", "d2_ms_trained")
+ROOTSIFT = ("rootsift", "upright_rootsift")
+
+
+def commands(benchmark: str) -> Iterator[list[str]]:
+    """The command lines, without the output."""
+    start = [benchmark, "--data", DATA[benchmark]]
+    if benchmark != "inloc":
+        for method in (*ROOTSIFT, *D2):
+            yield [*start, "--method", method]
+        return
+    for method in ("rootsift", *D2):
+        yield [*start, "--method", method, "--strategy", "direct"]
+        yield [*start, "--method", method, "--protocol", "inloc_hloc"]
+    for protocol in ("inloc", "inloc_demo"):
+        own = [*start, "--protocol", protocol]
+        for method in ("rootsift", *D2):
+            yield [*own, "--method", method]
+            yield [*own, "--method", method, "--dense-pv"]
+        yield [*own, "--strategy", "dense"]
+        yield [*own, "--strategy", "dense", "--dense-pv"]
+        for method in ("d2_ss", "d2_ms", "d2_ms_trained"):
+            yield [*own, "--method", method, "--strategy", "merge"]
+
+
+def d2eval(words: list[str], work: Path) -> None:
+    """Runs a command of d2eval in ``work``."""
+    path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, "D2EVAL_CACHE": str(work / "cache")}
+    sys.stdout.write(f"$ d2eval {' '.join(words)}\n")
+    sys.stdout.flush()
+    subprocess.run([sys.executable, "-m", "d2eval", *words], cwd=work, env=environment, check=True)
+
+
+def copy_rows(runs: Path, target: Path) -> None:
+    """Copies what ships of all runs, in place of what shipped before."""
+    shutil.rmtree(target, ignore_errors=True)
+    for folder in sorted(path for path in runs.iterdir() if (path / FILES[0]).is_file()):
+        (target / folder.name).mkdir(parents=True)
+        for name in FILES:
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, target / folder.name / name)
+
+
+def main() -> None:
+    """Runs everything that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path, default=HERE.parent / "work")
+    parser.add_argument("--only", nargs="+", choices=list(DATA), default=list(DATA))
+    args = parser.parse_args()
+    work = args.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    for benchmark in args.only:
+        link = work / DATA[benchmark]
+        link.unlink(missing_ok=True)
+        link.symlink_to((args.data / DATA[benchmark]).resolve())
+        for words in commands(benchmark):
+            d2eval([*words, "--output", "runs"], work)
+        copy_rows(work / "runs" / benchmark, HERE / "runs" / benchmark)
+        tables, plots = str(HERE / "tables"), str(HERE / "plots")
+        d2eval(["tables", benchmark, "--runs", "runs", "--output", tables], work)
+        d2eval(["plot", FIGURES[benchmark], "--runs", "runs", "--output", plots], work)
+
+
+if __name__ == "__main__":
+    main()
