@@ -15,6 +15,7 @@ from d2eval.extraction import config_class
 from d2eval.features import OPTIONAL, Features
 from d2eval.gemm import multiply_transposed
 from d2eval.images import RgbImage
+from d2eval.interrupts import for_children
 from d2eval.matching import mutual_nearest_neighbors
 from d2eval.method import Runtime, method_class
 from d2eval.resources import measure
@@ -172,7 +173,9 @@ def _matching_speed(size: tuple[int, int, int], runtime: Runtime, repeats: int) 
 
 def _alone(work: Callable[..., Speed], *arguments: Any) -> Speed:
     """Runs in a new process, so that nothing from before counts in its peak memory."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with for_children():
+        pool = multiprocessing.get_context("spawn").Pool(1)
+    with pool:
         result = pool.apply(work, arguments)
         pool.close()
         pool.join()  # it ends by itself: COLMAP prints a trace when it is ended by a signal

@@ -10,6 +10,7 @@ import torch
 
 from d2eval.atomic import write_bytes
 from d2eval.errors import D2EvalError
+from d2eval.interrupts import for_children
 from methods.d2net.pyramid import preprocess
 from methods.d2net.training.pairs import PairSource, TrainingPair
 
@@ -95,7 +96,9 @@ def batches(draws: Draws, size: int, workers: int, preprocessing: str) -> Iterat
         # Forked workers of a process whose threads hold locks may hang.
         multiprocessing_context="spawn" if workers else None,
     )
-    for batch in loader:
+    with for_children():
+        waiting = iter(loader)  # starts the workers
+    for batch in waiting:
         if isinstance(batch, D2EvalError):
             raise batch
         yield batch
