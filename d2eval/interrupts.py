@@ -27,8 +27,8 @@ def end_on_signals() -> None:
     To be called as early as possible, by the main thread.
     """
     _install()
-    sys.meta_path.insert(0, _AfterColmap())
     if os.name == "posix":
+        sys.meta_path.insert(0, _AfterColmap())
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -66,6 +66,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 def _watch(signals: int) -> None:
     """Ends the process if the main thread doesn't: in a long call, Python handlers have to wait."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they are the main thread's
     while True:
         (number,) = os.read(signals, 1)
         if number in SIGNALS:
@@ -123,11 +124,14 @@ class _AfterColmap:
         run = spec.loader.exec_module
 
         def run_and_install(module: Any) -> None:
+            # A signal in between waits: it would meet COLMAP's handler.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             try:
                 run(module)
             finally:
                 with contextlib.suppress(ValueError):  # only the main thread may
                     _install()
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
         spec.loader.exec_module = run_and_install  # type: ignore[method-assign]
         return spec

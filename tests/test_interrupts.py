@@ -161,6 +161,22 @@ def test_whatever_it_is_doing(tmp_path, kind, number):
             pytest.fail("the child lives on")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.03])
+def test_while_colmap_is_imported(tmp_path, delay):
+    process = start(
+        "-c",
+        "from d2eval.interrupts import end_on_signals\nend_on_signals()\n"
+        "print('now', flush=True)\nimport pycolmap\nimport time\ntime.sleep(60)",
+        cwd=tmp_path,
+    )
+    assert process.stdout.readline() == "now\n"
+    while "pycolmap/_core" not in Path(f"/proc/{process.pid}/maps").read_text():
+        time.sleep(0.0005)
+    time.sleep(delay)
+    stop(process, signal.SIGTERM)
+
+
 def test_what_was_printed_is_not_lost(tmp_path):
     process = start(
         "-c",
