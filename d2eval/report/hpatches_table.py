@@ -12,6 +12,8 @@ from d2eval.report.run_folders import RunRoots
 from d2eval.report.runs import MeasuredRun, load_runs
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
 
+COUNTS = ("features", "matches")
+KINDS = ("published", "published_exact", "measured", "difference")  # of the columns of a number
 SECTIONS = {  # in the order of the table
     "paper": "The paper's table",
     "top_k": "Measured with the K best-scored features",
@@ -55,7 +57,7 @@ def table_of_runs(runs: Sequence[MeasuredRun], notes: Sequence[str] = ()) -> Tab
     benchmark = load_protocol("hpatches").content
     lines = arrange(load_paper(benchmark), runs)
     markdown = _markdown(lines, benchmark["plot"]["source"])
-    table = flat_csv(_columns(), [_record(line) for line in lines])
+    table = flat_csv(_csv_columns(), [_record(line) for line in lines])
     return Table("hpatches", table, markdown, notes)
 
 
@@ -86,35 +88,47 @@ def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line
     return lines
 
 
+def _csv_columns() -> list[Column]:
+    columns = [Column(name) for name in ("section", "row", "method", "label", "top_k")]
+    counts = [f"{count}_{kind}" for count in COUNTS for kind in KINDS]
+    mma = [f"{mma_column(t)}_{kind}" for t in MMA_THRESHOLDS_PX for kind in KINDS[::2] + KINDS[3:]]
+    costs = ["seconds_per_image", "peak_memory_mb"]
+    return [*columns, *map(Column, (*counts, *mma, *costs, "dataset", "weights"))]
+
+
 def _columns() -> list[Column]:
-    columns = [
-        Column("section"),
-        Column("row", "Method"),
-        Column("method"),
-        Column("label", "Run"),
+    mma = f"MMA@{','.join(map(str, MMA_THRESHOLDS_PX))}px"
+    return [
+        Column("row", "Method", key=True),
+        Column("label", "Run", key=True),
         Column("top_k", "K"),
-    ]
-    for count in ("features", "matches"):
-        title = count.capitalize()
-        columns += [
-            Column(f"{count}_published", f"{title} published"),
-            Column(f"{count}_published_exact"),
-            Column(f"{count}_measured", f"{title} measured", paper_count),
-            # + 0.0 makes a rounded -0.0 a plain zero
-            Column(f"{count}_difference", f"{title} diff.", lambda d: f"{round(d, 1) + 0.0:+.1f}"),
-        ]
-    for threshold in MMA_THRESHOLDS_PX:
-        name, title = mma_column(threshold), f"MMA@{threshold}px"
-        columns += [
-            Column(f"{name}_published", f"{title} published", "{:.4f}".format),
-            Column(f"{name}_measured", f"{title} measured", "{:.4f}".format),
-            Column(f"{name}_difference"),
-        ]
-    columns += [
+        Column("features_published", "Features published"),
+        Column("features_measured", "Features measured", paper_count),
+        Column("matches_published", "Matches published"),
+        Column("matches_measured", "Matches measured", paper_count),
+        Column("mma_published", f"{mma} published"),
+        Column("mma_measured", f"{mma} measured"),
+        Column("differences", "Features, matches diff."),
         Column("seconds_per_image", "Seconds / image", "{:.2f}".format),
         Column("peak_memory_mb", "Peak MiB", "{:.0f}".format),
+        Column("dataset", "Dataset", about=True),
+        Column("weights", "Weights", about=True),
     ]
-    return [*columns, Column("dataset", "Dataset"), Column("weights", "Weights")]
+
+
+def _markdown_record(line: Line) -> dict[str, Any]:
+    """The values of a line, with those of all thresholds, and both differences, in a cell."""
+    record = _record(line)
+    if "features_difference" in record:
+        both = [record[f"{count}_difference"] for count in COUNTS]
+        # + 0.0 makes a rounded -0.0 a plain zero
+        record["differences"] = " / ".join(f"{round(value, 1) + 0.0:+.1f}" for value in both)
+    for kind in ("published", "measured"):
+        values = [record.get(f"{mma_column(t)}_{kind}") for t in MMA_THRESHOLDS_PX]
+        if any(value is not None for value in values):
+            texts = ("-" if value is None else f"{value:.4f}" for value in values)
+            record[f"mma_{kind}"] = " / ".join(texts)
+    return record
 
 
 def _mma(scores: Scores, kind: str) -> dict[str, float]:
@@ -173,7 +187,7 @@ def _markdown(lines: Sequence[Line], source: str) -> str:
             notes = "\n".join(f"- {note}" for note in _notes(section, own, source))
             parts += [
                 f"## {title}",
-                markdown_grid(_columns(), [_record(line) for line in own]),
+                markdown_grid(_columns(), [_markdown_record(line) for line in own]),
                 notes,
             ]
     return "\n\n".join(parts) + "\n"

@@ -1,14 +1,16 @@
 """Shares of localized queries: how CSV holds them, how a table shows them, the site's numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from d2eval.localization import Threshold
 from d2eval.report.rows import number, read_rows, reading
 from d2eval.report.run_folders import REMEDY
+from d2eval.report.tables import Column
 from d2eval.text import markdown_text
 
 QUERIES = "queries.csv"
@@ -100,9 +102,52 @@ def threshold_text(threshold: Threshold) -> str:
     return f"{threshold.position_m:g} m, {threshold.rotation_deg:g}°"
 
 
-def localized_text(localized: Localized) -> str:
-    """Such as "66.7 (2; 20.8-93.9)": percent, count and interval."""
-    return f"{localized.percent:.1f} ({localized.count}; {localized.low:.1f}-{localized.high:.1f})"
+def thresholds_text(thresholds: Sequence[Threshold]) -> str:
+    """What the numbers of a table are of, such as "At 0.25 m, 2° / 0.5 m, 5° / 5 m, 10°:"."""
+    return f"At {' / '.join(map(threshold_text, thresholds))}:"
+
+
+def by_threshold(numbers: Sequence[Mapping[str, Any]], queries: int | None) -> dict[str, str]:
+    """The cells of a line that has several numbers in a column, from the finest threshold on.
+
+    Args:
+        numbers: at each threshold; with "published", "localized", "difference", "site",
+            "site_difference" where there are such.
+        queries: how many of them were there to localize; None without a run.
+
+    Returns:
+        Cells such as "44.9 / 66.3 / 88.8 / -" by these names, and "intervals" and "counts" where
+        something was measured.
+    """
+    texts: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "published": ("published", "{:.1f}".format),
+        "measured": ("localized", lambda found: f"{found.percent:.1f}"),
+        "difference": ("difference", difference_text),
+        "site": ("site", "{:.1f}".format),
+        "site_difference": ("site_difference", difference_text),
+        "intervals": ("localized", lambda found: f"{found.low:.1f}-{found.high:.1f}"),
+        "counts": ("localized", lambda found: str(found.count)),
+    }
+    cells = {}
+    for column, (name, text) in texts.items():
+        if any(name in own for own in numbers):
+            cells[column] = " / ".join(text(own[name]) if name in own else "-" for own in numbers)
+    if "counts" in cells and queries is not None:
+        cells["counts"] += f" of {queries}"
+    return cells
+
+
+def number_columns() -> list[Column]:
+    """The columns of `by_threshold`."""
+    return [
+        Column("published", "Published"),
+        Column("measured", "Measured"),
+        Column("difference", "Measured diff."),
+        Column("site", "Site"),
+        Column("site_difference", "Site diff."),
+        Column("counts", "Localized"),
+        Column("intervals", "95 % intervals"),
+    ]
 
 
 def difference_text(difference: float) -> str:

@@ -1,12 +1,17 @@
 """Tables as text: CSV with full precision, Markdown rounded as a paper rounds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress, count, product
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from d2eval.atomic import write_text
 from d2eval.text import csv_text, markdown_text
+
+PAGE = 140  # the most characters of a table's line in Markdown
+_LONG, _LONGEST_KEY = 20, 40  # of a cell about its row, and of one that names it
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,15 @@ class Column:
         name: its name in the CSV, and the key of its values.
         header: its name in Markdown; None keeps it out of there.
         text: how Markdown shows a value.
+        key: whether it says which row it is, and so stands in every part of a wide table.
+        about: whether it is no result but about the rows, so that a note can say it, too.
     """
 
     name: str
     header: str | None = None
     text: Callable[[Any], str] = str
+    key: bool = False
+    about: bool = False
 
 
 def paper_count(count: float) -> str:
@@ -52,22 +61,89 @@ def flat_csv(columns: Sequence[Column], records: Sequence[Mapping[str, Any]]) ->
 
 
 def markdown_grid(columns: Sequence[Column], records: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table of the columns for which a record has a value."""
-    filled = []
-    for column in columns:
-        if column.header and any(column.name in record for record in records):
-            cells = [
-                markdown_text(column.text(record[column.name])) if column.name in record else ""
-                for record in records
-            ]
-            filled.append([column.header, *cells])
-    widths = [max(map(len, cells)) for cells in filled]
-    rows = [
+    """Markdown tables of the columns for which a record has a value, and notes below them.
+
+    No line is wider than `PAGE` characters. What doesn't fit beside the key columns follows in a
+    further table, which has these again and only the records with a value there. A column that is
+    only about the rows becomes a note where it says the same of all, and where it is long, letters
+    that a note explains.
+    """
+    filled = [c for c in columns if c.header and any(c.name in record for record in records)]
+    shown, notes = [], []
+    for column in filled:
+        texts = [column.text(r[column.name]) if column.name in r else "" for r in records]
+        if column.about:
+            texts, note = _shortened(column, texts)
+            notes += [note] if note else []
+        if column.key:
+            texts = [_cut(text) for text in texts]
+        if any(texts):
+            shown.append((column, [str(column.header), *map(markdown_text, texts)]))
+    grids = [_grid(part) for part in _parts(shown)]
+    return "\n\n".join([*grids, *(["\n".join(notes)] if notes else [])])
+
+
+def _shortened(column: Column, texts: list[str]) -> tuple[list[str], str | None]:
+    """The cells of a column that is about the rows, and the note that takes from them."""
+    distinct = list(dict.fromkeys(filter(None, texts)))
+    if len(distinct) == 1:
+        which = "all rows" if all(texts) else "all rows that have one"
+        return [""] * len(texts), f"- {column.header}: {markdown_text(distinct[0])} ({which})."
+    if max(map(len, distinct)) <= _LONG:
+        return texts, None
+    letters = dict(zip(distinct, _letters(), strict=False))
+    explained = "; ".join(f"{letters[text]}: {markdown_text(text)}" for text in distinct)
+    return [letters.get(text, "") for text in texts], f"- {column.header}: {explained}."
+
+
+def _letters() -> Iterator[str]:
+    """A to z, and then aa, ab, ..."""
+    for length in count(1):
+        yield from map("".join, product(ascii_lowercase, repeat=length))
+
+
+def _cut(text: str) -> str:
+    """A name that leaves room for numbers; its middle is left out where it is long."""
+    if len(text) <= _LONGEST_KEY:
+        return text
+    end = _LONGEST_KEY // 3
+    return f"{text[: _LONGEST_KEY - end - 1]}\N{HORIZONTAL ELLIPSIS}{text[-end:]}"
+
+
+_Shown = tuple[Column, list[str]]  # with the header as first cell
+
+
+def _parts(shown: Sequence[_Shown]) -> Iterator[list[list[str]]]:
+    """Columns that fit a page together, the keys first.
+
+    All parts but the first leave out the rows that have nothing but their keys there.
+    """
+    keys = [cells for column, cells in shown if column.key]
+    parts: list[list[list[str]]] = [[]]
+    for column, cells in shown:
+        if not column.key:
+            if parts[-1] and _width([*keys, *parts[-1], cells]) > PAGE:
+                parts.append([])
+            parts[-1].append(cells)
+    yield [*keys, *parts[0]]
+    for part in parts[1:]:
+        kept = [any(cells) for cells in zip(*part, strict=True)]
+        yield [list(compress(cells, kept)) for cells in (*keys, *part)]
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, cells)) + 3 for cells in columns) + 1
+
+
+def _grid(columns: Sequence[Sequence[str]]) -> str:
+    """One table, of cells by column."""
+    widths = [max(map(len, cells)) for cells in columns]
+    lines = [
         "| " + " | ".join(map(str.ljust, cells, widths)) + " |"
-        for cells in zip(*filled, strict=True)
+        for cells in zip(*columns, strict=True)
     ]
-    rows.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(rows)
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
 
 
 def write_table(table: Table, folder: Path) -> list[Path]:

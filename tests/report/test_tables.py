@@ -2,14 +2,17 @@ import csv
 import json
 from pathlib import Path
 
+import markdown_tables as markdown_file
 import pytest
 
 from d2eval.cli import main
 from d2eval.errors import D2EvalError
 from d2eval.protocol import load_protocol
+from d2eval.report.aachen.table import aachen_table
 from d2eval.report.hpatches_table import hpatches_table
+from d2eval.report.inloc.table import inloc_table
 from d2eval.report.published import load_paper
-from d2eval.report.tables import paper_count
+from d2eval.report.tables import Column, markdown_grid, paper_count
 
 PARTIAL = "partial (7 of 108 sequences)"
 
@@ -42,15 +45,10 @@ def records(runs: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(hpatches_table(runs).csv.splitlines()))
 
 
-def markdown_section(markdown: str, title: str) -> list[dict[str, str]]:
+def markdown_section(text: str, title: str) -> list[dict[str, str]]:
     """The rows of a section's table, by its header."""
-    body = markdown.split(f"## {title}\n")[1].split("\n## ")[0]
-    header, _, *rows = [
-        [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in body.splitlines()
-        if line.startswith("|")
-    ]
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    body = markdown_file.sections(text)[title]
+    return markdown_file.rows(body, 2 if "| Run " in body else 1)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +125,10 @@ def test_a_run_stands_beside_its_row_with_the_difference(runs: Path, write_run) 
         r["Method"]: r for r in markdown_section(hpatches_table(runs).markdown, "The paper's table")
     }
     row = shown["D2 SS"]
-    assert (row["Features measured"], row["Features diff."]) == ("3.0K", "+10.0")
-    assert (row["Matches measured"], row["Matches diff."]) == ("1.2K", "-2.6")
-    assert (row["MMA@3px published"], row["MMA@3px measured"]) == ("0.4057", "0.1600")
+    assert (row["Features measured"], row["Matches measured"]) == ("3.0K", "1.2K")
+    assert row["Features, matches diff."] == "+10.0 / -2.6"
+    assert row["MMA@1,3,5,10px published"] == "0.1269 / 0.4057 / 0.5995 / 0.7864"
+    assert row["MMA@1,3,5,10px measured"] == "0.1200 / 0.1600 / 0.2000 / 0.3000"
     assert "no reproduction" not in hpatches_table(runs).markdown
 
 
@@ -289,3 +288,81 @@ def test_command_exits_2_for_mistakes(
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "summary.csv" in error
     assert not (tmp_path / "tables").exists()
+
+
+COLUMNS = [
+    Column("row", "Row", key=True), Column("run", "Run", key=True), Column("a", "A"),
+    Column("b", "B"), Column("c", "C"), Column("dataset", "Dataset", about=True),
+]  # fmt: skip
+LONG = "partial (8 of 4479 database images, 3 of 98 night queries)"
+
+
+def test_a_table_goes_on_below_where_it_is_too_wide() -> None:
+    records = [
+        {"row": "one", "run": "x", "a": "1" * 60, "b": "2" * 60, "c": "3" * 60},
+        {"row": "two", "a": "4"},
+    ]
+    text = markdown_grid(COLUMNS, records)
+    assert [[len(line) for line in part.splitlines()] for part in text.split("\n\n")] == [
+        [139] * 4, [76] * 3
+    ]  # fmt: skip
+    first, second = (markdown_file.rows(part, 2) for part in text.split("\n\n"))
+    assert list(first[0]) == ["Row", "Run", "A", "B"]
+    assert list(second[0]) == ["Row", "Run", "C"]
+    assert [row["Row"] for row in first] == ["one", "two"]
+    assert [row["Row"] for row in second] == ["one"]  # of the other one there is nothing
+
+
+@pytest.mark.parametrize(
+    ("datasets", "cells", "note"),
+    [
+        (["complete", "complete"], None, "- Dataset: complete (all rows)."),
+        (["complete", None], None, "- Dataset: complete (all rows that have one)."),
+        (["complete", "sample"], ["complete", "sample"], None),
+        ([LONG, "a|b"], ["a", "b"], f"- Dataset: a: {LONG}; b: a\\|b."),
+        ([None, None], None, None),
+    ],
+)
+def test_what_is_about_the_rows_is_short_or_a_note(datasets, cells, note) -> None:
+    records = [
+        {"row": name, "a": "1", **({} if dataset is None else {"dataset": dataset})}
+        for name, dataset in zip(("one", "two"), datasets, strict=True)
+    ]
+    text = markdown_grid(COLUMNS, records)
+    assert [row.get("Dataset") for row in markdown_file.rows(text, 1)] == (cells or [None, None])
+    assert [line for line in text.splitlines() if line.startswith("- ")] == ([note] if note else [])
+
+
+def test_a_long_name_leaves_room_for_numbers() -> None:
+    records = [{"row": "r" * 120, "run": f"begin{'x' * 120}end", "a": "1" * 40}]
+    text = markdown_grid(COLUMNS, records)
+    assert max(map(len, text.splitlines())) <= markdown_file.PAGE
+    (row,) = markdown_file.rows(text, 2)
+    assert len(row["Run"]) == 40
+    assert row["Run"].startswith("beginx") and row["Run"].endswith("xend")
+
+
+def test_no_table_is_wider_than_a_page_and_the_csv_keeps_all(
+    runs: Path, write_run, write_aachen_run, write_inloc_run
+) -> None:
+    """As many runs as where the tables were 450 characters wide, and with longer words."""
+    long = f"partial (8 of 4479 database images, {'and so on ' * 9})"
+    for i, method in enumerate(["d2_ms", "d2_ms_trained", "superpoint", "a_method_of_mine"] * 5):
+        label = f"{method}_with_options_{i}"
+        weights = f"bundled stand-in {i % 3}, trained on {'one thing and another ' * 3}"
+        write_run(label, method, dataset=long, weights=weights)
+        counts = {("2019", "night"): [49, 50, 95, 95], ("2020", "night"): [49, 50, 95]}
+        write_aachen_run(label, method, counts, dataset=long, weights=weights)
+        floors = {"all": [120, 160, 200, 30, 60], "DUC1": [80, 100, 120, 20, 40]}
+        write_inloc_run(
+            label, ("sparse", method, "dense_pv"), floors, dataset=long, weights=weights
+        )
+        site = ["--method", method, "--label", label, "--output", str(runs), "--values"]
+        assert main(["import-result", "aachen", "--epoch", "2019", *site, "44.9/66.3/88.8"]) == 0
+        assert main(["import-result", "inloc", "--floor", "DUC1", *site, "39.9/57.6/67.2"]) == 0
+    for table in (hpatches_table(runs), aachen_table(runs), inloc_table(runs)):
+        lines = [line for line in table.markdown.splitlines() if line.startswith("|")]
+        assert max(map(len, lines)) <= markdown_file.PAGE
+        for word in ("with_options_19", long):
+            assert word in table.csv
+            assert word in table.markdown

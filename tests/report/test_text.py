@@ -87,7 +87,7 @@ def test_tables_show_a_runs_name_as_text(write_run, runs) -> None:
     table = hpatches_table(runs)
     found = [row for row in csv.DictReader(io.StringIO(table.csv)) if row["label"] == "mine"]
     assert [row["method"] for row in found] == [r"'=1+1|<b>x</b>\x1b[31m\nrow"]
-    (line,) = [line for line in table.markdown.splitlines() if "mine" in line]
+    line = next(line for line in table.markdown.splitlines() if "mine" in line)
     assert r"| =1+1\|&lt;b&gt;x&lt;/b&gt;\\x1b\[31m\\nrow " in line
     assert "\x1b" not in table.markdown
 

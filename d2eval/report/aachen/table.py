@@ -17,10 +17,10 @@ from d2eval.report.aachen.published import PUBLISHED, PublishedRow, load_publish
 from d2eval.report.aachen.runs import AachenRun, Result, Runs, load_runs
 from d2eval.report.localized import (
     Localized,
+    by_threshold,
     difference,
-    difference_text,
-    localized_text,
-    threshold_text,
+    number_columns,
+    thresholds_text,
 )
 from d2eval.report.names import method_name
 from d2eval.report.run_folders import RunRoots
@@ -31,8 +31,8 @@ INTRODUCTION = (
     "Localized queries in percent, by position and rotation error. Numbers that were published, "
     "measured here and returned by the benchmark's site stand in columns of their own; numbers of "
     "another epoch of the ground truth, protocol or set of queries in tables of their own. "
-    "Measured: percent (count of localized queries; Wilson's 95 % interval of the percentage). "
-    "A difference is in percentage points, from the published number."
+    "Intervals are Wilson's, of the measured percentages. A difference is in percentage points, "
+    "from the published number. Where a table is too wide for a page, it goes on below."
 )
 
 
@@ -82,7 +82,8 @@ def table_of_runs(runs: Runs) -> Table:
     for section, lines in sections.items():
         own = [_record(line) for line in lines]
         records += [record for line in lines for record in _flat_records(line)]
-        parts += [f"## {section.title}", markdown_grid(_columns(section), own)]
+        limits = thresholds(section.group.protocol, section.group.epoch)
+        parts += [f"## {section.title}", thresholds_text(limits), markdown_grid(_columns(), own)]
         notes = notes_of(
             section, [line.run for line in lines if line.run], any(line.returned for line in lines)
         )
@@ -138,33 +139,26 @@ def compares(section: Section) -> bool:
 
 def _origin_columns() -> list[Column]:
     return [
-        Column("dataset", "Dataset"),
-        Column("weights", "Weights"),
-        Column("published_in", "Published in"),
-        Column("returned", "Returned by the site"),
+        Column("dataset", "Dataset", about=True),
+        Column("weights", "Weights", about=True),
+        Column("published_as", "Published as", about=True),
+        Column("published_in", "Published in", about=True),
+        Column("returned", "Returned by the site", about=True),
     ]
 
 
-def _columns(section: Section) -> list[Column]:
-    columns = [
-        Column("row", "Method"),
-        Column("label", "Run"),
-        Column("numbers", "Numbers"),
+def _columns() -> list[Column]:
+    return [
+        Column("row", "Method", key=True),
+        Column("label", "Run", key=True),
+        *number_columns(),
         Column("features_published", "Features published"),
         Column("features_measured", "Features measured", paper_count),
-        Column("holdout", "Held out"),
-        Column("registered", "Registered"),
+        Column("median", "Median error"),
+        Column("registered", "Registered", about=True),
+        Column("holdout", "Held out", about=True),
+        *_origin_columns(),
     ]
-    for threshold in thresholds(section.group.protocol, section.group.epoch):
-        title = threshold_text(threshold)
-        columns += [
-            Column(f"{title} published", f"{title} published", "{:.1f}".format),
-            Column(f"{title} localized", f"{title} measured", localized_text),
-            Column(f"{title} difference", f"{title} measured diff.", difference_text),
-            Column(f"{title} site", f"{title} site", "{:.1f}".format),
-            Column(f"{title} site_difference", f"{title} site diff.", difference_text),
-        ]
-    return [*columns, Column("median", "Median error"), *_origin_columns()]
 
 
 def _flat_columns() -> list[Column]:
@@ -200,6 +194,8 @@ def _origin(line: Line) -> dict[str, Any]:
     if line.published:
         if line.published.source:
             record["published_in"] = line.published.source
+        if line.published.printed != line.name:
+            record["published_as"] = line.published.printed
         if line.published.features:
             record["features_published"] = line.published.features
     if line.returned:
@@ -220,17 +216,16 @@ def _origin(line: Line) -> dict[str, Any]:
 def _record(line: Line) -> dict[str, Any]:
     """A line's values for Markdown."""
     group, result = line.section.group, line.result
-    record = {**_origin(line), "numbers": f"{group.epoch}, {group.split}"}
+    record = _origin(line)
     if result:
         record["registered"] = f"{result.registered} of {result.queries}"
         if result.median_position_m is not None and result.median_rotation_deg is not None:
             record["median"] = (
                 f"{result.median_position_m:.3f} m, {result.median_rotation_deg:.2f}°"
             )
-    for threshold in thresholds(group.protocol, group.epoch):
-        for name, value in _numbers(line, threshold).items():
-            record[f"{threshold_text(threshold)} {name}"] = value
-    return record
+    limits = thresholds(group.protocol, group.epoch)
+    numbers = [_numbers(line, threshold) for threshold in limits]
+    return record | by_threshold(numbers, result.queries if result else None)
 
 
 def _flat_records(line: Line) -> Iterable[dict[str, Any]]:

@@ -5,15 +5,15 @@ from typing import Any
 
 from d2eval.localization import Threshold
 from d2eval.report.inloc.arrange import Line, arrange
-from d2eval.report.inloc.groups import PAPER, Section
+from d2eval.report.inloc.groups import PAPER
 from d2eval.report.inloc.notes import notes_of
 from d2eval.report.inloc.runs import Runs, load_runs
 from d2eval.report.localized import (
     Localized,
+    by_threshold,
     difference,
-    difference_text,
-    localized_text,
-    threshold_text,
+    number_columns,
+    thresholds_text,
 )
 from d2eval.report.run_folders import RunRoots
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
@@ -22,8 +22,9 @@ INTRODUCTION = (
     "Localized queries in percent, by position error (smaller than the threshold) and rotation "
     "error. Numbers that were published, measured here and returned by the benchmark's site stand "
     "in columns of their own; numbers of another protocol, of one floor or at other thresholds in "
-    "tables of their own. Measured: percent (count of localized queries; Wilson's 95 % interval of "
-    "the percentage). A difference is in percentage points, from the published number."
+    "tables of their own. Intervals are Wilson's, of the measured percentages. A difference is in "
+    "percentage points, from the published number. Where a table is too wide for a page, it goes "
+    "on below."
 )
 
 
@@ -45,8 +46,8 @@ def table_of_runs(runs: Runs) -> Table:
     records = []
     for section, lines in arrange(runs).items():
         records += [record for line in lines for record in _flat_records(line)]
-        grid = markdown_grid(_columns(section), [_record(line) for line in lines])
-        parts += [f"## {section.title}", grid]
+        grid = markdown_grid(_columns(), [_record(line) for line in lines])
+        parts += [f"## {section.title}", thresholds_text(section.thresholds), grid]
         returned = [line.returned for line in lines if line.returned]
         notes = notes_of(section, [line.run for line in lines if line.run], returned)
         parts += ["\n".join(f"- {note}" for note in notes)] if notes else []
@@ -55,31 +56,25 @@ def table_of_runs(runs: Runs) -> Table:
 
 def _origin_columns() -> list[Column]:
     return [
-        Column("dataset", "Dataset"),
-        Column("weights", "Weights"),
-        Column("published_in", "Published in"),
-        Column("returned", "Returned by the site"),
+        Column("dataset", "Dataset", about=True),
+        Column("weights", "Weights", about=True),
+        Column("published_as", "Published as", about=True),
+        Column("published_in", "Published in", about=True),
+        Column("returned", "Returned by the site", about=True),
     ]
 
 
-def _columns(section: Section) -> list[Column]:
-    columns = [
-        Column("row", "Row"),
-        Column("label", "Run"),
+def _columns() -> list[Column]:
+    return [
+        Column("row", "Row", key=True),
+        Column("label", "Run", key=True),
+        *number_columns(),
         Column("memory_published", "Memory published"),
         Column("stored_mb", "Memory measured", "{:.1f} MB".format),
-        Column("posed", "With a pose"),
+        Column("median", "Median error"),
+        Column("posed", "With a pose", about=True),
+        *_origin_columns(),
     ]
-    for threshold in section.thresholds:
-        title = threshold_text(threshold)
-        columns += [
-            Column(f"{title} published", f"{title} published", "{:.1f}".format),
-            Column(f"{title} localized", f"{title} measured", localized_text),
-            Column(f"{title} difference", f"{title} measured diff.", difference_text),
-            Column(f"{title} site", f"{title} site", "{:.1f}".format),
-            Column(f"{title} site_difference", f"{title} site diff.", difference_text),
-        ]
-    return [*columns, Column("median", "Median error"), *_origin_columns()]
 
 
 def _flat_columns() -> list[Column]:
@@ -116,6 +111,8 @@ def _origin(line: Line) -> dict[str, Any]:
     if line.published:
         if line.published.source:
             record["published_in"] = line.published.source
+        if line.published.printed != line.name:
+            record["published_as"] = line.published.printed
         if line.published.memory:
             record["memory_published"] = line.published.memory
     if line.returned:
@@ -140,10 +137,8 @@ def _record(line: Line) -> dict[str, Any]:
             record["median"] = (
                 f"{result.median_position_m:.3f} m, {result.median_rotation_deg:.2f}°"
             )
-    for threshold in line.section.thresholds:
-        for name, value in _numbers(line, threshold).items():
-            record[f"{threshold_text(threshold)} {name}"] = value
-    return record
+    numbers = [_numbers(line, threshold) for threshold in line.section.thresholds]
+    return record | by_threshold(numbers, result.queries if result else None)
 
 
 def _shared(line: Line) -> dict[str, Any]:
