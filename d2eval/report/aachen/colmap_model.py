@@ -14,6 +14,7 @@ import pycolmap
 
 from d2eval.files import read_bytes
 from d2eval.localization import pose_from_wxyz
+from d2eval.words import check_name
 
 _COUNT = struct.Struct("<Q")
 _IMAGE = struct.Struct("<I7dI")  # id, quaternion w x y z, translation, camera
@@ -26,7 +27,7 @@ def read_model_poses(folder: Path) -> dict[str, pycolmap.Rigid3d]:
 
     Raises:
         ValueError: ``images.bin`` is cut short or too long.
-        D2EvalError: a pose is not finite.
+        D2EvalError: a pose is not finite, or a name isn't that of an image.
         OSError: it can't be read.
     """
     path = folder / "images.bin"
@@ -38,7 +39,7 @@ def read_model_poses(folder: Path) -> dict[str, pycolmap.Rigid3d]:
         end = data.find(b"\0", offset)
         if end < 0:
             raise ValueError(f"{path.name} is cut short")
-        name = data[offset:end].decode()
+        name = check_name(data[offset:end].decode(), f"{path}: byte {offset}")
         (observations,), offset = _next(_COUNT, data, end + 1, path)
         offset += observations * _OBSERVATION_BYTES
         poses[name] = pose_from_wxyz(fields[1:5], fields[5:8], f"{path}: {name}")
