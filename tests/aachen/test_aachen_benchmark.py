@@ -74,5 +74,5 @@ def test_names_tell_protocols_apart():
 
 
 def test_an_unknown_protocol():
-    with pytest.raises(D2EvalError, match=r"nowhere\.toml: can't be read"):
+    with pytest.raises(D2EvalError, match=r"nowhere\.toml: is missing"):
         load_benchmark("nowhere")

@@ -197,7 +197,7 @@ def test_another_dataset_is_one_line(command, tmp_path):
     [
         ("depth", "walk_b/depth/a0.npy: no depth map of a0.jpg, nor a0.png there"),
         ("pairs", "walk_b/pairs.txt: line 2: a9.jpg is not in cameras.json"),
-        ("cameras", "walk_b/cameras.json: can't be read as JSON by image name"),
+        ("cameras", "walk_b/cameras.json: broken JSON (Expecting value"),
     ],
 )
 def test_a_posed_scene_that_is_wrong_is_one_line(train, posed, tmp_path, fault, message):

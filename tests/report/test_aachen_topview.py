@@ -134,7 +134,7 @@ def test_a_model_that_is_cut_short_is_one_line(cameras, tmp_path: Path, name: st
             load_model(tmp_path)
         assert "\n" not in str(error.value)
     path.unlink()
-    with pytest.raises(D2EvalError, match="can't be read"):
+    with pytest.raises(D2EvalError, match="is missing"):
         load_model(tmp_path)
 
 

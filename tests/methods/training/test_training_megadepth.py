@@ -770,7 +770,7 @@ def test_data_that_went_away_are_named(moved, tmp_path):
     assert refused(draw_all, source).startswith(f"{path}: no such depth map")
     image = folder / UNDISTORTED / "0001/images/b1.jpg"
     image.unlink()
-    assert refused(draw_all, source).startswith(f"{image}: can't be read")
+    assert refused(draw_all, source).startswith(f"{image}: is missing")
     folder.rename(tmp_path / "elsewhere")
     message = refused(draw_all, source)
     assert message.startswith(f"{folder}: {tmp_path}/out/0001.npz was prepared from this folder")
