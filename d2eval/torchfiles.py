@@ -1,5 +1,6 @@
 """PyTorch's own files (.pth, .pt): read without running anything that they name."""
 
+import io
 import pickle
 import re
 import warnings
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.errors import D2EvalError, reason_of
-from d2eval.files import open_bytes, require_file
+from d2eval.files import open_bytes, read_bytes, require_file
 
 _ZIP = b"PK\x03\x04"
 # What training scripts save beside tensors: settings, losses, paths. It is read over. NumPy 1 and 2
@@ -65,10 +66,11 @@ def read_torch(path: Path, kind: str, remedy: str) -> object:
 
     size = require_file(path, remedy)
     try:
-        _check_archive(path, size)
+        # Of the older format, whose texts may claim any length, no more is read than is there.
+        source = path if _is_sound_archive(path, size) else io.BytesIO(read_bytes(path, remedy))
         with warnings.catch_warnings(), torch.serialization.safe_globals(_stand_ins()):
             warnings.simplefilter("ignore")  # on pickles that it refuses in the next moment
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         if named is None:
@@ -85,17 +87,17 @@ def read_torch(path: Path, kind: str, remedy: str) -> object:
         raise D2EvalError(f"{path}: broken {kind} ({reason_of(error)}); {remedy}") from error
 
 
-def _check_archive(path: Path, size: int) -> None:
-    """Makes sure that the parts of a zip archive are whole and no larger than they lie there.
+def _is_sound_archive(path: Path, size: int) -> bool:
+    """Whether it is a zip archive, its parts whole and no larger than they lie there.
 
     PyTorch doesn't verify the checksums, and a block of zeros would pass for weights.
 
     Raises:
-        zipfile.BadZipFile: they aren't.
+        zipfile.BadZipFile: it is one, and they aren't.
     """
     with open_bytes(path) as file:
         if file.read(len(_ZIP)) != _ZIP:
-            return  # PyTorch's format before 1.6
+            return False  # PyTorch's format before 1.6
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
@@ -103,3 +105,4 @@ def _check_archive(path: Path, size: int) -> None:
                 raise zipfile.BadZipFile("it declares more bytes than it holds")
             if (damaged := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"{damaged} differs from its checksum")
+    return True

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import struct
 import zipfile
 from pathlib import Path
@@ -269,12 +270,29 @@ def test_files_that_declare_more_than_they_hold(tmp_path, kind):
     assert re.search("declares more bytes|holds more than 256 MiB", refused(path))
 
 
+def test_a_text_without_end_takes_no_memory(tmp_path):
+    path = saved(tmp_path / "a.pth", {"a": VALUES}, _use_new_zipfile_serialization=False)
+    name = b"X\x01\x00\x00\x00a"  # its length in 4 bytes
+    assert path.read_bytes().count(name) == 1
+    path.write_bytes(path.read_bytes().replace(name, b"X\xff\xff\xff\xffa"))
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, limits[1]))
+    try:
+        with pytest.raises(D2EvalError) as caught:
+            load_state_dict(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert not isinstance(caught.value.__cause__, MemoryError)
+
+
 def test_sparse_indices_out_of_range_are_refused(tmp_path):
     tensor = torch.sparse_coo_tensor([[0, 9]], [1.0, 2.0], (10,))
     smaller = torch.sparse_coo_tensor(
         tensor._indices(), tensor._values(), (5,), check_invariants=False, is_coalesced=True
     )
-    assert "a is no sound sparse tensor" in refused(saved(tmp_path / "a.pth", {"a": smaller}))
+    message = refused(saved(tmp_path / "a.pth", {"a": smaller}))
+    assert re.search("no sound sparse tensor|inconsistent with indices", message)
     whole = saved(tmp_path / "b.pth", {"a": VALUES.to_sparse()})  # the next one isn't affected
     assert torch.equal(load_state_dict(whole)["a"], VALUES)
 

@@ -31,6 +31,8 @@ def _weights(layers: list[Any], index: int, dimensions: tuple[int, int]) -> list
     """Both arrays of a layer, in float32, which must have so many dimensions."""
     (layer,) = layers[index]
     parts = [as_numbers(part, f"layer {index + 1}") for part in layer["weights"]]
+    if any(part.dtype.kind != "f" for part in parts):
+        raise ValueError(f"layer {index + 1} holds whole numbers, which are no weights")
     found = [np.asarray(part, np.float32).squeeze() for part in parts]
     if tuple(part.ndim for part in found) != dimensions:
         raise ValueError(f"layer {index + 1} has weights of other dimensions")

@@ -429,6 +429,14 @@ def test_netvlads_own_file(tmp_path):
     assert found(torch.from_numpy(x)).numpy() == pytest.approx(pooled, abs=1e-5)
 
 
+def test_netvlad_of_whole_numbers_is_refused(tmp_path):
+    layers, _ = layers_of(3, 5)
+    layers[30]["weights"][1] = layers[30]["weights"][1].astype(np.int16)
+    save_network(tmp_path / "whole.mat", layers)
+    with pytest.raises(D2EvalError, match=r"whole\.mat: .*layer 31 holds whole numbers"):
+        read_netvlad(tmp_path / "whole.mat")
+
+
 def test_files_that_are_no_netvlad(tmp_path):
     layers, _ = layers_of(3, 5)
     layers[30]["weights"] = layers[28]["weights"]
