@@ -9,14 +9,17 @@ layers a strip at a time: every layer keeps the last rows of its input, which it
 need, so each row of each layer is computed once and the result is that of the whole image.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from d2eval.errors import D2EvalError
 from d2eval.weights import check_values
+from methods.d2net.flat import Flags, WindowConvolution, equal_neighbours, propagate
 from methods.d2net.winograd import TILE, WinogradConvolution, Workers
 
 CHANNELS = 512
@@ -65,7 +68,23 @@ def _as_rows(x: torch.Tensor) -> torch.Tensor:
 
 
 class Stage(Protocol):
-    """A layer that is fed rows and gives the rows that they complete."""
+    """A layer that is fed rows and gives the rows that they complete.
+
+    Its windows are ``kernel`` wide and lie ``stride`` apart, in an input with ``padding`` zeros on
+    every side.
+    """
+
+    @property
+    def kernel(self) -> int:
+        """How far a window reaches."""
+
+    @property
+    def stride(self) -> int:
+        """From one window to the next."""
+
+    @property
+    def padding(self) -> int:
+        """Zeros on every side."""
 
     def push(self, x: torch.Tensor, last: bool) -> torch.Tensor:
         """Further input rows, perhaps none, to the output rows that they complete."""
@@ -74,26 +93,31 @@ class Stage(Protocol):
 class Convolution:
     """A 3x3 convolution with "same" zero padding, fed by rows."""
 
-    def __init__(self, convolve: Layer, outputs: int, dilation: int, multiple: int) -> None:
+    stride = 1
+
+    def __init__(self, convolve: Layer, windows: WindowConvolution, multiple: int) -> None:
         """Takes a convolution that pads the sides only.
 
         Args:
-            convolve: gives 2 ``dilation`` rows less than it is given.
-            outputs: its output channels.
-            dilation: its dilation.
+            convolve: gives 2 dilations of rows less than it is given.
+            windows: the same for single windows.
             multiple: rows are passed on by so many, except the last ones. A Winograd tile then
                 lies at the same place, and rounds alike, whatever the strips are.
         """
         self._convolve = convolve
-        self._outputs = outputs
-        self._dilation = dilation
+        self._windows = windows
+        self.padding = windows.dilation
+        self.kernel = 2 * windows.dilation + 1
         self._multiple = multiple
         self._tail: torch.Tensor | None = None
+        self._done = 0
+        self.equal: Flags | None = None  # of the whole output; None where nothing equals
+
 
     def push(self, x: torch.Tensor, last: bool) -> torch.Tensor:
         """Rows become complete ``dilation`` rows late; zeros lie above and below the image."""
-        margin = 2 * self._dilation
-        zeros = x.new_zeros(self._dilation, *x.shape[1:])
+        margin = 2 * self.padding
+        zeros = x.new_zeros(self.padding, *x.shape[1:])
         above = zeros if self._tail is None else self._tail
         x = torch.cat([above, x, zeros] if last else [above, x])
         complete = max(len(x) - margin, 0)
@@ -101,14 +125,19 @@ class Convolution:
             complete -= complete % self._multiple
         self._tail = x[complete:].clone()
         if not complete:
-            return x.new_empty(0, x.shape[1], self._outputs)
-        return self._convolve(x[: complete + margin])
+            return x.new_empty(0, x.shape[1], self._windows.outputs)
+        x = x[: complete + margin]
+        y = self._convolve(x)
+        if self.equal is not None:
+            self._windows.unify(x, y, self.equal[self._done : self._done + complete + 1])
+        self._done += complete
+        return y
 
 
 class MaxPool:
     """Max pool 2x2 of stride 2; a last odd row or column is dropped."""
 
-    kernel, stride = 2, 2
+    kernel, stride, padding = 2, 2, 0
 
     def __init__(self) -> None:
         """Starts with no row."""
@@ -128,7 +157,7 @@ class MaxPool:
 class AveragePool:
     """Average pool 2x2 of stride 1, without padding."""
 
-    kernel, stride = 2, 1
+    kernel, stride, padding = 2, 1, 0
 
     def __init__(self) -> None:
         """Starts with no row."""
@@ -149,6 +178,16 @@ POOLS: dict[str, type[MaxPool] | type[AveragePool]] = {  # by the convolution th
     "conv2_2": MaxPool,
     "conv3_3": AveragePool,
 }
+
+
+def follow_equal(stages: Iterable[Stage], equal: Flags) -> None:
+    """Tells each convolution which of its outputs equal their neighbours, by those of the image."""
+    for stage in stages:
+        if not equal.any():
+            return
+        equal = propagate(equal, stage.kernel, stage.stride, stage.padding)
+        if isinstance(stage, Convolution) and equal.any():
+            stage.equal = equal
 
 
 class ImageRows(Protocol):
@@ -225,7 +264,7 @@ class D2Network:
         check_state(state)
         self.device = torch.device(device)
         self.precision = precision
-        self._layers: dict[str, tuple[Layer, int, int, int]] = {}
+        self._layers: dict[str, tuple[Layer, WindowConvolution, int]] = {}
         winograd = self.device.type == "cpu" and precision == torch.float32
         workers = Workers(CHANNELS) if winograd else None
         for name, index, _, outputs in CONVOLUTIONS:
@@ -233,12 +272,13 @@ class D2Network:
             bias = state[f"{PREFIX}{index}.bias"].to(self.device, precision)
             dilation = dilation_of(name)
             with_relu = relu or name != "conv4_3"
+            windows = WindowConvolution(weight, bias, dilation, with_relu)
             if workers and outputs >= WINOGRAD_MIN_CHANNELS:
                 layer: Layer = WinogradConvolution(weight, bias, dilation, with_relu, workers)
-                self._layers[name] = (layer, outputs, dilation, TILE * dilation)
+                self._layers[name] = (layer, windows, TILE * dilation)
             else:
                 layer = direct_convolution(weight, bias, dilation, with_relu)
-                self._layers[name] = (layer, outputs, dilation, 1)
+                self._layers[name] = (layer, windows, 1)
 
     def operations(self, height: int, width: int) -> float:
         """Floating-point operations of the direct convolutions on an image of this size."""
@@ -273,10 +313,22 @@ class D2Network:
         item = torch.finfo(self.precision).bits // 8
         rows = max(strip_bytes // (width * 64 * item) // STRIP_ROWS, 1) * STRIP_ROWS
         stages = self._stages()
-        for first in range(0, height, rows):
-            last = min(first + rows, height)
-            x = image.rows(first, last).to(self.precision)
+        strips = list(pairwise([*range(0, height, rows), height]))
+        follow_equal(stages, self._equal_pixels(image, strips))
+        for first, last in strips:
+            # Whoever is handed rows is the only one to hold them, and can let go of them early.
+            held = [image.rows(first, last).to(self.precision)]
             for stage in stages:
-                x = stage.push(x, last == height)
-            if len(x):
-                yield x.float()
+                held.append(stage.push(held.pop(), last == height))
+            if len(held[0]):
+                yield held.pop().float()
+
+    def _equal_pixels(self, image: ImageRows, strips: list[tuple[int, int]]) -> Flags:
+        """Which pixels of an image equal their neighbours, (H, W)."""
+        above: torch.Tensor | None = None
+        flags = []
+        for first, last in strips:
+            pixels = image.rows(first, last).to(self.precision)
+            flags.append(equal_neighbours(pixels, above))
+            above = pixels[-1]
+        return np.concatenate(flags)

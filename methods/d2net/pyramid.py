@@ -106,18 +106,25 @@ def resized_rows(whole: torch.Tensor, size: tuple[int, int], first: int, last: i
     Returns:
         (last - first, columns, C).
     """
-    height = len(whole)
-    scale = (height - 1) / (size[0] - 1) if size[0] > 1 else 0.0
-    y = torch.arange(first, last, dtype=torch.float32, device=whole.device) * scale
-    low = y.floor().long().clamp(max=height - 1)
-    high = (low + 1).clamp(max=height - 1)
-    rows = torch.lerp(whole[low], whole[high], (y - low)[:, None, None])
-    # The rows are right; only the columns remain to be resized.
-    wide = functional.interpolate(
-        rows.permute(2, 0, 1)[None], size=(last - first, size[1]), mode="bilinear",
-        align_corners=True,
-    )  # fmt: skip
-    return wide[0].permute(1, 2, 0)
+    # Between equal numbers an interpolation by `lerp` is exact, that of `interpolate` is not.
+    low, high, weight = _between(whole.shape[1], size[1], 0, size[1], whole.device)
+    top, bottom, down = _between(len(whole), size[0], first, last, whole.device)
+    if not len(top):
+        return whole.new_empty(0, size[1], whole.shape[2])
+    start = int(top[0])
+    part = whole[start : int(bottom[-1]) + 1]
+    wide = torch.lerp(part[:, low], part[:, high], weight[:, None])
+    return torch.lerp(wide[top - start], wide[bottom - start], down[:, None, None])
+
+
+def _between(
+    before: int, after: int, first: int, last: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where places [first, last) of ``after`` lie among ``before``: below, above, weight."""
+    scale = (before - 1) / (after - 1) if after > 1 else 0.0
+    place = torch.arange(first, last, dtype=torch.float32, device=device) * scale
+    low = place.floor().long().clamp(max=before - 1)
+    return low, (low + 1).clamp(max=before - 1), place - low
 
 
 class LevelImage:

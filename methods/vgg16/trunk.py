@@ -15,6 +15,7 @@ import torch
 from d2eval.errors import D2EvalError
 from d2eval.resources import memory_to_use
 from d2eval.weights import check_values
+from methods.d2net.flat import WindowConvolution, equal_neighbours
 from methods.d2net.memory import (
     ACTIVATIONS,
     GPU_STRIP_BYTES,
@@ -29,6 +30,7 @@ from methods.d2net.network import (
     MaxPool,
     Stage,
     direct_convolution,
+    follow_equal,
 )
 from methods.d2net.winograd import TILE, WinogradConvolution, Workers
 
@@ -113,15 +115,16 @@ class Vgg16:
         self.device = torch.device(device)
         winograd = self.device.type == "cpu"
         workers = Workers(COARSE_CHANNELS) if winograd else None
-        self._layers: dict[str, tuple[Layer, int, int, int]] = {}
+        self._layers: dict[str, tuple[Layer, WindowConvolution, int]] = {}
         for name, (weight, bias) in convolutions_of(state).items():
             outputs, relu = len(bias), name != "conv5_3"
+            windows = WindowConvolution(weight, bias, 1, relu)
             if workers and outputs >= WINOGRAD_MIN_CHANNELS:
                 layer: Layer = WinogradConvolution(weight, bias, 1, relu, workers)
-                self._layers[name] = (layer, outputs, 1, TILE)
+                self._layers[name] = (layer, windows, TILE)
             else:
                 layer = direct_convolution(weight.to(self.device), bias.to(self.device), 1, relu)
-                self._layers[name] = (layer, outputs, 1, 1)
+                self._layers[name] = (layer, windows, 1)
 
     def _stages(self) -> list[Stage]:
         stages: list[Stage] = []
@@ -168,6 +171,7 @@ class Vgg16:
         if not coarse_size[0]:
             return coarse, fine
         stages = self._stages()
+        follow_equal(stages, equal_neighbours(image, None))
         to_fine = 10  # conv1_1 to pool3
         rows = self.strip_rows((height, width), memory_limit)
         done_coarse = done_fine = 0

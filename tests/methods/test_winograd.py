@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from methods.d2net.flat import WindowConvolution
 from methods.d2net.network import Convolution, direct_convolution
 from methods.d2net.winograd import BLOCK_TILES, TILE, WinogradConvolution, Workers
 
@@ -37,7 +38,8 @@ def test_equals_the_direct_convolution(size, dilation, relu, workers):
     weight, bias = random_layer(64, 160, seed=sum(size))
     rows = torch.randn(*size, 64, generator=torch.Generator().manual_seed(1))
     layer = WinogradConvolution(weight, bias, dilation, relu, workers)
-    found = Convolution(layer, 160, dilation, TILE * dilation).push(rows, last=True)
+    windows = WindowConvolution(weight, bias, dilation, relu)
+    found = Convolution(layer, windows, TILE * dilation).push(rows, last=True)
     wanted = expected(rows, weight, bias, dilation, relu)
     assert found.shape == wanted.shape
     # F(4x4, 3x3) in float32: a few 1e-5 of activations of size one
@@ -49,7 +51,7 @@ def test_more_tiles_than_one_block(workers):
     weight, bias = random_layer(32, 32, seed=0)
     rows = torch.randn(64, 64, 32, generator=torch.Generator().manual_seed(2))
     layer = WinogradConvolution(weight, bias, 1, True, workers)
-    found = Convolution(layer, 32, 1, TILE).push(rows, last=True)
+    found = Convolution(layer, WindowConvolution(weight, bias, 1, True), TILE).push(rows, last=True)
     assert (found - expected(rows, weight, bias, 1, True)).abs().max() < 1e-4
 
 
@@ -63,7 +65,8 @@ def test_rows_fed_in_pieces_give_the_map_of_all_rows(cuts, winograd, dilation, w
         layer, multiple = WinogradConvolution(weight, bias, dilation, True, workers), 4 * dilation
     else:
         layer, multiple = direct_convolution(weight, bias, dilation, True), 1
-    stage = Convolution(layer, 24, dilation, multiple)
+    windows = WindowConvolution(weight, bias, dilation, True)
+    stage = Convolution(layer, windows, multiple)
     bounds = [0, *cuts, 47]
     pieces = [
         stage.push(rows[first:last], last == 47) for first, last in itertools.pairwise(bounds)
