@@ -8,6 +8,8 @@ pixels on, which outputs must be equal to their neighbours, and what a layer gav
 by the convolution of one such window in a fixed order, the same on every device and in every strip.
 """
 
+import functools
+
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +85,7 @@ def propagate(flags: Flags, kernel: int, stride: int, padding: int) -> Flags:
     if stride == 1:
         return left  # the two unions are windows of the same shape
     up = _all(_all(np.pad(flags, ((stride - 1, 0), (0, 0))), both, stride).T, kernel, stride).T
-    return (left & LEFT) | (up & UP)
+    return (left & np.uint8(LEFT)) | (up & np.uint8(UP))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -145,9 +147,7 @@ def _convolve_windows(windows, taps, bias, out):  # type: ignore[no-untyped-def]
 class WindowConvolution:
     """A 3x3 convolution of single windows, whose sums depend on nothing but the window."""
 
-    def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor, dilation: int, relu: bool
-    ) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, dilation: int, relu: bool) -> None:
         """Takes the weights.
 
         Args:
@@ -156,12 +156,18 @@ class WindowConvolution:
             dilation: 1 or 2.
             relu: whether a ReLU follows.
         """
-        self.outputs, inputs = weight.shape[:2]
+        self.outputs = len(weight)
         self.dilation = dilation
-        taps = weight.float().cpu().permute(2, 3, 1, 0).reshape(9 * inputs, self.outputs)
-        self._taps = taps.contiguous().numpy()
+        self._weight = weight
         self._bias = bias.float().cpu().numpy()
         self._relu = relu
+
+    @functools.cached_property
+    def _taps(self) -> npt.NDArray[np.float32]:
+        """The weights as (9 inputs, outputs), laid out when a flat image first needs them."""
+        taps = self._weight.float().cpu().permute(2, 3, 1, 0).flatten(0, 2).contiguous()
+        del self._weight
+        return taps.numpy()
 
     def _windows(self, x: torch.Tensor, cells: torch.Tensor, width: int) -> torch.Tensor:
         """(N, 9 inputs): what the output cells see of ``x``, zeros beside it."""

@@ -14,10 +14,11 @@ STRIP_BYTES_PER_THREAD = 24 * 2**20
 GPU_STRIP_BYTES = 512 * 2**20
 MIN_STRIP_BYTES = 2**20
 ACTIVATIONS = 5  # held at once, in units of that one
+FLAGS = 3  # bytes for each pixel of a level: which outputs of the layers are equal, rounded up
 
 
 def fixed_bytes(size: tuple[int, int], scales: Sequence[float]) -> int:
-    """Bytes that don't depend on the strips: the image and the maps that are accumulated.
+    """Bytes that don't depend on the strips: the image, flags, and the maps that are accumulated.
 
     Args:
         size: (height, width) of the network's input at scale 1.
@@ -27,7 +28,8 @@ def fixed_bytes(size: tuple[int, int], scales: Sequence[float]) -> int:
     held = [4 * CHANNELS * rows * columns for rows, columns in maps[:-1]] + [0]
     # While one level's map fills, the one before is still read.
     accumulated = max(a + b for a, b in zip(held, [0, *held], strict=False))
-    return 2 * 12 * size[0] * size[1] + accumulated
+    pixels = max(int(size[0] * scale) * int(size[1] * scale) for scale in scales)
+    return 2 * 12 * size[0] * size[1] + FLAGS * pixels + accumulated
 
 
 def out_of_memory(size: tuple[int, int]) -> D2EvalError:

@@ -113,7 +113,6 @@ class Convolution:
         self._done = 0
         self.equal: Flags | None = None  # of the whole output; None where nothing equals
 
-
     def push(self, x: torch.Tensor, last: bool) -> torch.Tensor:
         """Rows become complete ``dilation`` rows late; zeros lie above and below the image."""
         margin = 2 * self.padding

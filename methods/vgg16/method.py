@@ -89,7 +89,7 @@ class Vgg16Dense(MapsMethod):
     """VGG16's conv5_3 (stride 16) and pool3 (stride 8)."""
 
     description = "VGG16 conv5_3 and pool3, dense; NetVLAD or GeM for whole images"
-    version = 2  # products by oneDNN
+    version = 3  # equal outputs where the image is flat
     Config = Vgg16Config
 
     def __init__(self, config: Vgg16Config, runtime: Runtime) -> None:

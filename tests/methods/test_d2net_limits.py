@@ -21,10 +21,12 @@ def build(name="d2_ss", limit=None, **options):
 
 def test_fixed_bytes_by_hand():
     # 80x64 at 0.5, 1, 2: maps of 7x9, 15x19 and 31x39 cells; while the second fills, the first is
-    # still read; the last is never kept. The image counts twice in float32.
+    # still read; the last is never kept. The image counts twice in float32, flags take 3 bytes for
+    # each pixel of the largest level.
     cells = 7 * 9 + 15 * 19
-    assert memory.fixed_bytes((64, 80), (0.5, 1, 2)) == 2 * 12 * 64 * 80 + 4 * 512 * cells
-    assert memory.fixed_bytes((64, 80), (1,)) == 2 * 12 * 64 * 80
+    image = 2 * 12 * 64 * 80
+    assert memory.fixed_bytes((64, 80), (0.5, 1, 2)) == image + 3 * 128 * 160 + 4 * 512 * cells
+    assert memory.fixed_bytes((64, 80), (1,)) == image + 3 * 64 * 80
 
 
 def test_a_limit_makes_strips_smaller(monkeypatch):
