@@ -10,17 +10,18 @@ by the convolution of one such window in a fixed order, the same on every device
 
 import functools
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from d2eval.compiled import compiled
 
 Flags = npt.NDArray[np.uint8]
 LEFT, UP = 1, 2  # equal to the left neighbour, to the upper one
 CELLS_AT_ONCE = 4096  # written; what is gathered for them stays small
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _compare(pixels, above, flags):  # type: ignore[no-untyped-def]
     """Flags of the rows (R, W, C); ``above`` (W, C) lies above them."""
     rows, width, channels = pixels.shape
@@ -88,7 +89,7 @@ def propagate(flags: Flags, kernel: int, stride: int, padding: int) -> Flags:
     return (left & np.uint8(LEFT)) | (up & np.uint8(UP))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _groups(flags, rows):  # type: ignore[no-untyped-def]
     """Cells of the first ``rows`` rows that equal a neighbour, and which are equal to which.
 
@@ -125,7 +126,7 @@ def _groups(flags, rows):  # type: ignore[no-untyped-def]
     return cells[:found], groups[:found], firsts[:made]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _convolve_windows(windows, taps, bias, out):  # type: ignore[no-untyped-def]
     """Windows (N, K) times taps (K, O) plus bias (O,), each sum from the first tap to the last.
 
