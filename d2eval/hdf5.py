@@ -18,6 +18,7 @@ from d2eval.sealed import DamagedError, unseal
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
+ATTRIBUTE_BYTES = 1024  # of one that is read
 # What h5py raises on bytes that aren't what they should be
 DAMAGE = (
     OSError,
@@ -101,6 +102,25 @@ def read_dataset(item: Any, budget: Budget) -> npt.NDArray[Any]:
     budget.take(math.prod(item.shape) * item.dtype.itemsize)
     budget.take(math.prod(item.chunks or (0,)) * item.dtype.itemsize)  # held while it unpacks
     return np.asarray(item[()])
+
+
+def plain_attribute(item: Any, name: str) -> Any:
+    """An attribute of fixed length, of a file that others wrote, or None if it isn't there.
+
+    Raises:
+        ValueError: it is large, or of varying length, on which HDF5 can loop without end where a
+            file is damaged.
+    """
+    if not h5py.h5a.exists(item.id, name.encode()):
+        return None
+    attribute = h5py.h5a.open(item.id, name.encode())
+    kind = attribute.get_type()
+    varies = isinstance(kind, h5py.h5t.TypeVlenID) or (
+        isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
+    )
+    if varies or attribute.get_storage_size() > ATTRIBUTE_BYTES:
+        raise ValueError(f"{item.name}: the attribute {name} is of varying length, or large")
+    return item.attrs[name]
 
 
 def text_attribute(group: Any, name: str) -> str:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from d2eval.errors import D2EvalError
 from d2eval.features import PIXEL_CENTER, Features
-from d2eval.hdf5 import member, open_hdf5, read_dataset
+from d2eval.hdf5 import member, open_hdf5, plain_attribute, read_dataset
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -75,7 +75,7 @@ def read_group(path: Path, name: str) -> tuple[Arrays, str]:
         arrays = {
             key: read_dataset(item, budget) for key, item in items.items() if item is not None
         }
-        center = items["keypoints"].attrs.get(OWN_CENTER)
+        center = plain_attribute(items["keypoints"], OWN_CENTER)
         if center is not None:
             arrays[OWN_CENTER] = np.asarray(center)
     digest = hashlib.sha256()

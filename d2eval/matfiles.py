@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from d2eval.errors import D2EvalError, reason_of
 from d2eval.files import open_bytes
-from d2eval.hdf5 import DAMAGE, member, open_hdf5, read_dataset
+from d2eval.hdf5 import DAMAGE, member, open_hdf5, plain_attribute, read_dataset
 from d2eval.limits import Budget
 from d2eval.mat5 import FILE_HEADER, ORDERS, Version73Error, list_mat5, read_mat5
 
@@ -178,10 +178,9 @@ class _Hdf5Values:
         self._budget.take(VALUE_BYTES)
         if isinstance(item, h5py.Group):
             return self._structs(item)
-        kind = item.attrs.get("MATLAB_class", b"")
-        kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+        kind = (plain_attribute(item, "MATLAB_class") or b"").decode()
         values = read_dataset(item, self._budget)
-        if item.attrs.get("MATLAB_empty", 0):
+        if plain_attribute(item, "MATLAB_empty"):
             shape = tuple(values.astype(int).ravel())
             if 0 not in shape:
                 raise ValueError(f"{item.name} is empty and has a size")

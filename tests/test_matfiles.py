@@ -338,6 +338,21 @@ def test_cells_of_version_7_3_that_hold_each_other(tmp_path, low_limit):
     refusal(hdf5_file(tmp_path / "file.mat", fill), "more than 8 MiB")
 
 
+def test_attributes_of_varying_length_are_not_read(tmp_path):
+    """HDF5 looped for ever over a damaged one; MATLAB's own are of fixed length."""
+
+    def fill(file: h5py.File, kind: object) -> None:
+        file["v"] = np.array([[104, 105]], np.uint16).T
+        file["v"].attrs["MATLAB_class"] = kind
+
+    path = tmp_path / "file.mat"
+    hdf5_file(path, lambda file: fill(file, np.bytes_("char")))
+    assert read_variable(path, "v") == "hi"
+    for kind in ("char", np.bytes_("char" * 999)):
+        hdf5_file(path, lambda file, kind=kind: fill(file, kind))
+        refusal(path, "the attribute MATLAB_class is of varying length, or large")
+
+
 def test_version_7_3_reads_nothing_but_its_file(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["v"] = np.ones((2, 2))

@@ -301,7 +301,10 @@ def fill_structs(file: h5py.File) -> None:
     group.attrs["MATLAB_class"] = np.bytes_("struct")
     group["queryname"], group["P"] = (np.array(x, h5py.ref_dtype) for x in (texts, poses))
     file["empty"] = np.array([0, 0], np.uint64)
-    file["empty"].attrs["MATLAB_empty"], file["empty"].attrs["MATLAB_class"] = 1, b"double"
+    file["empty"].attrs["MATLAB_empty"], file["empty"].attrs["MATLAB_class"] = (
+        1,
+        np.bytes_("double"),
+    )
 
 
 def fill_hloc(file: h5py.File) -> None:
