@@ -207,10 +207,10 @@ def test_a_method_of_another_package_is_listed_and_evaluated(tmp_path, tiny_hpat
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("outside_feature: no weights needed\n")
-    run = tmp_path / "runs" / "hpatches" / "outside_feature"
+    run = tmp_path / "runs" / "hpatches" / "outside_feature-num-features150"
     with (run / "summary.csv").open() as file:
         overall = next(csv.DictReader(file))
-    assert (overall["method"], overall["pairs"]) == ("outside_feature", "10")
+    assert (overall["method"], overall["pairs"]) == (run.name, "10")
     assert float(overall["mean_matches"]) > 20
     features = json.loads((run / "manifest.json").read_text())["features"]
     assert features["method"] == "outside_feature"
