@@ -11,7 +11,7 @@ from d2eval.imagefiles import Kind
 RgbImage = npt.NDArray[np.uint8]
 
 # Pillow's modes of 8 bits or fewer per channel; where a file has 16, it keeps the high byte.
-PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
 STRIP_PIXELS = 2**20  # that are turned at a time, so that no second copy of an image is held
 ROUNDING = 1e-6  # by which a float may lie outside
 LITTLE_CONTRAST, DARK = 16, 64  # of 256 values

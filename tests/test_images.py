@@ -405,9 +405,10 @@ def test_samples_that_could_mean_anything_are_refused(put, data, says):
     refused(path, "isn't read", says)
 
 
-def test_colours_of_a_space_of_their_own_are_refused(put):
-    data = encode(Image.new("LAB", (4, 4)), "TIFF")
-    refused(put("a.tif", data), "isn't read: mode LAB; write 8-bit RGB")
+def test_lab_becomes_rgb(put):
+    image = Image.new("LAB", (4, 4), (137, 128, 128))  # L 53.6 of 100: the middle of sRGB
+    pixels = read_image(put("a.tif", encode(image, "TIFF")))
+    assert np.abs(pixels.astype(int) - 128).max() <= 2
 
 
 def notes(path: Path, capsys) -> str:

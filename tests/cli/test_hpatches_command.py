@@ -539,6 +539,48 @@ def test_an_unknown_device(command, data):
     one_line(err, "--device abacus: not available here")
 
 
+def described(data: Path, folder: Path, lengths: dict[str, int]) -> None:
+    """Random features of every image; ``lengths`` of descriptors that aren't 8, -1: no features."""
+    rng = np.random.default_rng(5)
+    for image in sorted(path for path in data.rglob("*.p[np][gm]")):
+        path = folder / f"{image.relative_to(data)}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        length = lengths.get(image.relative_to(data).as_posix(), 8)
+        values = rng.normal(size=(20, max(length, 0)))
+        np.savez(
+            path,
+            keypoints=np.array([]) if length < 0 else rng.uniform(0, 79, (20, 2)),
+            scores=np.array([]) if length < 0 else rng.random(20),
+            descriptors=np.array([]) if length < 0
+            else values / np.linalg.norm(values, axis=1, keepdims=True),
+        )  # fmt: skip
+
+
+def test_an_image_without_features_is_evaluated_with_the_rest(command, data, tmp_path):
+    described(data, tmp_path / "features", {"i_tiny/3.png": -1, "v_tiny/1.ppm": -1})
+    code, _, err = command("--data", data, method=f"precomputed:{tmp_path / 'features'}")
+    assert code == 0
+    for name in ("i_tiny/3.png", "v_tiny/1.ppm"):
+        assert f"note: {data / name}: no features\n" in err
+    (path,) = (tmp_path / "runs").rglob("pairs.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert len(rows) == 10
+    for row in rows:
+        empty = row["sequence"] == "v_tiny" or row["image"] == "3"
+        assert (row["matches"] == "0") == empty
+        assert float(row["mma_15px"]) == 0 or not empty
+
+
+def test_descriptors_of_two_lengths_are_one_line_that_names_both(command, data, tmp_path):
+    folder = tmp_path / "features"
+    described(data, folder, {"i_tiny/1.png": -1, "v_tiny/2.ppm": 16})
+    code, _, err = command("--data", data, method=f"precomputed:{folder}")
+    assert code == 2
+    last = err.splitlines()[-1]
+    assert last.startswith(f"d2eval: {folder / 'v_tiny/2.ppm.npz'}: descriptors have 16 numbers")
+    assert f"those of {folder / 'i_tiny/2.png.npz'} have 8" in last
+
+
 def test_no_precomputed_features(command, data, tmp_path):
     code, _, err = command("--data", data, method=f"precomputed:{tmp_path / 'none'}")
     assert code == 2
