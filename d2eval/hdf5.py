@@ -99,6 +99,11 @@ def read_dataset(item: Any, budget: Budget) -> npt.NDArray[Any]:
         raise ValueError(f"{item.name} has values of varying length")
     if item.is_virtual or item.external:
         raise ValueError(f"{item.name} lies in other files")
+    # HDF5 itself divides by zero, loops or reads elsewhere where they don't go together
+    if item.chunks is not None and not (
+        len(item.chunks) == len(item.shape) and all(length > 0 for length in item.chunks)
+    ):
+        raise ValueError(f"{item.name} is of {item.shape} in parts of {item.chunks}")
     budget.take(math.prod(item.shape) * item.dtype.itemsize)
     budget.take(math.prod(item.chunks or (0,)) * item.dtype.itemsize)  # held while it unpacks
     return np.asarray(item[()])

@@ -338,6 +338,35 @@ def test_cells_of_version_7_3_that_hold_each_other(tmp_path, low_limit):
     refusal(hdf5_file(tmp_path / "file.mat", fill), "more than 8 MiB")
 
 
+@pytest.mark.parametrize(("shape", "chunks"), [((6, 4), (6,)), ((6,), (3, 2))])
+def test_parts_that_do_not_fit_an_array(tmp_path, shape, chunks):
+    """HDF5 ended the process or looped. The layout of one array is written over another's."""
+
+    def fill(file: h5py.File) -> None:
+        kind = {"dtype": "f4", "compression": "gzip"}
+        file.create_dataset("v", data=np.ones(shape, "f4"), chunks=shape, **kind)
+        file.create_dataset("w", data=np.ones((6,) * len(chunks), "f4"), chunks=chunks, **kind)
+
+    path = hdf5_file(tmp_path / "file.mat", fill)
+    with h5py.File(path) as file:
+        places = {name: h5py.h5o.get_info(file[name].id).addr + 512 for name in "vw"}
+    data = bytearray(path.read_bytes())
+    layouts = {}
+    for name, start in places.items():
+        at = start + 16
+        while True:  # messages of a header of version 1: kind, size, flags, then content
+            kind, size = np.frombuffer(data, "<u2", 2, at)
+            if kind == 8:
+                layouts[name] = slice(at, at + 8 + int(size))
+                break
+            at += 8 + int(size)
+    first, second = (bytes(data[layouts[name]]) for name in "vw")
+    size = min(len(first), len(second))
+    data[layouts["v"].start + 8 : layouts["v"].start + size] = second[8:size]
+    path.write_bytes(data)
+    refusal(path, f"v is of {shape} in parts of {chunks}")
+
+
 def test_attributes_of_varying_length_are_not_read(tmp_path):
     """HDF5 looped for ever over a damaged one; MATLAB's own are of fixed length."""
 
