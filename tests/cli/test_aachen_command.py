@@ -71,14 +71,14 @@ class Sample:
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory) -> Sample:
+def sample(tmp_path_factory, without_progress) -> Sample:
     root = tmp_path_factory.mktemp("sample")
     done = subprocess.run(
         [sys.executable, "-m", "d2eval", *arguments(root)],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return Sample(root, done.stdout, done.stderr)
+    return Sample(root, done.stdout, without_progress(done.stderr))
 
 
 # On the sample
@@ -148,7 +148,7 @@ def kill_at(root: Path, count: int, delay: float) -> bool:
     return process.wait() == -signal.SIGKILL
 
 
-def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm):
+def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm, without_progress):
     users = next((warm / "cache/sample").glob("aachen-*/database.db"))
     rng = np.random.default_rng(7)
     moments = [
@@ -162,7 +162,7 @@ def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm
         [sys.executable, "-m", "d2eval", *arguments(warm)],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (again.returncode, again.stderr) == (0, "")
+    assert (again.returncode, without_progress(again.stderr)) == (0, "")
     assert "extracted 0 images" in again.stdout
     folder = warm / "runs/aachen/rootsift-sample"
     for name in ("queries.csv", "Aachen_eval_rootsift-sample.txt"):
