@@ -159,7 +159,9 @@ def test_the_gates_of_registration(tmp_path, protocol, count, registered):
     result = localize(scene, benchmark, tmp_path).results[query]
     assert (result.pose is not None) == registered
     assert count - 8 <= result.visible_points <= count  # some points may lack
-    assert result.inliers == (result.visible_points if registered else 0)
+    # Of three points no pose is tried; of 29 one is, which all of them fit.
+    tried = registered or protocol == "aachen"
+    assert result.inliers == (result.visible_points if tried else 0)
 
 
 def test_an_unposed_database_image_triangulates_nothing(tmp_path):

@@ -115,6 +115,7 @@ def test_without_verification_too(warm, capsys):
     assert "8/8 with a pose" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_dense_maps_with_cutouts_that_they_retrieve(sample, tmp_path, capsys):
     """Two queries of the sample, one on each floor, with no list of their own."""
     data, kept = tmp_path / "data", ("IMG_0731.JPG", "IMG_0807.JPG")
@@ -175,6 +176,7 @@ def kill_at(root: Path, count: int, delay: float) -> bool:
     return process.wait() == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_killed_at_several_moments_it_still_ends_with_the_same_bytes(
     sample, warm, without_progress
 ):

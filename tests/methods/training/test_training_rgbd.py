@@ -102,6 +102,7 @@ def test_cells_that_correspond_show_the_same_place(rooms, held_out):
     assert drawn > len(source) / 2
 
 
+@pytest.mark.slow
 def test_an_epoch_on_them_learns(rooms, tmp_path):
     words = ["--data", f"posed:{rooms.folder}", "--output", str(tmp_path / "run")]
     words += ["--epochs", "1", "--workers", "0", "--validation-photos", "2"]
