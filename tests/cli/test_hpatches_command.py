@@ -863,7 +863,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_done(command, data, start, t
     resource = pytest.importorskip("resource")
 
     def small_files_only() -> None:  # the system refuses the rest of larger ones
-        resource.setrlimit(resource.RLIMIT_FSIZE, (32000, 32000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (45000, 45000))
 
     process = start(data, before=small_files_only)
     _, err = process.communicate()
