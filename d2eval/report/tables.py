@@ -12,6 +12,7 @@ from d2eval.text import csv_text, markdown_text
 
 PAGE = 140  # the most characters of a table's line in Markdown
 _LONG, _LONGEST_KEY = 20, 40  # of a cell about its row, and of one that names it
+_FEW = 3  # rows that a note names
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,14 @@ def markdown_grid(columns: Sequence[Column], records: Sequence[Mapping[str, Any]
     only about the rows becomes a note where it says the same of all, and where it is long, letters
     that a note explains.
     """
+    keys = [column for column in columns if column.key]
+    names = [next((k.text(r[k.name]) for k in keys[::-1] if k.name in r), "") for r in records]
     filled = [c for c in columns if c.header and any(c.name in record for record in records)]
     shown, notes = [], []
     for column in filled:
         texts = [column.text(r[column.name]) if column.name in r else "" for r in records]
         if column.about:
-            texts, note = _shortened(column, texts)
+            texts, note = _shortened(column, texts, names)
             notes += [note] if note else []
         if column.key:
             texts = [_cut(text) for text in texts]
@@ -83,12 +86,18 @@ def markdown_grid(columns: Sequence[Column], records: Sequence[Mapping[str, Any]
     return "\n\n".join([*grids, *(["\n".join(notes)] if notes else [])])
 
 
-def _shortened(column: Column, texts: list[str]) -> tuple[list[str], str | None]:
+def _shortened(
+    column: Column, texts: list[str], names: Sequence[str]
+) -> tuple[list[str], str | None]:
     """The cells of a column that is about the rows, and the note that takes from them."""
     distinct = list(dict.fromkeys(filter(None, texts)))
     if len(distinct) == 1:
+        own = list(dict.fromkeys(compress(names, texts)))
         which = "all rows" if all(texts) else "all rows that have one"
-        return [""] * len(texts), f"- {column.header}: {markdown_text(distinct[0])} ({which})."
+        if len(own) <= _FEW:
+            which = ", ".join(own)
+        said = markdown_text(f"{distinct[0]} ({which})")
+        return [""] * len(texts), f"- {column.header}: {said}."
     if max(map(len, distinct)) <= _LONG:
         return texts, None
     letters = dict(zip(distinct, _letters(), strict=False))

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from progress_lines import without_progress
 
 from d2eval.cli import main
 from d2eval.store import Store

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from progress_lines import without_progress
 from safetensors.torch import load_file, save_file
 
 import methods.vgg16.weights

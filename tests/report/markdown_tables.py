@@ -30,8 +30,8 @@ def rows(body: str, keys: int) -> list[dict[str, str]]:
 
 
 def notes(body: str) -> dict[str, str]:
-    """What a note says of all rows, or of all that have one."""
-    found = re.findall(r"^- ([^:\n]+): (.*) \(all rows(?: that have one)?\)\.$", body, re.M)
+    """What a note says of all rows, of all that have one, or of a few that it names."""
+    found = re.findall(r"^- ([^:\n]+): (.*) \([^()]*\)\.$", body, re.M)
     return dict(found)
 
 

@@ -316,8 +316,9 @@ def test_a_table_goes_on_below_where_it_is_too_wide() -> None:
 @pytest.mark.parametrize(
     ("datasets", "cells", "note"),
     [
-        (["complete", "complete"], None, "- Dataset: complete (all rows)."),
-        (["complete", None], None, "- Dataset: complete (all rows that have one)."),
+        (["complete"] * 4, None, "- Dataset: complete (all rows)."),
+        (["complete"] * 4 + [None], None, "- Dataset: complete (all rows that have one)."),
+        (["complete", None], None, "- Dataset: complete (row0)."),
         (["complete", "sample"], ["complete", "sample"], None),
         ([LONG, "a|b"], ["a", "b"], f"- Dataset: a: {LONG}; b: a\\|b."),
         ([None, None], None, None),
@@ -326,10 +327,12 @@ def test_a_table_goes_on_below_where_it_is_too_wide() -> None:
 def test_what_is_about_the_rows_is_short_or_a_note(datasets, cells, note) -> None:
     records = [
         {"row": name, "a": "1", **({} if dataset is None else {"dataset": dataset})}
-        for name, dataset in zip(("one", "two"), datasets, strict=True)
+        for name, dataset in ((f"row{i}", dataset) for i, dataset in enumerate(datasets))
     ]
     text = markdown_grid(COLUMNS, records)
-    assert [row.get("Dataset") for row in markdown_file.rows(text, 1)] == (cells or [None, None])
+    assert [row.get("Dataset") for row in markdown_file.rows(text, 1)] == (
+        cells or [None] * len(datasets)
+    )
     assert [line for line in text.splitlines() if line.startswith("- ")] == ([note] if note else [])
 
 
