@@ -72,7 +72,7 @@ class Sample:
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory, without_progress) -> Sample:
+def sample(tmp_path_factory) -> Sample:
     root = tmp_path_factory.mktemp("sample")
     done = subprocess.run(
         [sys.executable, "-m", "d2eval", *arguments(root)],
@@ -149,7 +149,7 @@ def kill_at(root: Path, count: int, delay: float) -> bool:
     return process.wait() == -signal.SIGKILL
 
 
-def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm, without_progress):
+def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm):
     users = next((warm / "cache/sample").glob("aachen-*/database.db"))
     rng = np.random.default_rng(7)
     moments = [

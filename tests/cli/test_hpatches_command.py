@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from progress_lines import without_progress
 from safetensors.torch import save_file
 
 from d2eval.cli import main
@@ -792,9 +793,7 @@ def test_two_runs_into_one_folder(command, data, start, run_folder):
     assert command("--data", data)[0] == 0  # the folder is free again
 
 
-def test_two_runs_at_once_through_one_cache(
-    three_sequences, uninterrupted, start, tmp_path, without_progress
-):
+def test_two_runs_at_once_through_one_cache(three_sequences, uninterrupted, start, tmp_path):
     both = [start(three_sequences, output=name) for name in ("one", "two")]
     for process in both:
         _, err = process.communicate()

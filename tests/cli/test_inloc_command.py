@@ -70,7 +70,7 @@ class Sample:
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory, without_progress) -> Sample:
+def sample(tmp_path_factory) -> Sample:
     root = tmp_path_factory.mktemp("sample")
     done = subprocess.run(
         [sys.executable, "-m", "d2eval", *arguments(root, *ROOTSIFT)],
@@ -178,9 +178,7 @@ def kill_at(root: Path, count: int, delay: float) -> bool:
 
 
 @pytest.mark.slow
-def test_killed_at_several_moments_it_still_ends_with_the_same_bytes(
-    sample, warm, without_progress
-):
+def test_killed_at_several_moments_it_still_ends_with_the_same_bytes(sample, warm):
     rng = np.random.default_rng(11)
     total = done_in(sample.root / "cache")
     poses = len(list((sample.root / "cache/poses").glob("*/*.h5")))
