@@ -16,6 +16,7 @@ from d2eval.inloc.coverage import (
     reference_notes,
     retrieval_notes,
     scan_notes,
+    spare_retrieval_notes,
 )
 from d2eval.inloc.dataset import check_depth_size
 from d2eval.inloc.files import (
@@ -181,6 +182,7 @@ def _read_lists(
     lists = _try(lambda folder: find_retrieval(folder, benchmark), root, problems)
     if lists is None:
         return references, None, {}
+    found.add_notes(spare_retrieval_notes(root, benchmark, lists))
     top, layout = benchmark.retrieval.candidates, benchmark.layout
 
     def read(path: Path) -> Retrieval:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.errors import D2EvalError
+from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.files import Files, Reference, Scan, scan_of, some
+from d2eval.paths import find
 
 
 def reference_notes(path: Path, references: Mapping[str, Reference], files: Files) -> Iterator[str]:
@@ -64,6 +66,21 @@ def retrieval_notes(path: Path, lists: Mapping[str, Any], files: Files) -> Itera
     alone = [name for name in files.queries if name not in lists]
     if alone:
         yield f"{path}: {len(alone)} queries have no cutout: {some(alone)}"
+
+
+def spare_retrieval_notes(root: Path, benchmark: InlocBenchmark, used: Path) -> Iterator[str]:
+    """What the user should be told where the folder holds retrieval lists beside the one used."""
+    spare = [
+        path.relative_to(root).as_posix()
+        for pattern in benchmark.layout.retrieval
+        for path in find(root, pattern)
+        if path != used
+    ]
+    if spare:
+        yield (
+            f"{len(spare) + 1} retrieval lists: {used.relative_to(root).as_posix()} is used, which "
+            f"protocol {benchmark.protocol} takes first, and not {some(spare)}"
+        )
 
 
 def scan_notes(files: Files) -> Iterator[str]:

@@ -19,6 +19,7 @@ from d2eval.inloc.coverage import (
     reference_notes,
     retrieval_notes,
     scan_notes,
+    spare_retrieval_notes,
 )
 from d2eval.inloc.files import (
     Reference,
@@ -254,6 +255,8 @@ def load_dataset(
         top = benchmark.retrieval.candidates
         lists = read_retrieval(retrieval_path, files.queries, files.cutouts, layout, top, notes)
         notes += retrieval_notes(retrieval_path, lists, files)
+        if retrieval is None:
+            notes += spare_retrieval_notes(root, benchmark, retrieval_path)
     intrinsics_path = root / layout.intrinsics
     cameras: Mapping[str, pycolmap.Camera] = {}
     if is_there(intrinsics_path):

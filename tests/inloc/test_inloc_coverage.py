@@ -144,3 +144,24 @@ def test_real_intrinsics_with_a_byte_order_mark(tmp_path):
     assert {name: str(c) for name, c in marked.intrinsics.items()} == {
         name: str(c) for name, c in plain.intrinsics.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("protocol", "used", "spare"),
+    [
+        ("inloc", "inputs/scores.mat", "pairs-query-a.txt"),
+        ("inloc_hloc", "pairs-query-a.txt", "inputs/scores.mat"),
+    ],
+)
+def test_a_second_retrieval_list_is_not_passed_over(folder, protocol, used, spare):
+    names = [CUTOUTS[k] for k in (3, 2, 1, 0)]
+    folder.scored, folder.scores = ([Q1, Q2], names), np.eye(2, 4)
+    folder.pairs = {"pairs-query-a.txt": [f"{query} {CUTOUTS[0]}" for query in (Q1, Q2)]}
+    root, benchmark = folder.write(), load_benchmark(protocol)
+    line = (
+        f"2 retrieval lists: {used} is used, which protocol {protocol} takes first, and not {spare}"
+    )
+    assert line in load_dataset(root, benchmark).notes
+    assert line in check(root, benchmark).notes
+    named = load_dataset(root, benchmark, retrieval=root / spare).notes
+    assert not any("retrieval lists" in note for note in named)
