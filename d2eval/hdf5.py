@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from d2eval.apart import run_apart
 from d2eval.errors import D2EvalError, reason_of
 from d2eval.files import read_bytes, require_file
 from d2eval.limits import Budget
@@ -37,6 +38,9 @@ def open_hdf5(
     path: Path, what: str, remedy: str, data: bytes | None = None
 ) -> Iterator[tuple[h5py.File, Budget]]:
     """A file, and how much of it may be read; damage that the block meets becomes one line.
+
+    HDF5's library may crash or loop on files that others wrote: they are opened only by functions
+    that `run_apart` calls.
 
     Args:
         path: of the file.
@@ -126,6 +130,39 @@ def plain_attribute(item: Any, name: str) -> Any:
     if varies or attribute.get_storage_size() > ATTRIBUTE_BYTES:
         raise ValueError(f"{item.name}: the attribute {name} is of varying length, or large")
     return item.attrs[name]
+
+
+def read_array(path: Path, name: str, what: str, remedy: str) -> npt.NDArray[Any]:
+    """A dataset at the top of a file that others wrote, read in a process apart.
+
+    Raises:
+        D2EvalError: the file is missing or damaged, or has no such dataset.
+    """
+    size = require_file(path, remedy)
+    return np.asarray(run_apart(_read_array, path, size, name, what, remedy))
+
+
+def array_shape(path: Path, name: str, what: str, remedy: str) -> tuple[int, ...]:
+    """The shape of that dataset, from the file's headers; raises as `read_array`."""
+    size = require_file(path, remedy)
+    return tuple(run_apart(_array_shape, path, size, name, what, remedy))
+
+
+def _read_array(path: Path, name: str, what: str, remedy: str) -> npt.NDArray[Any]:
+    with open_hdf5(path, what, remedy) as (file, budget):
+        return read_dataset(_dataset(file, path, name, remedy), budget)
+
+
+def _array_shape(path: Path, name: str, what: str, remedy: str) -> list[int]:
+    with open_hdf5(path, what, remedy) as (file, _):
+        return [int(length) for length in _dataset(file, path, name, remedy).shape]
+
+
+def _dataset(file: h5py.File, path: Path, name: str, remedy: str) -> Any:
+    found = member(file, name)
+    if found is None:
+        raise D2EvalError(f"{path}: holds no dataset {name!r}; {remedy}")
+    return found
 
 
 def text_attribute(group: Any, name: str) -> str:

@@ -14,8 +14,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from d2eval.apart import run_apart
 from d2eval.errors import D2EvalError
 from d2eval.features import PIXEL_CENTER, Features
+from d2eval.files import require_file
 from d2eval.hdf5 import member, open_hdf5, plain_attribute, read_dataset
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -60,6 +62,15 @@ def read_group(path: Path, name: str) -> tuple[Arrays, str]:
     Raises:
         D2EvalError: the file is missing or broken, has no such image, or lacks an array.
     """
+    arrays = run_apart(_read_arrays, path, require_file(path, REMEDY), name)
+    digest = hashlib.sha256()
+    for key, array in sorted(arrays.items()):
+        digest.update(f"{key} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return arrays, digest.hexdigest()
+
+
+def _read_arrays(path: Path, name: str) -> Arrays:
     with open_hdf5(path, WHAT, REMEDY) as (file, budget):
         group: Any = file
         for part in name.split("/"):
@@ -78,8 +89,4 @@ def read_group(path: Path, name: str) -> tuple[Arrays, str]:
         center = plain_attribute(items["keypoints"], OWN_CENTER)
         if center is not None:
             arrays[OWN_CENTER] = np.asarray(center)
-    digest = hashlib.sha256()
-    for key, array in sorted(arrays.items()):
-        digest.update(f"{key} {array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return arrays, digest.hexdigest()
+    return arrays

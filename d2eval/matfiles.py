@@ -17,8 +17,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from d2eval.apart import run_apart
 from d2eval.errors import D2EvalError, reason_of
-from d2eval.files import open_bytes
+from d2eval.files import open_bytes, require_file
 from d2eval.hdf5 import DAMAGE, member, open_hdf5, plain_attribute, read_dataset
 from d2eval.limits import Budget
 from d2eval.mat5 import FILE_HEADER, ORDERS, Version73Error, list_mat5, read_mat5
@@ -65,10 +66,9 @@ def read_variables(path: Path, names: Sequence[str], data: bytes | None = None) 
                 found.update(read_mat5(file, name, budget))
             return found
     except Version73Error:
-        with open_hdf5(path, WHAT, REMEDY, data) as (group, budget):
-            items = {name: member(group, name) for name in names}
-            reader = _Hdf5Values(group, budget)
-            return {name: reader.plain(item) for name, item in items.items() if item is not None}
+        size = require_file(path) if data is None else len(data)
+        found = run_apart(_read_hdf5, path, size, list(names), data)
+        return dict(found)
 
 
 def read_numbers(path: Path, name: str) -> Numbers:
@@ -140,13 +140,25 @@ def list_variables(path: Path) -> dict[str, tuple[int, ...]]:
         with _opened(path, None) as file:
             return list_mat5(file)
     except Version73Error:
-        with open_hdf5(path, WHAT, REMEDY) as (group, _):
-            names = [str(key) for key in group if not key.startswith("#")]  # MATLAB's own
-            items = {name: member(group, name) for name in names}
-            return {
-                key: tuple(item.shape[::-1]) if isinstance(item, h5py.Dataset) else ()
-                for key, item in items.items()
-            }
+        shapes = run_apart(_list_hdf5, path, require_file(path))
+        return {name: tuple(shape) for name, shape in shapes.items()}
+
+
+def _read_hdf5(path: Path, names: list[str], data: bytes | None) -> dict[str, Any]:
+    with open_hdf5(path, WHAT, REMEDY, data) as (group, budget):
+        items = {name: member(group, name) for name in names}
+        reader = _Hdf5Values(group, budget)
+        return {name: reader.plain(item) for name, item in items.items() if item is not None}
+
+
+def _list_hdf5(path: Path) -> dict[str, list[int]]:
+    with open_hdf5(path, WHAT, REMEDY) as (group, _):
+        names = [str(key) for key in group if not key.startswith("#")]  # MATLAB's own
+        items = {name: member(group, name) for name in names}
+        return {
+            key: [*item.shape[::-1]] if isinstance(item, h5py.Dataset) else []
+            for key, item in items.items()
+        }
 
 
 @contextlib.contextmanager

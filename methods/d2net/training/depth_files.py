@@ -8,27 +8,23 @@ import numpy.typing as npt
 from d2eval import npz
 from d2eval.errors import D2EvalError, MissingFileError
 from d2eval.files import read_bytes
-from d2eval.hdf5 import member, open_hdf5, read_dataset
+from d2eval.hdf5 import array_shape, read_array
 from d2eval.images import read_image, read_samples
 from methods.d2net.training.depth_warp import DepthMap, PosedView
 from methods.d2net.training.pairs import FloatArray
 
-REMEDY = "replace the file"
+WHAT, REMEDY = "depth map", "replace the file"
 MILLIMETRES = 1000.0  # to a metre
 H5_DATASET = "depth"  # of MegaDepth's files
 ROTATION_TOLERANCE = 1e-3  # of R R^T against the identity
 
 
 def _read_npy(path: Path) -> npt.NDArray[np.generic]:
-    return npz.read_npy(path, read_bytes(path), REMEDY, "depth map")
+    return npz.read_npy(path, read_bytes(path), REMEDY, WHAT)
 
 
 def _read_h5(path: Path) -> npt.NDArray[np.generic]:
-    with open_hdf5(path, "depth map", REMEDY) as (file, budget):
-        found = member(file, H5_DATASET)
-        if found is None:
-            raise D2EvalError(f"{path}: holds no dataset {H5_DATASET!r}; {REMEDY}")
-        return read_dataset(found, budget)
+    return read_array(path, H5_DATASET, WHAT, REMEDY)
 
 
 def h5_depth_size(path: Path) -> tuple[int, int]:
@@ -37,9 +33,10 @@ def h5_depth_size(path: Path) -> tuple[int, int]:
     Raises:
         D2EvalError: the file is broken or holds no depth map.
     """
-    with open_hdf5(path, "depth map", REMEDY) as (file, _):
-        height, width = member(file, H5_DATASET).shape
-    return int(width), int(height)
+    shape = array_shape(path, H5_DATASET, WHAT, REMEDY)
+    if len(shape) != 2:
+        raise D2EvalError(f"{path}: a {WHAT} of shape {shape}; {REMEDY}")
+    return shape[1], shape[0]
 
 
 def _read_png(path: Path) -> npt.NDArray[np.generic]:
