@@ -124,7 +124,9 @@ def read_text(path: Path, remedy: str = "replace it", limit: int = TEXT_BYTES) -
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_lines(path: Path, remedy: str = "replace it") -> Iterator[tuple[int, str]]:
+def read_lines(
+    path: Path, remedy: str = "replace it", longest: int = LINE_BYTES
+) -> Iterator[tuple[int, str]]:
     """The lines of a text file with their numbers from 1, one by one, without their ends.
 
     Lines end as on Unix, Windows or old Macs; a byte order mark before a line is left out, which
@@ -141,13 +143,11 @@ def read_lines(path: Path, remedy: str = "replace it") -> Iterator[tuple[int, st
         # Latin-1 has every byte: lines are found before they are decoded
         lines = io.TextIOWrapper(file, "latin-1", newline=None)
         for number in count(1):
-            line = lines.readline(LINE_BYTES)
+            line = lines.readline(longest)
             if not line:
                 return
-            if len(line) == LINE_BYTES and not line.endswith("\n"):
-                raise D2EvalError(
-                    f"{path}: line {number} is longer than {LINE_BYTES} bytes; {remedy}"
-                )
+            if len(line) == longest and not line.endswith("\n"):
+                raise D2EvalError(f"{path}: line {number} is longer than {longest} bytes; {remedy}")
             text = _decode(line.removesuffix("\n").encode("latin-1"), path, number)
             yield number, text.removeprefix("\ufeff")
 

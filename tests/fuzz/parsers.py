@@ -11,11 +11,12 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pycolmap
 import scipy.io
 import torch
 from PIL import Image
@@ -24,6 +25,7 @@ from safetensors.torch import save as to_safetensors
 from d2eval.aachen.covisibility import read_tracks
 from d2eval.aachen.database import read_database
 from d2eval.aachen.parsing import read_intrinsics, read_nvm, read_pairs
+from d2eval.colmap_model import read_model
 from d2eval.download import addresses_of, verified_path
 from d2eval.featurefiles import read_feature_file, read_hloc_features
 from d2eval.files import read_lines
@@ -38,7 +40,6 @@ from d2eval.manifest import read_manifest
 from d2eval.matfiles import list_variables, read_variable
 from d2eval.protocol import load_toml
 from d2eval.report.aachen import matches
-from d2eval.report.aachen.colmap_model import read_model_points, read_model_poses
 from d2eval.report.aachen.site import SITE as AACHEN_SITE
 from d2eval.report.inloc import views
 from d2eval.report.inloc.site import SITE as INLOC_SITE
@@ -404,22 +405,37 @@ def read_summary(path: Path) -> object:
         return rows, [number(row, "mean_features") for row in rows]
 
 
-def model_file(name: str) -> Callable[[], list[bytes]]:
-    """COLMAP's binary images or points, one of them."""
-    one = np.array([1], "<u8").tobytes()
-    if name == "images.bin":
-        pose = np.array([1, 0, 0, 0, 1, 2, 3], "<f8").tobytes()
-        ids = np.array([1], "<u4").tobytes()
-        return lambda: [one + ids + pose + ids + b"a.jpg\0" + one + bytes(24)]
-    return lambda: [one + one + bytes(24) + b"\1\2\3" + bytes(8) + one + bytes(8)]
+MODEL_TEXTS = {
+    "cameras.txt": "# c\n1 PINHOLE 8 6 9 9.5 4 3\n2 SIMPLE_PINHOLE 8 6 9 4 3\n",
+    "images.txt": "# c\n1 1 0 0 0 1 2 3 1 a.jpg\n2 3 1 4.5 2.5 -1\n2 1 0 0 0 1 2 4 2 b.jpg\n\n",
+    "points3D.txt": "# c\n1 0 0 9 1 2 3 .5 1 0\n",
+}
 
 
-def of_model(read: Callable[[Path], object]) -> Callable[[Path], object]:
-    def run(path: Path) -> object:
-        with reading(path, "replace it"):
-            return read(path.parent)
+@lru_cache
+def model_files(suffix: str) -> dict[str, bytes]:
+    """COLMAP's model of two images and a point."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in MODEL_TEXTS.items():
+            (Path(folder) / name).write_text(text)
+        pycolmap.Reconstruction(folder).write_binary(folder)
+        return {path.name: path.read_bytes() for path in Path(folder).glob(f"*{suffix}")}
 
-    return run
+
+def model_parsers() -> list[Parser]:
+    """Each file of a model damaged, the others whole."""
+    return [
+        Parser(
+            f"model-{Path(name).stem}-{suffix}",
+            name,
+            partial(lambda name, suffix: [model_files(suffix)[name]], name, f".{suffix}"),
+            lambda path: read_model(path.parent),
+            suffix == "txt",
+            partial(model_files, f".{suffix}"),
+        )
+        for suffix in ("bin", "txt")
+        for name in (f"{part}.{suffix}" for part in ("cameras", "images", "points3D"))
+    ]
 
 
 PARSERS = {
@@ -512,10 +528,7 @@ PARSERS = {
                lambda path: checkpoint.load(path, "{}"), is_text=False),
         Parser("training-steps", "steps.csv",
                texts("step,epoch,loss\n1,1,0.5\n2,1,.25\n3,2,1e-3\n"), read_steps),
-        Parser("model-images", "images.bin", model_file("images.bin"), of_model(read_model_poses),
-               is_text=False),
-        Parser("model-points", "points3D.bin", model_file("points3D.bin"),
-               of_model(read_model_points), is_text=False),
+        *model_parsers(),
     )
 }  # fmt: skip
 

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from d2eval.cli import main
+from d2eval.colmap_model import read_model_points, read_model_poses
 from d2eval.errors import D2EvalError
 from d2eval.localization import center, wxyz
-from d2eval.report.aachen.colmap_model import read_model_points, read_model_poses
 from d2eval.report.aachen.queries import Query
 from d2eval.report.aachen.runs import load_run
 from d2eval.report.aachen.topview import Model, TopView, draw, ground_plane, load_model, top_view
@@ -130,7 +130,7 @@ def test_a_model_that_is_cut_short_is_one_line(cameras, tmp_path: Path, name: st
     whole = path.read_bytes()
     for broken in (*(whole[:size] for size in range(0, len(whole), 7)), whole[:-1], whole + b"\0"):
         path.write_bytes(broken)
-        with pytest.raises(D2EvalError, match=f"{name} (is cut short|has)") as error:
+        with pytest.raises(D2EvalError, match=f"{name}: (is cut short|has)") as error:
             load_model(tmp_path)
         assert "\n" not in str(error.value)
     path.unlink()
@@ -158,7 +158,7 @@ def test_the_command_draws_the_picture(
     (folder / "model" / "points3D.bin").write_bytes(b"1234")
     assert main(call) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "points3D.bin is cut short" in error
+    assert error.count("\n") == 1 and "points3D.bin: is cut short" in error
 
 
 def test_the_picture_is_to_scale_and_says_what_lies_outside(

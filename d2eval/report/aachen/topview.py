@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
+from d2eval.colmap_model import read_model_points, read_model_poses
 from d2eval.errors import D2EvalError
 from d2eval.localization import center
-from d2eval.report.aachen.colmap_model import read_model_points, read_model_poses
 from d2eval.report.aachen.groups import PROTOCOLS
 from d2eval.report.aachen.queries import Query
 from d2eval.report.aachen.runs import AachenRun

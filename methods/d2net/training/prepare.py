@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pycolmap
 
 from d2eval.atomic import exclusive, write_bytes
-from d2eval.errors import D2EvalError, reason_of
+from d2eval.colmap_model import NO_POINT, ColmapModel, ModelCamera, ModelImage, read_model
+from d2eval.errors import D2EvalError
 from d2eval.paths import listed
 from d2eval.preparation import Preparer
 from d2eval.progress import progress
@@ -27,8 +27,6 @@ from methods.d2net.training.megadepth import Observations
 from methods.d2net.training.pairs import FloatArray, IntArray
 from methods.d2net.training.scene_file import FORMAT, read_scene_file
 
-NO_POINT = 2**64 - 1  # of a keypoint that belongs to no 3D point, in pycolmap
-CAMERA_MODELS = ("PINHOLE", "SIMPLE_PINHOLE")  # of undistorted images
 NAMES_SHOWN = 10  # in a message
 
 Float32Array = npt.NDArray[np.float32]
@@ -142,15 +140,10 @@ def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
         D2EvalError: the model is broken or not of undistorted images, an image is missing, or a
             depth map is broken or of another size than its image.
     """
-    try:
-        model = pycolmap.Reconstruction(scene.model)
-    except (ValueError, RuntimeError, OSError, IndexError, KeyError) as error:
-        raise D2EvalError(
-            f"{scene.model}: no COLMAP model that can be read ({reason_of(error)})"
-        ) from error
+    model = read_model(scene.model)
     least = load_protocol("megadepth").content["usable"]["least_depth_bytes"]
     images = []
-    for image in sorted(model.images.values(), key=lambda image: image.name):
+    for _, image in sorted(model.images.items()):
         depth = (scene.depth / image.name).with_suffix(".h5")
         if not depth.is_file() or depth.stat().st_size < least:
             continue
@@ -159,13 +152,13 @@ def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
         images.append((image, depth))
     if not images:
         return None
-    cameras = [model.cameras[image.camera_id] for image, _ in images]
+    cameras = [model.cameras[image.camera] for image, _ in images]
     for camera, (_, depth) in zip(cameras, images, strict=True):
         _check_camera(scene, camera, depth)
-    intrinsics = np.stack([np.asarray(c.calibration_matrix(), np.float64) for c in cameras])
-    poses = np.stack([np.vstack([i.cam_from_world().matrix(), [0, 0, 0, 1]]) for i, _ in images])
+    intrinsics = np.stack([camera.matrix() for camera in cameras])
+    poses = np.stack([np.vstack([i.cam_from_world.matrix(), [0, 0, 0, 1]]) for i, _ in images])
     seen = [
-        _observations(scene, model, image, pose, (k[0, 0] + k[1, 1]) / 2)
+        _observations(model, image, pose, (k[0, 0] + k[1, 1]) / 2)
         for (image, _), pose, k in zip(images, poses, intrinsics, strict=True)
     ]
     pairs = pair_up(seen)
@@ -188,12 +181,7 @@ def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
     }
 
 
-def _check_camera(scene: SceneFolders, camera: pycolmap.Camera, depth: Path) -> None:
-    if camera.model_name not in CAMERA_MODELS:
-        raise D2EvalError(
-            f"{scene.model}: has a {camera.model_name} camera; undistort the model with "
-            "COLMAP's image_undistorter"
-        )
+def _check_camera(scene: SceneFolders, camera: ModelCamera, depth: Path) -> None:
     width, height = h5_depth_size(depth)
     if (width, height) != (camera.width, camera.height):
         raise D2EvalError(
@@ -203,21 +191,19 @@ def _check_camera(scene: SceneFolders, camera: pycolmap.Camera, depth: Path) -> 
 
 
 def _observations(
-    scene: SceneFolders,
-    model: pycolmap.Reconstruction,
-    image: pycolmap.Image,
+    model: ColmapModel,
+    image: ModelImage,
     pose: FloatArray,
     focal: float,
 ) -> Observations:
     """What an image shows; a point that it shows twice counts once, where it is listed last."""
-    listed = {p.point3D_id: p.xy for p in image.points2D if p.point3D_id != NO_POINT}
+    listed = {
+        number: xy
+        for number, xy in zip(image.points.tolist(), image.xy, strict=True)
+        if number != NO_POINT
+    }
     ids = sorted(listed)
-    try:
-        places = np.array([model.points3D[number].xyz for number in ids]).reshape(-1, 3)
-    except (KeyError, IndexError) as error:
-        raise D2EvalError(
-            f"{scene.model}: {image.name} shows a 3D point that points3D lacks; replace the model"
-        ) from error
+    places = np.array([model.points[number].xyz for number in ids]).reshape(-1, 3)
     return Observations(
         np.array(ids, np.int64),
         np.array([listed[number] for number in ids], np.float32).reshape(-1, 2),
