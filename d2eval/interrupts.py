@@ -4,6 +4,7 @@ All work is stored so that a process may be killed at any moment. So nothing is 
 exception would be lost in a callback of some library, or come out of it as another one.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -34,6 +35,9 @@ def end_on_signals() -> None:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
         os.register_at_fork(after_in_child=_be_a_child)
+        # Last of all, when no thread is left to wait for: Python takes its handlers away before it
+        # has ended, and work that is done would end as if it had been killed.
+        atexit.register(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ class Preparer(ABC):
     description: ClassVar[str]
 
     @abstractmethod
-    def prepare(self, data: Path, output: Path, scenes: Sequence[str]) -> str:
+    def prepare(self, data: Path, output: Path, scenes: Sequence[str]) -> list[str]:
         """Prepares scenes, or goes on where it was cut off.
 
         Args:

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-from d2eval import files
 from d2eval.errors import D2EvalError, MissingFileError
 from d2eval.files import open_bytes, read_bytes, read_lines, read_text, require_file
 
@@ -120,10 +119,9 @@ def test_other_encodings_are_one_line_that_says_where(tmp_path, name, data, prob
     assert one_line(error).startswith(f"{path}: {problem}")
 
 
-def test_texts_without_an_end_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "LINE_BYTES", 10)
+def test_texts_without_an_end_are_refused(tmp_path):
     (tmp_path / "x").write_bytes(b"123456789\n1234567890")
     with pytest.raises(D2EvalError, match="line 2 is longer than 10 bytes"):
-        list(read_lines(tmp_path / "x"))
+        list(read_lines(tmp_path / "x", longest=10))
     with pytest.raises(D2EvalError, match="larger than"):
         read_text(tmp_path / "x", limit=5)

@@ -43,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.preparation import preparer_class
 
     preparer = preparer_class(args.dataset)()
-    say(preparer.prepare(args.data, args.output, args.scenes))
+    say(*preparer.prepare(args.data, args.output, args.scenes))
     return 0

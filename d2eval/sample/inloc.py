@@ -28,14 +28,14 @@ from d2eval.sample.rooms import Floor, Query
 from d2eval.sample.scene import Camera, FloatArray, Scene, look_at, render
 from d2eval.sample.walls import name_photos, paint_walls
 
-GENERATOR_VERSION = 1  # to be raised when the same recipe gives other files
+GENERATOR_VERSION = 2  # to be raised when the same recipe gives other files
 JPEG_QUALITY = 95
 QUERIES, CUTOUTS, SCANS = "query/iphone7", "database/cutouts", "database/scans"
 ALIGNMENTS = "database/alignments"
 REFERENCES = "DUC_refposes_all.mat"
 SCORES = "inputs/scores.mat"
 QUERY_NAMES, CUTOUT_NAMES = "inputs/query_imgnames_all.mat", "inputs/cutout_imgnames_all.mat"
-PAIRS = "pairs-query-oracle8.txt"
+PAIRS = "lists/pairs-query-oracle8.txt"  # for --retrieval: of a folder with two, one is taken
 MAT_HEADER = b"MATLAB 5.0 MAT-file, rendered by d2eval".ljust(116)  # SciPy's has the date
 
 CUTOUT_CAMERA = Camera(400, 300, 314.0, 200.0, 150.0)  # 65 degrees wide

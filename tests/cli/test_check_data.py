@@ -40,7 +40,7 @@ def test_a_sound_part(check, data):
 
 def test_a_complete_set(check, tmp_path):
     image, matrix = tmp_path / "1.png", tmp_path / "H"
-    Image.new("RGB", (8, 8)).save(image)
+    Image.effect_noise((8, 8), 50).save(image)
     matrix.write_text("1 0 0\n0 1 0\n0 0 1\n")
     for name in [f"i_{n}" for n in range(52)] + [f"v_{n}" for n in range(56)]:
         folder = tmp_path / "data" / name

@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 QUERIES, CUTOUTS = "query/iphone7", "database/cutouts"
 CUTOUT = "DUC1/000/DUC_cutout_000_0_0.jpg"
 ALIGNMENT = "database/alignments/DUC1/transformations/DUC_trans_000.txt"
-SCORES, PAIRS = "inputs/scores.mat", "pairs-query-oracle8.txt"
+SCORES, PAIRS = "inputs/scores.mat", "lists/pairs-query-oracle8.txt"
 STEPS = {"none": [], "dense_pv": ["--dense-pv"]}
 
 

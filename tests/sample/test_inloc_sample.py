@@ -27,7 +27,7 @@ CUTOUTS = {
     for k, station in enumerate(floor.stations)
     for yaw, pitch in station.cutouts
 }
-PAIRS = "pairs-query-oracle8.txt"
+PAIRS = "lists/pairs-query-oracle8.txt"
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +348,7 @@ def test_half_a_set_does_not_count_and_two_builds_are_the_same(sample, tmp_path)
     first = make_inloc_sample(tmp_path / "a")
     assert first.name != sample.name  # the folder follows the recipe
     robbed = tmp_path / "b" / "sample" / first.name
-    robbed.mkdir(parents=True)
+    (robbed / PAIRS).parent.mkdir(parents=True)
     (robbed / PAIRS).write_text("")
     again = make_inloc_sample(tmp_path / "b")
     assert again == robbed

@@ -61,7 +61,7 @@ class MegaDepthPreparer(Preparer):
 
     description = "MegaDepth: overlaps and cameras of each undistorted scene"
 
-    def prepare(self, data: Path, output: Path, scenes: Sequence[str]) -> str:
+    def prepare(self, data: Path, output: Path, scenes: Sequence[str]) -> list[str]:
         """Prepares scenes; see `d2eval.preparation.Preparer`."""
         root = data.resolve()
         found, lacking = find_scenes(root, scenes)
@@ -82,7 +82,7 @@ class MegaDepthPreparer(Preparer):
             shown = ", ".join(lacking[:NAMES_SHOWN])
             shown += ", ..." if len(lacking) > NAMES_SHOWN else ""
             lines.append(f"left out, no model, images or depth: {len(lacking)} scenes ({shown})")
-        return "\n".join(lines)
+        return lines
 
 
 def find_scenes(root: Path, names: Sequence[str] = ()) -> tuple[dict[str, SceneFolders], list[str]]:

@@ -210,7 +210,9 @@ def test_pairs_of_a_rendered_scene_are_those_counted_by_loops(root, scenes, name
 @pytest.mark.parametrize("seed", range(4))
 def test_pairs_of_random_models_are_those_counted_by_loops(tmp_path, seed):
     folder = write_model(tmp_path, "0000", seed)
-    assert prepare(tmp_path, tmp_path / "out") == f"{tmp_path}/out: 1 scenes prepared, 0 were there"
+    assert prepare(tmp_path, tmp_path / "out") == [
+        f"{tmp_path}/out: 1 scenes prepared, 0 were there"
+    ]
     scene = load(tmp_path / "out/0000.npz")
     assert names_in(scene) == ["a.jpg", "b.jpg", "d.jpg", "c.jpg"]  # by path
     expected = {
@@ -285,12 +287,12 @@ def test_a_second_run_does_nothing(tmp_path, scenes, root):
     output = shutil.copytree(scenes, tmp_path / "scenes")
     before = {path.name: path.stat().st_mtime_ns for path in output.glob("*.npz")}
     assert sorted(before) == ["0000.npz", "0001.npz", "0016.npz", "9999.npz"]
-    assert prepare(root, output) == f"{output}: 0 scenes prepared, 4 were there"
+    assert prepare(root, output) == [f"{output}: 0 scenes prepared, 4 were there"]
     assert {path.name: path.stat().st_mtime_ns for path in output.glob("*.npz")} == before
 
 
 def test_only_the_scenes_that_are_named_are_prepared(tmp_path, root):
-    text = prepare(root, tmp_path / "out", "0016", "0001")
+    text = "\n".join(prepare(root, tmp_path / "out", "0016", "0001"))
     assert text == f"{tmp_path}/out: 2 scenes prepared, 0 were there"
     assert sorted(p.name for p in (tmp_path / "out").glob("*.npz")) == ["0001.npz", "0016.npz"]
 
@@ -314,7 +316,7 @@ def test_a_file_that_is_of_no_use_is_written_anew(tmp_path, fault):
         np.savez(path, **{**scene, "root": np.array("/elsewhere")})
     else:
         np.savez(path, **{**scene, "root": np.array([{}])})
-    assert prepare(tmp_path, output) == f"{output}: 1 scenes prepared, 1 were there"
+    assert prepare(tmp_path, output) == [f"{output}: 1 scenes prepared, 1 were there"]
     assert load(path).keys() == scene.keys()
     for name, array in load(path).items():
         np.testing.assert_array_equal(array, scene[name])
@@ -338,7 +340,7 @@ def test_a_file_that_training_refuses_is_written_anew_as_it_says(
     message = refused(MegaDepthPairs(output, protocol).draw, 0, np.random.default_rng(0))
     assert message.startswith(f"{path}: broken scene file")
     assert message.endswith("run 'd2eval prepare megadepth' again")
-    assert prepare(root, output) == f"{output}: 1 scenes prepared, 3 were there"
+    assert prepare(root, output) == [f"{output}: 1 scenes prepared, 3 were there"]
 
 
 def test_depth_of_another_size_is_refused_before_training(tmp_path):
@@ -396,7 +398,7 @@ def test_a_named_scene_must_be_whole(tmp_path, part, where):
     assert message == f"{tmp_path}/{where}: no such folder; scene 0000 has no {part}"
     message = refused(prepare, tmp_path, tmp_path / "out", "0001", "0007")
     assert message.startswith(f"{tmp_path}/{UNDISTORTED}/0007/images: no such folder; scene 0007")
-    lines = prepare(tmp_path, tmp_path / "out").splitlines()
+    lines = prepare(tmp_path, tmp_path / "out")
     assert lines == [
         f"{tmp_path}/out: 1 scenes prepared, 0 were there",
         "left out, no model, images or depth: 1 scenes (0000)",
@@ -409,7 +411,7 @@ def test_scenes_that_lack_parts_are_named(tmp_path):
     shutil.rmtree(tmp_path / UNDISTORTED / "0001/images")
     for path in (tmp_path / DEPTH / "0002/dense0/depths").rglob("*.h5"):  # masks only
         path.write_bytes(bytes(FEWEST_BYTES - 1))
-    lines = prepare(tmp_path, tmp_path / "out").splitlines()
+    lines = prepare(tmp_path, tmp_path / "out")
     assert lines == [
         f"{tmp_path}/out: 1 scenes prepared, 0 were there",
         "left out, no model, images or depth: 2 scenes (0001, 0002)",
@@ -417,7 +419,7 @@ def test_scenes_that_lack_parts_are_named(tmp_path):
     assert [path.name for path in (tmp_path / "out").glob("*.npz")] == ["0000.npz"]
     for number in range(20):
         (tmp_path / UNDISTORTED / f"1{number:03}").mkdir()
-    last = prepare(tmp_path, tmp_path / "out").splitlines()[-1]
+    last = prepare(tmp_path, tmp_path / "out")[-1]
     shown = ", ".join(["0001", *(f"1{number:03}" for number in range(9))])
     assert last == f"left out, no model, images or depth: 22 scenes ({shown}, ...)"
 
