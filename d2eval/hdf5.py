@@ -67,11 +67,14 @@ def open_own_hdf5(path: Path, what: str, remedy: str) -> Iterator[tuple[h5py.Fil
         D2EvalError: as of `open_hdf5`, or it is not what was written.
     """
     data = read_bytes(path, remedy)
-    if not data.startswith(SIGNATURE):  # as earlier versions of d2eval wrote it, unsealed
-        try:
-            unseal(path.name, data)
-        except DamagedError as error:
-            raise D2EvalError(f"{path}: broken {what} ({error}); {remedy}") from error
+    if data.startswith(SIGNATURE):
+        raise D2EvalError(
+            f"{path}: {what} of an earlier version, without the SHA-256 that tells damage; {remedy}"
+        )
+    try:
+        unseal(path.name, data)
+    except DamagedError as error:
+        raise D2EvalError(f"{path}: broken {what} ({error}); {remedy}") from error
     with open_hdf5(path, what, remedy, data) as opened:
         yield opened
 

@@ -6,10 +6,12 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from sealed_files import sealed_hdf5
 
 from d2eval.cli import main
 from d2eval.errors import D2EvalError
 from d2eval.report.inloc.views import draw, error_map, load_views, query_names
+from d2eval.sealed import HEAD_BYTES
 
 SPARSE = ("sparse", "d2_ms", "dense_pv")
 NAMES = ("IMG_0001.JPG", "IMG_0002.JPG")
@@ -29,7 +31,7 @@ def views(runs: Path, write_inloc_run) -> Path:
     folder = write_inloc_run("mine", SPARSE, {"all": [1, 1, 1, 1, 1]}, errors=[("DUC1", 0.1, 1.0)])
     valid = np.ones((16, 24), bool)
     valid[:, :8] = False
-    with h5py.File(folder / "views.h5", "w") as file:
+    with sealed_hdf5(folder / "views.h5") as file:
         for index, name in enumerate(NAMES):
             group = file.create_group(str(index))
             group.attrs["name"] = name
@@ -93,20 +95,20 @@ def test_the_command(views: Path, runs: Path, tmp_path: Path, capsys) -> None:
 
 
 def test_broken_files_are_one_line(views: Path) -> None:
-    with h5py.File(views, "a") as file:
+    with sealed_hdf5(views) as file:
         del file["0/2/valid"]
     with pytest.raises(D2EvalError, match=r"views\.h5: .*/0/2 lacks valid"):
         load_views(views, NAMES[0])
-    with h5py.File(views, "a") as file:
+    with sealed_hdf5(views) as file:
         file["0/2/valid"] = np.ones((16, 23), bool)
     with pytest.raises(D2EvalError, match="don't go together"):
         load_views(views, NAMES[0])
-    with h5py.File(views, "a") as file:
+    with sealed_hdf5(views) as file:
         del file["0/image"]
         file["0/image"] = np.frombuffer(b"nothing", np.uint8)
     with pytest.raises(D2EvalError, match=r"views\.h5"):
         load_views(views, NAMES[0])
-    with h5py.File(views, "a") as file:
+    with sealed_hdf5(views) as file:
         del file["0/image"]
         file["0/image"] = jpeg((0, 0, 0))
         del file["0/2/valid"], file["0/2/centers"]
@@ -114,11 +116,11 @@ def test_broken_files_are_one_line(views: Path) -> None:
         file["0/2/centers"] = np.array([[0, 0], [2**62, 1], [1, 2], [3, 3]])  # an endless map
     with pytest.raises(D2EvalError, match="centers lie outside the image"):
         load_views(views, NAMES[0])
-    with h5py.File(views, "a") as file:
+    with sealed_hdf5(views) as file:
         file["0/1"].attrs["score"] = "high"
     with pytest.raises(D2EvalError, match="the attribute score is no number"):
         load_views(views, NAMES[0])
-    with h5py.File(views, "a") as file:
+    with sealed_hdf5(views) as file:
         del file["0/image"]
         file["0/image"] = h5py.ExternalLink("/dev/zero", "/image")
     with pytest.raises(D2EvalError, match="image is a link"):
@@ -126,3 +128,12 @@ def test_broken_files_are_one_line(views: Path) -> None:
     views.write_bytes(b"nothing")
     with pytest.raises(D2EvalError, match=r"views\.h5"):
         query_names(views)
+
+
+def test_what_is_not_sealed_is_never_opened(views: Path, monkeypatch) -> None:
+    """As earlier versions wrote it: HDF5's library may not return from one that is damaged."""
+    views.write_bytes(views.read_bytes()[HEAD_BYTES:])
+    monkeypatch.setattr(h5py, "File", lambda *_, **__: pytest.fail("opened"))
+    for call in (lambda: load_views(views, NAMES[0]), lambda: query_names(views)):
+        with pytest.raises(D2EvalError, match=r"of an earlier version, .* run the evaluation ag"):
+            call()
