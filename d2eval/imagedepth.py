@@ -1,4 +1,8 @@
-"""Decoded images of any depth as 8 bits per channel, scaled by what their format says."""
+"""Decoded images of any depth as 8 bits per channel, scaled by what their format says.
+
+Of 16 bits the high byte stays, in grey and in colour, as OpenCV has it. Colours of a PPM are the
+exception: Pillow rounds them to the nearest of 256 values, so that they may be one higher.
+"""
 
 from dataclasses import dataclass
 
@@ -10,7 +14,7 @@ from d2eval.imagefiles import Kind
 
 RgbImage = npt.NDArray[np.uint8]
 
-# Pillow's modes of 8 bits or fewer per channel; where a file has 16, it keeps the high byte.
+# Pillow's modes of 8 bits or fewer per channel, to which it brings colours of 16 itself.
 PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
 STRIP_PIXELS = 2**20  # that are turned at a time, so that no second copy of an image is held
 ROUNDING = 1e-6  # by which a float may lie outside

@@ -17,6 +17,22 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 Kind = Literal["PPM", "PNG", "JPEG", "BMP", "TIFF"]
+WIDTH, LENGTH = 256, 257  # TIFF's tags
+
+
+class UnturnedTiff(TiffImageFile):
+    """A TIFF as its rows and columns are stored.
+
+    Pillow would turn it by its orientation tag or by that of XMP, as it turns no other format.
+    """
+
+    def _open(self) -> None:
+        super()._open()
+        self._size = self.tag_v2[WIDTH], self.tag_v2[LENGTH]  # not swapped
+
+    def load_end(self) -> None:
+        """Leaves out what Pillow does here: it turns."""
+
 
 # Those that d2eval reads. Pillow's own search would try some 40 more, and run Ghostscript on one.
 READERS: dict[Kind, type[ImageFile.ImageFile]] = {
@@ -24,7 +40,7 @@ READERS: dict[Kind, type[ImageFile.ImageFile]] = {
     "PNG": PngImageFile,
     "JPEG": JpegImageFile,
     "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
+    "TIFF": UnturnedTiff,
 }
 PREFIX = 8  # bytes that tell the format
 _PREFIXES: tuple[tuple[bytes, Kind], ...] = (

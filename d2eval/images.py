@@ -1,7 +1,8 @@
 """Images from disk as RGB bytes, strictly: a file that is cut short is an error, never half grey.
 
-Pillow decodes, as in the authors' extractor; EXIF orientation is ignored, as all three benchmarks
-demand. OpenCV is not used here because it returns a truncated JPEG as if it were whole.
+Pillow decodes, as in the authors' extractor; EXIF orientation is ignored in every format, as all
+three benchmarks demand. OpenCV is not used here because it returns a truncated JPEG as if it were
+whole, and turns TIFFs whatever it is told.
 """
 
 import contextlib

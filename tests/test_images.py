@@ -112,6 +112,23 @@ def test_sixteen_bit_rgb_keeps_the_high_byte(put):
     )
 
 
+def test_sixteen_bits_with_alpha_keep_the_high_byte(put):
+    values = np.random.default_rng(0).integers(0, 1 << 16, (2, 300, 4)).astype(">u2")
+    for kind, channels in ((4, [0, 3]), (6, [0, 1, 2, 3])):
+        header = struct.pack(">IIBBBBB", 300, 2, 16, kind, 0, 0, 0)
+        data = png(header, [row[:, channels].tobytes() for row in values])
+        expected = values[..., [0, 0, 0] if kind == 4 else [0, 1, 2]] >> 8
+        np.testing.assert_array_equal(read_image(put("a.png", data)), expected)
+
+
+@pytest.mark.parametrize("white", [4095, 65535])
+def test_deep_colours_of_a_ppm_are_rounded(put, white):
+    values = np.random.default_rng(0).integers(0, white + 1, (2, 300, 3))
+    data = f"P6\n300 2\n{white}\n".encode() + values.astype(">u2").tobytes()
+    expected = np.rint(values / white * 255)
+    np.testing.assert_array_equal(read_image(put("a.ppm", data)), expected)
+
+
 def test_alpha_is_dropped_not_blended(put):
     alpha = np.dstack([noise(), np.zeros((HEIGHT, WIDTH), np.uint8)])
     np.testing.assert_array_equal(
@@ -153,6 +170,38 @@ def test_exif_rotation_is_ignored(put):
     assert image[:, :14].min() > 200
     assert image[:, 18:].max() < 20
     assert read_image_size(path) == (32, 16)
+
+
+@pytest.mark.parametrize(
+    ("mode", "compression"),
+    [
+        *((mode, how) for mode in ("L", "RGB", "I;16") for how in (None, "tiff_lzw")),
+        ("YCbCr", "tiff_adobe_deflate"), ("RGB", "jpeg"), ("1", "group4"),
+    ],
+)  # fmt: skip
+def test_no_orientation_turns_a_tiff(put, mode, compression):
+    image = Image.fromarray(noise()[..., 0].astype(np.uint16) * 257)
+    if mode != "I;16":
+        image = Image.fromarray(noise()).convert(mode)
+    expected = read_image(put("a.tif", encode(image, "TIFF", compression=compression)))
+    for orientation in range(1, 9):
+        xmp = f'<rdf:Description tiff:Orientation="{orientation}"/>'.encode()
+        for tags in ({274: orientation}, {700: xmp}, {274: orientation, 700: xmp}):
+            data = encode(image, "TIFF", compression=compression, tiffinfo=tags)
+            path = put("b.tif", data)
+            np.testing.assert_array_equal(read_image(path), expected, str(tags))
+            assert read_image_size(path) == (WIDTH, HEIGHT)
+            if mode == "I;16":
+                np.testing.assert_array_equal(read_samples(path, ""), np.asarray(image))
+
+
+def test_the_orientation_of_a_png_is_ignored(put):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = put("a.png", rgb_file("PNG", exif=exif))
+    assert b"eXIf" in path.read_bytes()
+    np.testing.assert_array_equal(read_image(path), noise())
+    assert read_image_size(path) == (WIDTH, HEIGHT)
 
 
 def test_the_suffix_does_not_decide(put):
@@ -231,6 +280,40 @@ def test_a_file_cut_anywhere_is_whole_or_an_error(put, kind, options):
         assert kind == "BMP"  # whose last row's padding may be missing
         assert cut >= len(data) - 3
         np.testing.assert_array_equal(image, whole)
+
+
+def bmp(bits: int, height: int, core: bool) -> tuple[bytes, int]:
+    """A BMP of noise by hand, and how many bytes fill up its last row.
+
+    Args:
+        bits: of a pixel.
+        height: negative where the top row is the first.
+        core: whether it has the short header of OS/2.
+    """
+    rng = np.random.default_rng(bits)
+    row = (WIDTH * bits + 7) // 8
+    palette = rng.bytes((3 if core else 4) << bits) if bits <= 8 else b""
+    if core:
+        header = struct.pack("<IHHHH", 12, WIDTH, height, 1, bits)
+    else:
+        header = struct.pack("<IiiHHIIiiII", 40, WIDTH, height, 1, bits, 0, 0, 0, 0, 0, 0)
+    rows = b"".join(rng.bytes(row) + bytes(-row % 4) for _ in range(abs(height)))
+    start = 14 + len(header) + len(palette)
+    head = struct.pack("<2sIHHI", b"BM", start + len(rows), 0, 0, start)
+    return head + header + palette + rows, -row % 4
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8, 16, 24, 32])
+@pytest.mark.parametrize(("height", "core"), [(HEIGHT, False), (-HEIGHT, False), (HEIGHT, True)])
+def test_a_bmp_may_lack_what_fills_up_its_last_row(put, bits, height, core):
+    data, padding = bmp(bits, height, core)
+    assert padding or bits == 32
+    whole = read_image(put("a.bmp", data))
+    assert whole.shape == (HEIGHT, WIDTH, 3)
+    for lacks in range(1, padding + 1):
+        np.testing.assert_array_equal(read_image(put("a.bmp", data[:-lacks])), whole)
+    for lacks in (padding + 1, padding + 2, padding + 40):
+        refused(put("a.bmp", data[:-lacks]), "broken image", "replace the file")
 
 
 @pytest.mark.parametrize("kind", ["PPM", "PNG", "JPEG"])
