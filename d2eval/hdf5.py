@@ -19,6 +19,14 @@ from d2eval.sealed import DamagedError, unseal
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
+OTHERS = {  # types that are no numbers
+    h5py.h5t.STRING: "text",
+    h5py.h5t.TIME: "times",
+    h5py.h5t.OPAQUE: "opaque bytes",
+    h5py.h5t.COMPOUND: "complex numbers or records",
+    h5py.h5t.REFERENCE: "references",
+    h5py.h5t.VLEN: "lists",
+}
 ATTRIBUTE_BYTES = 1024  # of one that is read
 # What h5py raises on bytes that aren't what they should be
 DAMAGE = (
@@ -94,16 +102,30 @@ def member(group: h5py.Group, name: str) -> Any:
 
 
 def read_dataset(item: Any, budget: Budget) -> npt.NDArray[Any]:
-    """All values of a dataset, of what numpy holds without objects, or references.
+    """All values of a dataset of numbers.
 
     Raises:
         ValueError: it is no dataset, of another type, or its values lie in other files.
         D2EvalError: it is larger than the file may come to.
     """
-    if not isinstance(item, h5py.Dataset) or item.shape is None:
-        raise ValueError(f"{getattr(item, 'name', 'a member')} is no array")
-    if item.dtype.hasobject and item.dtype != h5py.ref_dtype:
-        raise ValueError(f"{item.name} has values of varying length")
+    kind = _checked(item).id.get_type()
+    while isinstance(kind, h5py.h5t.TypeArrayID):
+        kind = kind.get_super()
+    if (words := OTHERS.get(kind.get_class())) is not None:
+        raise ValueError(f"{item.name} holds {words}, not numbers")
+    return read_values(item, budget)
+
+
+def read_values(item: Any, budget: Budget) -> npt.NDArray[Any]:
+    """All values of a dataset of any type of fixed length, references to objects among them.
+
+    Raises:
+        ValueError: it is no dataset, of another type, or its values lie in other files.
+        D2EvalError: it is larger than the file may come to.
+    """
+    dtype = _checked(item).dtype
+    if dtype.hasobject and not is_reference(item):
+        raise ValueError(f"{item.name} has values of varying length, or references into others")
     if item.is_virtual or item.external:
         raise ValueError(f"{item.name} lies in other files")
     # HDF5 itself divides by zero, loops or reads elsewhere where they don't go together
@@ -111,9 +133,20 @@ def read_dataset(item: Any, budget: Budget) -> npt.NDArray[Any]:
         len(item.chunks) == len(item.shape) and all(length > 0 for length in item.chunks)
     ):
         raise ValueError(f"{item.name} is of {item.shape} in parts of {item.chunks}")
-    budget.take(math.prod(item.shape) * item.dtype.itemsize)
-    budget.take(math.prod(item.chunks or (0,)) * item.dtype.itemsize)  # held while it unpacks
+    budget.take(math.prod(item.shape) * dtype.itemsize)
+    budget.take(math.prod(item.chunks or (0,)) * dtype.itemsize)  # held while it unpacks
     return np.asarray(item[()])
+
+
+def is_reference(item: h5py.Dataset) -> bool:
+    """Whether a dataset holds references to objects; numpy can't tell them from text."""
+    return h5py.check_ref_dtype(item.dtype) is h5py.Reference
+
+
+def _checked(item: Any) -> h5py.Dataset:
+    if not isinstance(item, h5py.Dataset) or item.shape is None:
+        raise ValueError(f"{getattr(item, 'name', 'a member')} is no array")
+    return item
 
 
 def plain_attribute(item: Any, name: str) -> Any:

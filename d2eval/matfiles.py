@@ -20,7 +20,7 @@ import numpy.typing as npt
 from d2eval.apart import run_apart
 from d2eval.errors import D2EvalError, reason_of
 from d2eval.files import open_bytes, require_file
-from d2eval.hdf5 import DAMAGE, member, open_hdf5, plain_attribute, read_dataset
+from d2eval.hdf5 import DAMAGE, is_reference, member, open_hdf5, plain_attribute, read_values
 from d2eval.limits import Budget
 from d2eval.mat5 import FILE_HEADER, ORDERS, Version73Error, list_mat5, read_mat5
 
@@ -191,13 +191,13 @@ class _Hdf5Values:
         if isinstance(item, h5py.Group):
             return self._structs(item)
         kind = (plain_attribute(item, "MATLAB_class") or b"").decode()
-        values = read_dataset(item, self._budget)
+        values = read_values(item, self._budget)
         if plain_attribute(item, "MATLAB_empty"):
             shape = tuple(values.astype(int).ravel())
             if 0 not in shape:
                 raise ValueError(f"{item.name} is empty and has a size")
             return {"char": "", "cell": []}.get(kind, np.zeros(shape))
-        if item.dtype == h5py.ref_dtype:
+        if is_reference(item):
             return [self.plain(self._file[reference]) for reference in values.ravel()]
         if kind == "char":
             self._budget.take(values.size * VALUE_BYTES // 64)
@@ -208,7 +208,7 @@ class _Hdf5Values:
         fields = {
             key: self.plain(item)
             if isinstance(item, h5py.Dataset)
-            and item.dtype == h5py.ref_dtype
+            and is_reference(item)
             and "MATLAB_class" not in item.attrs
             else [self.plain(item)]
             for key in group

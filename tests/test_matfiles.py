@@ -382,6 +382,16 @@ def test_attributes_of_varying_length_are_not_read(tmp_path):
         refusal(path, "the attribute MATLAB_class is of varying length, or large")
 
 
+def test_text_of_varying_length_is_no_reference(tmp_path):
+    """It names another variable here, whose values were taken."""
+
+    def fill(file: h5py.File) -> None:
+        file["w"] = np.ones((1, 1))
+        file["v"] = np.array([["/w"]], h5py.string_dtype())
+
+    refusal(hdf5_file(tmp_path / "file.mat", fill), "v has values of varying length")
+
+
 def test_version_7_3_reads_nothing_but_its_file(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["v"] = np.ones((2, 2))

@@ -535,7 +535,7 @@ def test_arrays_that_a_group_lacks(dataset, name):
     [
         ({"descriptors": hloc_arrays()["descriptors"].T}, "descriptors are (8, 6), not (6, D)"),
         ({"keypoints": np.zeros((6, 3), np.float32)}, "keypoints are (6, 3), not (N, 2)"),
-        ({"keypoints": np.zeros((6, 2), complex)}, "holds complex128, not real numbers"),
+        ({"keypoints": np.zeros((6, 2), complex)}, "holds complex numbers or records, not numbers"),
         ({"scores": np.zeros(5)}, "scores are (5,), not (6,)"),
         ({"scales": np.zeros(5)}, "scales are (5,), not (6,)"),
         ({"oris": np.zeros(5)}, "orientations are (5,), not (6,)"),
@@ -545,6 +545,31 @@ def test_arrays_that_a_group_lacks(dataset, name):
 )
 def test_arrays_of_a_group_that_do_not_fit(dataset, changes, message):
     assert message in refused_h5(dataset, **changes)
+
+
+@pytest.mark.parametrize("name", ["keypoints", "scales"])
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (lambda file: np.array([file.ref] * 6, h5py.ref_dtype), "references"),
+        (lambda file: np.array([file["a"].regionref[:]] * 6, h5py.regionref_dtype), "references"),
+        (lambda _: ["a", "bc"], "text"),
+        (lambda _: np.array([b"a", b"bc"]), "text"),
+        (lambda _: np.zeros(6, [("x", "f4"), ("y", "f4")]), "complex numbers or records"),
+        (lambda _: np.zeros(6, "V4"), "opaque bytes"),
+        (lambda _: np.array([np.zeros(2)] * 6 + [0], h5py.vlen_dtype(np.float32))[:6], "lists"),
+    ],
+)
+def test_arrays_of_hloc_that_hold_no_numbers(dataset, name, values, kind):
+    content = {key: array for key, array in hloc_arrays().items() if key != name}
+    path = write_h5(dataset / "f.h5", {"seq/1.png": content})
+    with h5py.File(path, "a") as file:
+        file["a"] = np.zeros(3)
+        file["seq/1.png"].create_dataset(name, data=values(file))
+    with pytest.raises(D2EvalError) as caught:
+        read_h5(dataset, path)
+    says = f"{path}: broken file of features (/seq/1.png/{name} holds {kind}, not numbers); write"
+    assert str(caught.value).startswith(says)
 
 
 def test_an_image_that_a_file_lacks(dataset):

@@ -817,7 +817,11 @@ def hold_nothing(file):
     file["depth"] = h5py.Empty("f")
 
 
-@pytest.mark.parametrize("fill", [flip_a_byte, link_to_nothing, hold_nothing])
+def hold_references(file):
+    file["depth"] = np.array([[file.ref]], h5py.ref_dtype)
+
+
+@pytest.mark.parametrize("fill", [flip_a_byte, link_to_nothing, hold_nothing, hold_references])
 def test_a_depth_map_that_is_whole_but_broken_is_named(tmp_path, fill):
     path = tmp_path / "depth.h5"
     with h5py.File(path, "w") as file:
