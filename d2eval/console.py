@@ -34,7 +34,8 @@ def tell(text: str) -> None:
     """Says in one line on standard error how work goes."""
     start = "\r\x1b[K" if on_terminal() else ""  # where a bar may stand in the line
     with contextlib.suppress(OSError, ValueError):  # ValueError: it was closed
-        print(f"{start}{printable(text)}", file=sys.stderr, flush=True)
+        # in one piece, or another thread's line gets in before the end of this one
+        print(f"{start}{printable(text)}\n", end="", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
