@@ -105,6 +105,29 @@ def test_without_data_it_runs_on_the_sample_and_says_so(sample):
         assert float(row["rotation_deg"]) < 0.1
 
 
+def test_images_of_one_colour(sample, tmp_path, capfd):
+    """They have no features, so that such a query counts as a failure; the run goes on."""
+    data, query = tmp_path / "data", "query/day/nexus5x/day_0000.jpg"
+    shutil.copytree(sample.database.parent, data)
+    for name in ("features", "matches", "verified"):
+        shutil.copytree(sample.root / "cache" / name, tmp_path / "cache" / name)
+    empty = [data / "images/images_upright" / name for name in (query, "db/0009.jpg")]
+    for path in empty:
+        with Image.open(path) as image:
+            size = image.size
+        Image.new("RGB", size, (90, 90, 90)).save(path)
+    assert main(arguments(tmp_path, "--data", data)) == 0
+    said = capfd.readouterr()
+    for path in empty:
+        assert f"note: {path}: has no contrast: all pixels are equal\n" in said.err
+        assert f"note: {path}: no features\n" in said.err
+    assert f"no pose for {query}: too few features: 0, " in said.out
+    assert "2/3 registered" in said.out
+    for row in read_csv(tmp_path / "runs/aachen/rootsift/queries.csv"):
+        assert row["registered"] == str(int(row["name"] != query))
+        assert row["position_m"] == "" if row["name"] == query else float(row["position_m"]) < 0.01
+
+
 def test_what_is_printed_is_what_is_written(sample):
     rows = read_csv(sample.folder / "stages.csv")
     assert [row["stage"] for row in rows] == STAGES

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
 from progress_lines import without_progress
 from safetensors.torch import load_file, save_file
 
@@ -324,6 +325,37 @@ def test_a_strategy_that_the_protocol_lacks(fails):
 
 def test_features_that_give_no_pose_at_all(fails):
     one_line(fails(), "no pose for any of 8 queries", " candidates with ", " 0 verified")
+
+
+def test_images_of_one_colour(sample, tmp_path, capfd):
+    """They have no features, so that such a query counts as a failure; the run goes on."""
+    data, query, cutout = tmp_path / "data", "IMG_0731.JPG", "DUC1/002/DUC_cutout_002_0_0.jpg"
+    shutil.copytree(sample.data, data)
+    for name in ("features", "matches", "poses"):
+        shutil.copytree(sample.root / "cache" / name, tmp_path / "cache" / name)
+    empty = [data / QUERIES / query, data / CUTOUTS / cutout]
+    for path in empty:
+        with Image.open(path) as image:
+            size = image.size
+        Image.new("RGB", size, (90, 90, 90)).save(path)
+    assert main(arguments(tmp_path, "--data", data, *ROOTSIFT)) == 0
+    said = capfd.readouterr()
+    for path in empty:
+        assert f"note: {path}: has no contrast: all pixels are equal\n" in said.err
+        assert f"note: {path}: no features\n" in said.err
+    assert f"no pose for {query}: too few matches: 0, " in said.out
+    assert "7/8 with a pose" in said.out
+    folder = tmp_path / "runs/inloc/rootsift_sparse_pv"
+    for row in read_csv(folder / "queries.csv"):
+        assert row["posed"] == str(int(row["name"] != query))
+        assert (float(row["position_m"]) < 0.25) == (row["name"] != query)
+    before, rows = (read_csv(where / "candidates.csv") for where in (sample.folder, folder))
+    for row in rows:
+        if row["query"] == query:
+            assert (row["matches"], row["inliers"], row["qw"]) == ("0", "0", "")
+    # Other queries match other cutouts better
+    assert len({row["query"] for row in before if row["cutout"] == cutout} - {query}) >= 2
+    assert not any(row["cutout"] == cutout and row["query"] != query for row in rows)
 
 
 def test_cutouts_without_depth_have_no_pose(sample, tmp_path):
