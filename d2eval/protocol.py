@@ -1,17 +1,20 @@
 """Benchmark files: every number of a protocol, read from ``benchmarks/*.toml``.
 
-A variant says which file it ``extends`` and holds what differs alone.
+A variant says which file it ``extends``, and holds only what differs: other values, further ones,
+and ``without``, a list of tables and entries ("complete.posed") that it doesn't take over.
 """
 
 import hashlib
+import json
 import sys
 from dataclasses import dataclass
+from functools import reduce
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from d2eval.errors import D2EvalError, reason_of
-from d2eval.files import is_deep, read_bytes, read_text
+from d2eval.files import is_deep, read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,11 +24,16 @@ else:
 
 @dataclass(frozen=True)
 class ProtocolFile:
-    """A benchmark file as read: its path, SHA-256 (of all that it extends too) and content."""
+    """What a benchmark file says, over what it extends."""
 
-    path: Path
-    sha256: str
     content: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what decides a run: not of the name, nor of how the file is written."""
+        numbers = {key: value for key, value in self.content.items() if key != "name"}
+        plain = json.loads(json.dumps(numbers, default=str), parse_int=float)  # 4 is 4.0
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -47,15 +55,26 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def load_protocol(name: str) -> ProtocolFile:
-    """Reads ``benchmarks/<name>.toml``, over the file that it extends."""
+    """Reads ``benchmarks/<name>.toml``, over the file that it extends.
+
+    Raises:
+        D2EvalError: a file is missing or not TOML, or the variant is without what isn't there.
+    """
     path = Path(str(files("benchmarks") / f"{name}.toml"))
     content = load_toml(path)
-    digest = hashlib.sha256(read_bytes(path))
     if "extends" in content:
-        base = load_protocol(content.pop("extends"))
-        content = _over(base.content, content)
-        digest.update(base.sha256.encode())
-    return ProtocolFile(path, digest.hexdigest(), content)
+        base = load_protocol(content.pop("extends")).content
+        for entry in content.pop("without", []):
+            *tables, last = entry.split(".")
+            try:
+                del reduce(dict.__getitem__, tables, base)[last]
+            except (KeyError, TypeError) as error:
+                raise D2EvalError(
+                    f"{path}: without {entry!r}, which the file that it extends doesn't have; "
+                    "mend it"
+                ) from error
+        content = _over(base, content)
+    return ProtocolFile(content)
 
 
 def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 _HASHES = {  # entries whose values say nothing to a reader
     "dataset.outline": "the dataset's files",
     "dataset.fingerprint": "the content of the dataset",
-    "protocol_sha256": "the protocol's file",
+    "protocol_sha256": "the protocol's numbers, or only an older d2eval's hash of them",
     "features.files_sha256": "the features' files",
 }
 

@@ -113,7 +113,7 @@ class AachenBenchmark:
         triangulation: of points.
         registration: of queries.
         thresholds: by epoch; each list from fine to coarse.
-        sha256: of the benchmark file.
+        sha256: of the protocol's numbers.
     """
 
     protocol: str
@@ -152,7 +152,7 @@ def load_benchmark(protocol: str = "aachen") -> AachenBenchmark:
         registration=_strategy(_REGISTRATIONS, content["registration"]),
         thresholds={
             epoch: tuple(Threshold(**entry) for entry in content["thresholds"][epoch])
-            for epoch in content["epochs"]
+            for epoch in sorted(content["thresholds"])
         },
         sha256=file.sha256,
     )

@@ -64,16 +64,15 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.hpatches.dataset import load_dataset
     from d2eval.hpatches.run import Settings, run
     from d2eval.labels import make_label
-    from d2eval.protocol import load_protocol
     from d2eval.report.curves import plot_runs
     from d2eval.report.hpatches_table import table_of_runs
-    from d2eval.report.rows import shown_thresholds
+    from d2eval.report.published import shown_thresholds
     from d2eval.report.runs import load_run
     from d2eval.report.tables import write_table
     from d2eval.store import Store
 
     benchmark = load_benchmark()
-    shown = shown_thresholds(load_protocol("hpatches").content)
+    shown = shown_thresholds()
     table_of_runs([])  # what can't be reported is told now, not after the work
     if args.data is None:
         from d2eval.sample.hpatches import make_hpatches_sample

@@ -20,7 +20,7 @@ class HPatchesBenchmark:
         correct_px: threshold for correct matches, matching score and repeatability.
         estimator: for the homography.
         corner_error_px: thresholds of its accuracy and AUC.
-        sha256: of the benchmark file.
+        sha256: of the protocol's numbers.
     """
 
     excluded: tuple[str, ...]

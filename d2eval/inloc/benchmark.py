@@ -63,25 +63,6 @@ class RetrievalSettings:
 
 
 @dataclass(frozen=True)
-class PaperRow:
-    """A row of the published table, and how d2eval measures it.
-
-    Attributes:
-        label: as in the file of published numbers.
-        strategy: table of the benchmark file.
-        method: name of the features.
-        verification: "none" or "dense_pv".
-        candidates: cutouts of a query, where the row has fewer than the protocol.
-    """
-
-    label: str
-    strategy: str
-    method: str
-    verification: str
-    candidates: int | None = None
-
-
-@dataclass(frozen=True)
 class InlocBenchmark:
     """The protocol.
 
@@ -96,9 +77,8 @@ class InlocBenchmark:
         retrieval: how many cutouts are used.
         thresholds: of the published table.
         further_thresholds: finer ones.
-        rows: of the published table.
         tables: of the file, by name; each strategy reads its own.
-        sha256: of the benchmark file.
+        sha256: of the protocol's numbers.
     """
 
     protocol: str
@@ -111,7 +91,6 @@ class InlocBenchmark:
     retrieval: RetrievalSettings
     thresholds: tuple[Threshold, ...]
     further_thresholds: tuple[Threshold, ...]
-    rows: tuple[PaperRow, ...]
     tables: Mapping[str, dict[str, Any]]
     sha256: str
 
@@ -147,7 +126,6 @@ def load_benchmark(protocol: str = "inloc") -> InlocBenchmark:
         floors=dict(content.pop("floors")),
         cutouts_per_scan=content.pop("cutouts_per_scan"),
         retrieval=RetrievalSettings(**content.pop("retrieval")),
-        rows=tuple(PaperRow(**entry) for entry in content.pop("rows", [])),
         tables=content,
         sha256=file.sha256,
         **lists,

@@ -9,11 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from d2eval.errors import D2EvalError
-from d2eval.protocol import load_protocol
 from d2eval.report.figures import add_legend, new_figure, write_figure
-from d2eval.report.published import PaperRow, load_paper
+from d2eval.report.published import PaperRow, load_paper, presentation, shown_thresholds
 from d2eval.report.recall import MEASURED, PUBLISHED
-from d2eval.report.rows import Scores, shown_thresholds
+from d2eval.report.rows import Scores
 from d2eval.report.run_folders import RunRoots, legend_entry
 from d2eval.report.runs import MeasuredRun, load_runs
 from d2eval.report.styles import Entry, styles
@@ -77,7 +76,7 @@ def plot_mma(
     Raises:
         D2EvalError: a file is missing or broken, or there is nothing to draw.
     """
-    runs, notes = load_runs(runs_folder, shown_thresholds(load_protocol("hpatches").content))
+    runs, notes = load_runs(runs_folder, shown_thresholds())
     paths = plot_runs(runs, output, published=published, sample_only=sample_only)
     if not paths:
         raise D2EvalError(
@@ -91,16 +90,15 @@ def plot_runs(
     runs: Sequence[MeasuredRun], output: Path, *, published: bool = True, sample_only: bool = False
 ) -> list[Path]:
     """Draws ``runs`` as `plot_mma` does; no file where there is nothing to draw."""
-    benchmark = load_protocol("hpatches").content
-    paper = load_paper(benchmark)
-    curves = published_curves(paper, benchmark["plot"]["line_width"]) if published else []
+    shown = presentation("hpatches")["figure"]
+    curves = published_curves(load_paper(), shown["line_width"]) if published else []
     curves += measured_curves([run for run in runs if not run.is_sample])
     sample = measured_curves([run for run in runs if run.is_sample])
     paths = []
     if curves and not sample_only:
-        paths += write_figure(draw(curves, benchmark["plot"]), output, "mma")
+        paths += write_figure(draw(curves, shown), output, "mma")
     if sample:
-        figure = draw(sample, benchmark["plot"], title=SAMPLE_TITLE)
+        figure = draw(sample, shown, title=SAMPLE_TITLE)
         paths += write_figure(figure, output, "mma_sample")
     return paths
 
@@ -122,16 +120,16 @@ def measured_curves(runs: Sequence[MeasuredRun]) -> list[Curve]:
     ]  # fmt: skip
 
 
-def draw(curves: Sequence[Curve], plot: Mapping[str, Any], title: str | None = None) -> Figure:
+def draw(curves: Sequence[Curve], shown: Mapping[str, Any], title: str | None = None) -> Figure:
     """Draws the panels side by side and the legends below them.
 
     Args:
         curves: what to draw, later ones on top.
-        plot: the ``[plot]`` table of ``benchmarks/hpatches.toml``.
+        shown: the table ``[figure]`` of ``results/published/hpatches.toml``.
         title: a line above the panels.
     """
-    thresholds = plot["thresholds_px"]
-    panels = [panel for panel in plot["panels"] if any(panel[0] in c.scores for c in curves)]
+    thresholds = shown["thresholds_px"]
+    panels = [panel for panel in shown["panels"] if any(panel[0] in c.scores for c in curves)]
     width = _WIDTH_IN * max(len(panels), 2)
     figure = new_figure(width, _PANEL_IN)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

@@ -4,22 +4,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from d2eval.protocol import load_protocol
 from d2eval.report.names import method_name
-from d2eval.report.published import PaperRow, load_paper
-from d2eval.report.rows import MMA_THRESHOLDS_PX, Scores, mma_column, shown_thresholds
+from d2eval.report.published import (
+    PaperRow,
+    load_paper,
+    presentation,
+    shown_thresholds,
+    table_thresholds,
+)
+from d2eval.report.rows import Scores, mma_column
 from d2eval.report.run_folders import RunRoots
 from d2eval.report.runs import MeasuredRun, load_runs
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
 
 COUNTS = ("features", "matches")
 KINDS = ("published", "published_exact", "measured", "difference")  # of the columns of a number
-SECTIONS = {  # in the order of the table
-    "paper": "The paper's table",
-    "top_k": "Measured with the K best-scored features",
-    "further": "Further measured methods",
-    "sample": "Embedded sample",
-}
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Line:
     """One line of the table.
 
     Attributes:
-        section: a key of `SECTIONS`.
+        section: of the table, as in ``results/published/hpatches.toml``.
         name: the paper's name of the method, or the registered one if the paper has none.
         paper: the published numbers it stands beside; only in the paper's section.
         run: the measured numbers, if there are any.
@@ -48,17 +47,15 @@ def hpatches_table(runs_folder: RunRoots) -> Table:
     Raises:
         D2EvalError: a file it is made from is missing or broken.
     """
-    runs, notes = load_runs(runs_folder, shown_thresholds(load_protocol("hpatches").content))
+    runs, notes = load_runs(runs_folder, shown_thresholds())
     return table_of_runs(runs, notes)
 
 
 def table_of_runs(runs: Sequence[MeasuredRun], notes: Sequence[str] = ()) -> Table:
     """The table with ``runs``; ``notes`` are passed on for the user."""
-    benchmark = load_protocol("hpatches").content
-    lines = arrange(load_paper(benchmark), runs)
-    markdown = _markdown(lines, benchmark["plot"]["source"])
+    lines = arrange(load_paper(), runs)
     table = flat_csv(_csv_columns(), [_record(line) for line in lines])
-    return Table("hpatches", table, markdown, notes)
+    return Table("hpatches", table, _markdown(lines), notes)
 
 
 def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line]:
@@ -68,7 +65,8 @@ def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line
     paper's table has no limit on features, and published numbers don't describe the sample.
     """
     rows = {row.method: row for row in paper if row.label}
-    sections: dict[str, list[MeasuredRun]] = {section: [] for section in SECTIONS}
+    titles = presentation("hpatches")["table"]["sections"]
+    sections: dict[str, list[MeasuredRun]] = {section: [] for section in titles}
     for run in runs:
         if run.is_sample:
             section = "sample"
@@ -91,13 +89,13 @@ def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line
 def _csv_columns() -> list[Column]:
     columns = [Column(name) for name in ("section", "row", "method", "label", "top_k")]
     counts = [f"{count}_{kind}" for count in COUNTS for kind in KINDS]
-    mma = [f"{mma_column(t)}_{kind}" for t in MMA_THRESHOLDS_PX for kind in KINDS[::2] + KINDS[3:]]
+    mma = [f"{mma_column(t)}_{kind}" for t in table_thresholds() for kind in KINDS[::2] + KINDS[3:]]
     costs = ["seconds_per_image", "peak_memory_mb"]
     return [*columns, *map(Column, (*counts, *mma, *costs, "dataset", "weights"))]
 
 
 def _columns() -> list[Column]:
-    mma = f"MMA@{','.join(map(str, MMA_THRESHOLDS_PX))}px"
+    mma = f"MMA@{','.join(map(str, table_thresholds()))}px"
     return [
         Column("row", "Method", key=True),
         Column("label", "Run", key=True),
@@ -124,7 +122,7 @@ def _markdown_record(line: Line) -> dict[str, Any]:
         # + 0.0 makes a rounded -0.0 a plain zero
         record["differences"] = " / ".join(f"{round(value, 1) + 0.0:+.1f}" for value in both)
     for kind in ("published", "measured"):
-        values = [record.get(f"{mma_column(t)}_{kind}") for t in MMA_THRESHOLDS_PX]
+        values = [record.get(f"{mma_column(t)}_{kind}") for t in table_thresholds()]
         if any(value is not None for value in values):
             texts = ("-" if value is None else f"{value:.4f}" for value in values)
             record[f"mma_{kind}"] = " / ".join(texts)
@@ -133,7 +131,7 @@ def _markdown_record(line: Line) -> dict[str, Any]:
 
 def _mma(scores: Scores, kind: str) -> dict[str, float]:
     """The MMA at the table's thresholds, by column."""
-    known = (t for t in MMA_THRESHOLDS_PX if t in scores.mma)
+    known = (t for t in table_thresholds() if t in scores.mma)
     return {f"{mma_column(t)}_{kind}": scores.mma[t] for t in known}
 
 
@@ -166,7 +164,7 @@ def _record(line: Line) -> dict[str, Any]:
         record |= _mma(measured, "measured")
     if line.paper and line.run:
         against = {count: f"{count}_published_exact" for count in ("features", "matches")}
-        against |= {name: f"{name}_published" for name in map(mma_column, MMA_THRESHOLDS_PX)}
+        against |= {name: f"{name}_published" for name in map(mma_column, table_thresholds())}
         for name, published in against.items():
             if not {f"{name}_measured", published} <= record.keys():
                 continue
@@ -175,16 +173,16 @@ def _record(line: Line) -> dict[str, Any]:
     return record
 
 
-def _markdown(lines: Sequence[Line], source: str) -> str:
+def _markdown(lines: Sequence[Line]) -> str:
     parts = [
         "# HPatches sequences: the D2-Net paper's table",
         "Mean features of an image, mean matches of a pair and mean matching accuracy (MMA, "
         "overall). Published and measured numbers stand in columns of their own.",
     ]
-    for section, title in SECTIONS.items():
+    for section, title in presentation("hpatches")["table"]["sections"].items():
         own = [line for line in lines if line.section == section]
         if own:
-            notes = "\n".join(f"- {note}" for note in _notes(section, own, source))
+            notes = "\n".join(f"- {note}" for note in _notes(section, own))
             parts += [
                 f"## {title}",
                 markdown_grid(_columns(), [_markdown_record(line) for line in own]),
@@ -193,10 +191,11 @@ def _markdown(lines: Sequence[Line], source: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _notes(section: str, lines: Sequence[Line], source: str) -> list[str]:
+def _notes(section: str, lines: Sequence[Line]) -> list[str]:
     runs = [line.run for line in lines if line.run]
     notes = []
     if section == "paper":
+        source = presentation("hpatches")["curves"]
         notes.append(
             "Published features and matches are as the paper prints them; published MMA is exact, "
             f'from the rows "{source}" of results/published/hpatches_curves.csv.'

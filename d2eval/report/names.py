@@ -2,17 +2,17 @@
 
 from functools import cache
 
-from d2eval.protocol import load_protocol
+from d2eval.report.published import presentation
 
 _DIRECT = "Direct PE - "  # the rows of InLoc's table that are named by a method alone
 
 
 @cache
 def _known() -> dict[str, str]:
-    rows = load_protocol("hpatches").content["rows"]
+    rows = presentation("hpatches")["rows"]
     names = {row["method"]: row.get("label", row["legend"]) for row in rows}
-    names |= {row["method"]: row["label"] for row in load_protocol("aachen").content["rows"]}
-    for row in load_protocol("inloc").content["rows"]:
+    names |= {method: label for label, method in presentation("aachen")["rows"].items()}
+    for row in presentation("inloc")["rows"]:
         if row["label"].startswith(_DIRECT):
             names.setdefault(row["method"], row["label"].removeprefix(_DIRECT))
     return names

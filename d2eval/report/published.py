@@ -1,23 +1,16 @@
-"""The D2-Net paper's HPatches table and curves, as data in ``results/published``."""
+"""What is in ``results/published``: how results are shown, and the paper's HPatches numbers."""
 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from d2eval.errors import D2EvalError
-from d2eval.report.rows import (
-    MMA_THRESHOLDS_PX,
-    Scores,
-    mma_column,
-    read_rows,
-    reading,
-    score_columns,
-    scores,
-    shown_thresholds,
-)
+from d2eval.protocol import load_protocol, load_toml
+from d2eval.report.rows import Scores, mma_column, read_rows, reading, score_columns, scores
 
 REMEDY = "restore the file from the project, or install d2eval again"
 
@@ -52,43 +45,57 @@ class PaperRow:
         return self.label or self.legend
 
 
-def load_paper(benchmark: Mapping[str, Any]) -> list[PaperRow]:
-    """Reads the paper's rows, in the paper's order.
-
-    The printed counts are from ``hpatches.csv``, the exact numbers from the rows of
-    ``hpatches_curves.csv`` whose source the benchmark file names.
-
-    Args:
-        benchmark: the content of ``benchmarks/hpatches.toml``.
+@cache
+def presentation(benchmark: str) -> Mapping[str, Any]:
+    """How a benchmark's results are shown: the content of ``results/published/<benchmark>.toml``.
 
     Raises:
-        D2EvalError: a file is missing or broken, or lacks a row that the benchmark file names.
+        D2EvalError: the file is missing or broken.
     """
+    return load_toml(published_file(f"{benchmark}.toml"))
+
+
+def table_thresholds() -> list[int]:
+    """The thresholds of the HPatches table, in px."""
+    return list(presentation("hpatches")["table"]["thresholds_px"])
+
+
+def shown_thresholds() -> list[int]:
+    """The thresholds of the HPatches table and figure, as far as they are measured.
+
+    Others, which a user may add to the benchmark's file, are in a run's rows alone: neither
+    published numbers nor runs made before need to have them.
+    """
+    shown = {*table_thresholds(), *presentation("hpatches")["figure"]["thresholds_px"]}
+    return sorted(shown & set(load_protocol("hpatches").content["thresholds_px"]))
+
+
+def load_paper() -> list[PaperRow]:
+    """Reads the paper's rows, in the paper's order.
+
+    The printed counts are from ``hpatches.csv``, the exact numbers from those rows of
+    ``hpatches_curves.csv`` that ``hpatches.toml`` names.
+
+    Raises:
+        D2EvalError: a file is missing or broken, or lacks a row that ``hpatches.toml`` names.
+    """
+    named = presentation("hpatches")["rows"]
     table = published_file("hpatches.csv")
     with reading(table, REMEDY):
         printed = {
             row["method"]: row for row in read_rows(table, ["method", "features", "matches"])
         }
-        labels = [row["label"] for row in benchmark["rows"] if "label" in row]
+        labels = [row["label"] for row in named if "label" in row]
         if list(printed) != labels:
-            raise ValueError("its rows are not those of benchmarks/hpatches.toml, in their order")
-    exact = _load_curves(benchmark)
+            raise ValueError("its rows are not those of hpatches.toml, in their order")
+    exact = _load_curves()
     paper = []
-    for row in benchmark["rows"]:
+    for row in named:
         label = row.get("label")
         counts = printed[label] if label else {}
-        paper.append(
-            PaperRow(
-                label,
-                row["method"],
-                row["legend"],
-                row["color"],
-                row["line"],
-                counts.get("features"),
-                counts.get("matches"),
-                exact[row["curve"]],
-            )
-        )
+        look = (row["legend"], row["color"], row["line"])
+        said = (counts.get("features"), counts.get("matches"))
+        paper.append(PaperRow(label, row["method"], *look, *said, exact[row["curve"]]))
     return paper
 
 
@@ -107,19 +114,19 @@ def published_file(name: str) -> Path:
         ) from error
 
 
-def _load_curves(benchmark: Mapping[str, Any]) -> dict[str, dict[str, Scores]]:
+def _load_curves() -> dict[str, dict[str, Scores]]:
     path = published_file("hpatches_curves.csv")
-    shown = shown_thresholds(benchmark)
-    needed = [t for t in shown if t in MMA_THRESHOLDS_PX]
-    source = benchmark["plot"]["source"]
+    shown, wanted = shown_thresholds(), presentation("hpatches")
+    needed = [t for t in shown if t in table_thresholds()]
+    source = wanted["curves"]
     curves: dict[str, dict[str, Scores]] = defaultdict(dict)
     with reading(path, REMEDY):
         for row in read_rows(path, ["source", "method", "split", *score_columns(needed)]):
             if row["source"] == source:
                 known = [t for t in shown if mma_column(t) in row]
                 curves[row["method"]][row["split"]] = scores(row, known)
-        for paper_row in benchmark["rows"]:
-            for split, _ in benchmark["plot"]["panels"]:
+        for paper_row in wanted["rows"]:
+            for split, _ in wanted["figure"]["panels"]:
                 if split not in curves[paper_row["curve"]]:
                     raise ValueError(f"{source} lacks {paper_row['curve']}, split {split}")
     return curves

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from d2eval.errors import D2EvalError
 from d2eval.files import read_text
@@ -15,9 +14,6 @@ from d2eval.text import from_csv_cell
 from d2eval.words import real
 
 MOST = 1e12  # of any number in a row
-
-
-MMA_THRESHOLDS_PX = (1, 3, 5, 10)  # of the table
 
 
 @dataclass(frozen=True)
@@ -76,19 +72,6 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
             raise ValueError(f"line {reader.line_num} doesn't have the header's columns")
         rows.append({name: from_csv_cell(cell) for name, cell in row.items()})
     return rows
-
-
-def shown_thresholds(benchmark: Mapping[str, Any]) -> list[int]:
-    """The thresholds of the table and the figure, as far as they are measured.
-
-    Others, which a user may add to the benchmark's file, are in a run's rows alone: neither
-    published numbers nor runs made before need to have them.
-
-    Args:
-        benchmark: the content of ``benchmarks/hpatches.toml``.
-    """
-    shown = {*MMA_THRESHOLDS_PX, *benchmark["plot"]["thresholds_px"]}
-    return sorted(shown & set(benchmark["thresholds_px"]))
 
 
 def mma_column(threshold_px: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from d2eval.protocol import load_protocol
+from d2eval.report.published import presentation
 
 PALETTE = ("#CC6677", "#882255", "#332288", "#999933", "#44AA99", "#88CCEE")
 # Methods of the registry and of the paper's other tables. Any other one's colour is drawn by its
@@ -61,7 +61,7 @@ class Style:
 
 @cache
 def _paper() -> dict[str, tuple[str, str]]:
-    rows = load_protocol("hpatches").content["rows"]
+    rows = presentation("hpatches")["rows"]
     return {row["method"]: (row["color"], row["line"]) for row in rows}
 
 

@@ -1,6 +1,4 @@
-import hashlib
 from dataclasses import asdict
-from importlib.resources import files
 
 import pytest
 
@@ -14,6 +12,7 @@ from d2eval.aachen.benchmark import (
 )
 from d2eval.errors import D2EvalError
 from d2eval.localization import Threshold
+from d2eval.protocol import load_protocol
 
 PROTOCOLS = ["aachen", "aachen_v1_1", "aachen_hloc"]
 
@@ -59,8 +58,7 @@ def test_hloc():
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_every_protocol_keeps(protocol):
     benchmark = load_benchmark(protocol)
-    data = (files("benchmarks") / f"{protocol}.toml").read_bytes()
-    assert benchmark.sha256 == hashlib.sha256(data).hexdigest()
+    assert benchmark.sha256 == load_protocol(protocol).sha256
     assert benchmark.protocol == protocol
     assert benchmark.name
     assert benchmark.matcher["name"] == "mutual-nn"

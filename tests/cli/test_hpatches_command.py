@@ -26,6 +26,7 @@ from progress_lines import without_progress
 from safetensors.torch import save_file
 
 from d2eval.cli import main
+from d2eval.protocol import load_protocol
 
 REPOSITORY = Path(__file__).parents[2]
 MMA = [f"mma_{t}px" for t in range(1, 16)]
@@ -245,8 +246,7 @@ def test_the_manifest(finished):
         "dataset", "excluded", "root", "extracted_now", "wall_seconds", "peak_memory_mb",
         "d2eval", "git_commit", "versions", "device", "command", "finished",
     }  # fmt: skip
-    protocol = Path(str(files("benchmarks") / "hpatches.toml")).read_bytes()
-    assert manifest["protocol_sha256"] == hashlib.sha256(protocol).hexdigest()
+    assert manifest["protocol_sha256"] == load_protocol("hpatches").sha256
     assert (manifest["benchmark"], manifest["method"]) == ("hpatches", "rootsift")
     assert (manifest["label"], manifest["seed"], manifest["top_k"]) == ("rootsift-seed4", 4, None)
     assert manifest["features"]["config"]["num_features"] == 8192

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import methods.vgg16.weights
 from d2eval.cli import main
-from d2eval.inloc.benchmark import load_benchmark
+from d2eval.report.inloc.published import load_paper
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUERIES, CUTOUTS = "query/iphone7", "database/cutouts"
@@ -142,14 +142,15 @@ def test_dense_maps_with_cutouts_that_they_retrieve(sample, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_every_row_of_the_table_runs_from_the_command_line(warm):
-    rows = load_benchmark().rows
+    rows = load_paper()
     assert len(rows) == 9
     # The stand-in weights localize 5 of 8 without verification by homographies, the rest all.
     stand_ins = {"affine_rootsift": "rootsift", "d2_ms": "d2_ss"}
     for k, row in enumerate(rows):
-        words = ["--strategy", row.strategy, "--name", f"row{k}", *STEPS[row.verification]]
-        if row.strategy != "dense":
-            words += ["--method", stand_ins[row.method]]
+        kind = row.kind
+        words = ["--strategy", kind.strategy, "--name", f"row{k}", *STEPS[kind.verification]]
+        if kind.strategy != "dense":
+            words += ["--method", stand_ins[kind.method]]
         assert main(arguments(warm, *words)) == 0, row.label
         found = read_csv(warm / f"runs/inloc/row{k}/queries.csv")
         assert sum(float(line["position_m"]) < 1 for line in found) >= 4, row.label

@@ -8,14 +8,13 @@ from matplotlib.lines import Line2D
 
 from d2eval.cli import main
 from d2eval.errors import D2EvalError
-from d2eval.protocol import load_protocol
 from d2eval.report.curves import draw, measured_curves, plot_mma, published_curves, write_figure
-from d2eval.report.published import load_paper
+from d2eval.report.published import load_paper, presentation
 from d2eval.report.runs import load_runs
 
 PARTIAL = "partial (7 of 108 sequences)"
-BENCHMARK = load_protocol("hpatches").content
-PAPER = load_paper(BENCHMARK)
+FIGURE = presentation("hpatches")["figure"]
+PAPER = load_paper()
 
 # Colour and line style typed from the authors' plotting code; names are those of the paper's table.
 STYLES = [
@@ -42,13 +41,11 @@ SPOT_CHECKS = {
 
 
 def published_panels() -> list[Axes]:
-    return draw(published_curves(PAPER, BENCHMARK["plot"]["line_width"]), BENCHMARK["plot"]).axes
+    return draw(published_curves(PAPER, FIGURE["line_width"]), FIGURE).axes
 
 
 def measured_labels(runs: Path) -> list[str]:
-    return [
-        curve.label for curve in measured_curves(load_runs(runs, BENCHMARK["thresholds_px"])[0])
-    ]
+    return [curve.label for curve in measured_curves(load_runs(runs, range(1, 16))[0])]
 
 
 def line_of(axes: Axes, label: str) -> Line2D:
@@ -100,9 +97,9 @@ def test_published_curves_at_known_points(legend: str) -> None:
 
 def test_a_measured_curve_lies_on_top_and_is_told_apart(runs: Path, write_run) -> None:
     write_run("d2_ms", "d2_ms", dataset=PARTIAL, weights="bundled stand-in", empty=("i",))
-    found, _ = load_runs(runs, BENCHMARK["thresholds_px"])
+    found, _ = load_runs(runs, range(1, 16))
     curves = published_curves(PAPER, 3) + measured_curves(found)
-    panels = draw(curves, BENCHMARK["plot"]).axes
+    panels = draw(curves, FIGURE).axes
     label = "d2_ms, 7 of 108, stand-in"
     published, own = line_of(panels[0], "D2 MS"), line_of(panels[0], label)
     assert own.get_color() == published.get_color() == "green"
@@ -131,15 +128,15 @@ def test_legend_entries_say_what_was_measured(runs: Path, write_run) -> None:
 def test_runs_of_one_method_differ_in_their_marker(runs: Path, write_run) -> None:
     for label in "abc":
         write_run(label, "d2_ss")
-    found, _ = load_runs(runs, BENCHMARK["thresholds_px"])
+    found, _ = load_runs(runs, range(1, 16))
     assert len({curve.marker for curve in measured_curves(found)}) == 3
 
 
 def test_legends_cover_no_panel(runs: Path, write_run) -> None:
     for number in range(7):
         write_run(f"a_rather_long_label_{number}", "d2_ss", weights="file a_$long$_name.pth")
-    found, _ = load_runs(runs, BENCHMARK["thresholds_px"])
-    figure = draw(published_curves(PAPER, 3) + measured_curves(found), BENCHMARK["plot"])
+    found, _ = load_runs(runs, range(1, 16))
+    figure = draw(published_curves(PAPER, 3) + measured_curves(found), FIGURE)
     published, measured = [legend.get_window_extent() for legend in figure.legends]
     lowest = min(axes.get_tightbbox().y0 for axes in figure.axes)
     assert published.y1 <= lowest

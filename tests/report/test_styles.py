@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from d2eval.protocol import load_protocol
 from d2eval.report.figures import cells
 from d2eval.report.names import method_name
+from d2eval.report.published import presentation
 from d2eval.report.styles import PALETTE, Entry, Style, color_of, line_of, styles
 
 # Machado, Oliveira and Fernandes, A physiologically-based model for simulation of color vision
@@ -42,7 +42,7 @@ def test_the_palette_is_told_apart_by_everybody(cones: str) -> None:
 
 
 def test_the_papers_methods_have_the_papers_colours() -> None:
-    for row in load_protocol("hpatches").content["rows"]:
+    for row in presentation("hpatches")["rows"]:
         assert (color_of(row["method"]), line_of(row["method"])) == (row["color"], row["line"])
 
 
@@ -77,10 +77,11 @@ def test_the_line_that_is_asked_for_is_kept_while_there_are_markers() -> None:
 
 def test_a_method_has_one_name() -> None:
     """The three tables of the paper agree, and its figure's spellings are not used."""
-    for protocol in ("hpatches", "aachen"):
-        for row in load_protocol(protocol).content["rows"]:
-            assert method_name(row["method"]) == row.get("label", row.get("legend"))
-    for row in load_protocol("inloc").content["rows"]:
+    for row in presentation("hpatches")["rows"]:
+        assert method_name(row["method"]) == row.get("label", row["legend"])
+    for label, method in presentation("aachen")["rows"].items():
+        assert method_name(method) == label
+    for row in presentation("inloc")["rows"]:
         if row["method"] != "vgg16_dense":
             assert method_name(row["method"]) in row["label"]
     assert method_name("rootsift") == "rootsift"

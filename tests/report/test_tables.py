@@ -7,7 +7,6 @@ import pytest
 
 from d2eval.cli import main
 from d2eval.errors import D2EvalError
-from d2eval.protocol import load_protocol
 from d2eval.report.aachen.table import aachen_table
 from d2eval.report.hpatches_table import hpatches_table
 from d2eval.report.inloc.table import inloc_table
@@ -90,7 +89,7 @@ def test_exact_numbers_are_the_notebooks(runs: Path) -> None:
 
 def test_the_print_is_the_rounding_but_for_known_cells(runs: Path) -> None:
     disagreeing = {}
-    for row in load_paper(load_protocol("hpatches").content):
+    for row in load_paper():
         exact = row.scores["overall"]
         for count, printed, value in (
             ("features", row.features, exact.features),

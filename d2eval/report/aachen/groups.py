@@ -1,17 +1,16 @@
 """What may stand in one table or panel of Aachen: one protocol, epoch and split, and one kind."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from d2eval.localization import Threshold
 from d2eval.protocol import load_protocol
+from d2eval.report.published import presentation
 
 CHALLENGE = "aachen"
-PROTOCOLS = {  # stems of the benchmark files
-    CHALLENGE: "challenge protocol",
-    "aachen_hloc": "hloc protocol",
-    "aachen_v1_1": "Aachen v1.1",
-}
-SPLITS = {"night": "night queries", "day": "day queries", "holdout": "held-out database images"}
+_TITLES = presentation("aachen")
+PROTOCOLS: Mapping[str, str] = _TITLES["protocols"]  # by stem of the benchmark file
+SPLITS: Mapping[str, str] = _TITLES["splits"]
 BENCHMARK, HOLDOUT, SAMPLE = "benchmark", "holdout", "sample"  # kinds of sections
 
 
@@ -76,7 +75,7 @@ PAPER = Section(BENCHMARK, Group(CHALLENGE, "2019", "night"))
 
 def epochs(protocol: str) -> list[str]:
     """The epochs of a protocol's ground truth, oldest first."""
-    return list(load_protocol(protocol).content["epochs"])
+    return sorted(load_protocol(protocol).content["thresholds"])
 
 
 def thresholds(protocol: str, epoch: str) -> tuple[Threshold, ...]:

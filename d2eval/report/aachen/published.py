@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from d2eval.localization import Threshold
-from d2eval.protocol import load_protocol
 from d2eval.report.aachen.groups import CHALLENGE, PAPER, Group, thresholds
 from d2eval.report.localized import percent
 from d2eval.report.names import method_name
-from d2eval.report.published import REMEDY, published_file
+from d2eval.report.published import REMEDY, presentation, published_file
 from d2eval.report.rows import read_rows, reading
 
 _FURTHER = {
@@ -74,14 +73,14 @@ def load_paper() -> list[PublishedRow]:
     """The rows of the paper's table: night queries, epoch 2019.
 
     Raises:
-        D2EvalError: the file is missing or broken, or its rows are not the benchmark file's.
+        D2EvalError: the file is missing or broken, or its rows are not those of ``aachen.toml``.
     """
     path = published_file("aachen.csv")
-    methods = {row["label"]: row["method"] for row in load_protocol(CHALLENGE).content["rows"]}
+    methods = presentation("aachen")["rows"]
     with reading(path, REMEDY):
         rows = read_rows(path, ["method", "features"])
         if [row["method"] for row in rows] != list(methods):
-            raise ValueError("its rows are not those of benchmarks/aachen.toml, in their order")
+            raise ValueError("its rows are not those of aachen.toml, in their order")
         wanted = thresholds(CHALLENGE, PAPER.group.epoch)
         return [
             PublishedRow(

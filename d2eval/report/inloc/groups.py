@@ -1,15 +1,18 @@
 """What may stand in one table of InLoc: one protocol, floor, set of thresholds and kind."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from d2eval.localization import Threshold
 from d2eval.protocol import load_protocol
+from d2eval.report.published import presentation
 
 INLOC, DEMO, HLOC = "inloc", "inloc_demo", "inloc_hloc"  # stems of the benchmark files
-PROTOCOLS = {INLOC: "InLoc protocol", DEMO: "InLoc demo's protocol", HLOC: "hloc protocol"}
+_TITLES = presentation("inloc")
+PROTOCOLS: Mapping[str, str] = _TITLES["protocols"]
 PAPERS = (INLOC, DEMO)  # protocols that the paper's table belongs to
 POOLED = "all"  # both floors together, as in the paper
-FLOORS = {POOLED: "both floors", "DUC1": "DUC1", "DUC2": "DUC2"}
+FLOORS: Mapping[str, str] = _TITLES["floors"]
 PAPER, FURTHER, FLOOR, FINER, SAMPLE = "paper", "further", "floor", "finer", "sample"  # kinds
 _BEHIND = {INLOC: 0, DEMO: 10, HLOC: 20}
 _RANKS = {PAPER: 0, FURTHER: 1, FLOOR: 2, FINER: 5, SAMPLE: 40}

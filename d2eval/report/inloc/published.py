@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from d2eval.localization import Threshold
-from d2eval.protocol import load_protocol
 from d2eval.report.inloc.groups import HLOC, INLOC, PAPER, Group, Section, thresholds
 from d2eval.report.localized import percent
 from d2eval.report.names import method_name
-from d2eval.report.published import REMEDY, published_file
+from d2eval.report.published import REMEDY, presentation, published_file
 from d2eval.report.rows import read_rows, reading
 
 POOLED_STRATEGY, UNVERIFIED = "pooled", "none"  # hloc's
@@ -67,14 +66,14 @@ def load_paper() -> list[PublishedRow]:
     """The rows of the paper's table.
 
     Raises:
-        D2EvalError: the file is missing or broken, or its rows are not the benchmark file's.
+        D2EvalError: the file is missing or broken, or its rows are not those of ``inloc.toml``.
     """
     path = published_file("inloc.csv")
-    known = load_protocol(INLOC).content["rows"]
+    known = presentation("inloc")["rows"]
     with reading(path, REMEDY):
         rows = read_rows(path, ["method", "memory"])
         if [row["method"] for row in rows] != [row["label"] for row in known]:
-            raise ValueError("its rows are not those of benchmarks/inloc.toml, in their order")
+            raise ValueError("its rows are not those of inloc.toml, in their order")
         wanted = thresholds(INLOC)
         return [
             PublishedRow(

@@ -2,7 +2,7 @@
 
 ``d2eval prepare megadepth`` has written an .npz for each scene (`methods.d2net.training.prepare`).
 The scenes for training and for validation, the overlap and the pairs of an epoch are listed in
-``benchmarks/megadepth.toml``; other scenes in the folder are not used.
+``megadepth.toml`` beside this file; other scenes in the folder are not used.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.errors import D2EvalError
-from d2eval.protocol import load_protocol
+from d2eval.protocol import load_toml
 from d2eval.words import check_name
 from methods.d2net.training.depth_files import check_camera, read_view
 from methods.d2net.training.depth_warp import PIXEL_CENTER, PosedView, crop_pair
@@ -29,7 +29,7 @@ from methods.d2net.training.scene_file import DRAWN_FROM, REMEDY, read_scene_fil
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which pairs are drawn; from ``benchmarks/megadepth.toml``.
+    """Which pairs are drawn; from ``megadepth.toml``.
 
     Attributes:
         scenes: their names.
@@ -46,9 +46,14 @@ class Protocol:
     use: str = "training"
 
 
+def load_recipe() -> dict[str, Any]:
+    """The content of ``megadepth.toml``."""
+    return load_toml(Path(__file__).with_name("megadepth.toml"))
+
+
 def load_pair_protocol(held_out: bool) -> Protocol:
     """The protocol of validation or of training."""
-    content, use = load_protocol("megadepth").content, "validation" if held_out else "training"
+    content, use = load_recipe(), "validation" if held_out else "training"
     pairs = content["pairs"]
     least, greatest = pairs["overlap"]
     scenes = tuple(content["scenes"][use])

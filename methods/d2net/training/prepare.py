@@ -21,9 +21,8 @@ from d2eval.errors import D2EvalError
 from d2eval.paths import listed
 from d2eval.preparation import Preparer
 from d2eval.progress import progress
-from d2eval.protocol import load_protocol
 from methods.d2net.training.depth_files import h5_depth_size
-from methods.d2net.training.megadepth import Observations
+from methods.d2net.training.megadepth import Observations, load_recipe
 from methods.d2net.training.pairs import FloatArray, IntArray
 from methods.d2net.training.scene_file import FORMAT, read_scene_file
 
@@ -95,7 +94,7 @@ def find_scenes(root: Path, names: Sequence[str] = ()) -> tuple[dict[str, SceneF
     Raises:
         D2EvalError: there is no scene, or one that is named is not whole.
     """
-    layout = load_protocol("megadepth").content["layout"]
+    layout = load_recipe()["layout"]
     undistorted = root / layout["undistorted"]
     if not undistorted.is_dir():
         raise D2EvalError(
@@ -141,7 +140,7 @@ def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
             depth map is broken or of another size than its image.
     """
     model = read_model(scene.model)
-    least = load_protocol("megadepth").content["usable"]["least_depth_bytes"]
+    least = load_recipe()["usable"]["least_depth_bytes"]
     images = []
     for _, image in sorted(model.images.items()):
         depth = (scene.depth / image.name).with_suffix(".h5")

@@ -10,7 +10,6 @@ import pycolmap
 import pytest
 
 from d2eval.errors import D2EvalError
-from d2eval.protocol import load_protocol
 from d2eval.sample.training import CAMERA, write_megadepth_scene
 from methods.d2net.training.batches import Draws
 from methods.d2net.training.depth_files import read_depth
@@ -19,6 +18,7 @@ from methods.d2net.training.megadepth import (
     Observations,
     draw_shared_point,
     load_pair_protocol,
+    load_recipe,
     photo_of_each_scene,
 )
 from methods.d2net.training.prepare import MegaDepthPreparer
@@ -476,7 +476,7 @@ def test_the_pairs_that_the_protocol_wants(protocol):
     for found in (protocol, held_out):
         assert found.overlap == (0.5, 1.0)
         assert found.max_scale_ratio == float("inf")
-    usable = load_protocol("megadepth").content["usable"]
+    usable = load_recipe()["usable"]
     assert usable == {"least_depth_bytes": FEWEST_BYTES}
 
 
