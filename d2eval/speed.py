@@ -1,6 +1,7 @@
 """How fast a method and the matcher are on this machine, beside its matrix-product peak."""
 
 import functools
+import math
 import multiprocessing
 import statistics
 import time
@@ -20,7 +21,8 @@ from d2eval.matching import mutual_nearest_neighbors
 from d2eval.method import Runtime, method_class
 from d2eval.resources import measure
 
-PEAK_SIZES = (1024, 2048, 3072)  # of square float32 matrices; the best of them counts
+PEAK_SIZES = (512, 1024, 2048, 3072)  # of square float32 matrices; the best of them counts
+LONG_S = 0.1  # of a product: larger ones would only take longer
 MEGA = 1e6
 GIGA = 1e9
 
@@ -40,7 +42,8 @@ class Speed:
         gflop: operations of the direct algorithm, in 1e9.
         gflop_per_s: those over the network's (or the matcher's) seconds. Winograd's algorithm
             needs fewer, so this may pass the peak.
-        gemm_gflop_per_s: peak of float32 matrix products, measured right before.
+        gemm_gflop_per_s: peak of float32 matrix products, measured right before; None where there
+            is nothing to compare.
         ratio_to_gemm: gflop_per_s over that peak.
         peak_memory_mb: of a process that does nothing else, in MiB.
         stored_mb: keypoints, scores, descriptors, scales and orientations in float32, in 1e6 bytes.
@@ -57,7 +60,7 @@ class Speed:
     outside_share: float | None
     gflop: float | None
     gflop_per_s: float | None
-    gemm_gflop_per_s: float
+    gemm_gflop_per_s: float | None
     ratio_to_gemm: float | None
     peak_memory_mb: float
     stored_mb: float | None
@@ -85,6 +88,7 @@ def gemm_peak(device: str) -> float:
     """
     best = 0.0
     for size in PEAK_SIZES:
+        shortest = math.inf
         a, b = torch.ones(size, size, device=device), torch.ones(size, size, device=device)
         out = torch.empty(size, size, device=device)
         products: list[Callable[[], Any]] = [functools.partial(torch.mm, a, b, out=out)]
@@ -92,8 +96,10 @@ def gemm_peak(device: str) -> float:
             products.append(functools.partial(multiply_transposed, a, b))
         for product in products:
             product()
-            for _ in range(5):
-                best = max(best, 2 * size**3 / _seconds(product, 1, device))
+            shortest = min(shortest, *(_seconds(product, 1, device) for _ in range(5)))
+        best = max(best, 2 * size**3 / shortest)
+        if shortest > LONG_S:
+            break
     return best
 
 
@@ -113,12 +119,13 @@ def _method_speed(
     with measure() as cost:
         features = method.extract(image)
     device = runtime.device
-    peak = gemm_peak(device)
     seconds = _seconds(lambda: method.extract(image), repeats, device)
     operations = method.run_network(image)
-    network = None
+    network = peak = rate = None
     if operations is not None:
+        peak = gemm_peak(device)
         network = _seconds(lambda: method.run_network(image), repeats, device)
+        rate = operations / network
     return Speed(
         what=name,
         size=f"{image.shape[1]}x{image.shape[0]}",
@@ -128,9 +135,9 @@ def _method_speed(
         network_seconds=network,
         outside_share=None if network is None else max(0.0, 1 - network / seconds),
         gflop=None if operations is None else operations / GIGA,
-        gflop_per_s=None if not (operations and network) else operations / network / GIGA,
-        gemm_gflop_per_s=peak / GIGA,
-        ratio_to_gemm=None if not (operations and network) else operations / network / peak,
+        gflop_per_s=None if rate is None else rate / GIGA,
+        gemm_gflop_per_s=None if peak is None else peak / GIGA,
+        ratio_to_gemm=None if rate is None or peak is None else rate / peak,
         peak_memory_mb=cost.peak_memory_mb,
         stored_mb=stored_bytes(features) / MEGA,
         device=device,

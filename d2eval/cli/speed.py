@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.method.startswith(PRECOMPUTED):
         raise D2EvalError("speed: features from files are not extracted; name a method")
+    written = args.output / "speed.csv"
+    with_earlier(written, [])  # what can't be read is told before anything is measured
     photo = read_image(args.image) if args.image else load_photo("astronaut").decode()
     runtime = runtime_of(args)
     options = method_options(args)
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     measured = [as_row(row) for row in rows]
     say_lines(speed_table(measured).markdown)
     with exclusive(args.output):
-        table = speed_table(with_earlier(args.output / "speed.csv", measured))
+        table = speed_table(with_earlier(written, measured))
         paths = write_table(table, args.output)
     for path in paths:
         say(f"wrote {path}")

@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -16,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_commands import Commands
 from PIL import Image
 from progress_lines import without_progress
 
 from d2eval.cli import main
 from d2eval.store import Store
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ["features", "matching", "verification", "triangulation", "registration"]
 DATABASE = [f"db/{n}.png" for n in range(1, 6)]
 NIGHT, DAY = "query/night/nexus5x/n.png", "query/day/nexus5x/d.png"
@@ -72,14 +70,12 @@ class Sample:
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory) -> Sample:
+def sample(tmp_path_factory, commands) -> Sample:
     root = tmp_path_factory.mktemp("sample")
-    done = subprocess.run(
-        [sys.executable, "-m", "d2eval", *arguments(root)],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return Sample(root, done.stdout, without_progress(done.stderr))
+    done = commands.start(*arguments(root))
+    out, err = done.communicate()
+    assert done.returncode == 0, err
+    return Sample(root, out, without_progress(err))
 
 
 # On the sample
@@ -157,12 +153,9 @@ def done_in(cache: Path) -> int:
     return sum(len(list((cache / kind).glob("*/*"))) for kind in kinds)
 
 
-def kill_at(root: Path, count: int, delay: float) -> bool:
+def kill_at(commands: Commands, root: Path, count: int, delay: float) -> bool:
     """Starts a run and kills it ``delay`` after ``count`` units are there; False if it ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "d2eval", *arguments(root)],
-        cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = commands.start(*arguments(root))
     deadline = time.monotonic() + 120
     while process.poll() is None and done_in(root / "cache") < count:
         assert time.monotonic() < deadline
@@ -172,7 +165,7 @@ def kill_at(root: Path, count: int, delay: float) -> bool:
     return process.wait() == -signal.SIGKILL
 
 
-def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm):
+def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm, commands):
     users = next((warm / "cache/sample").glob("aachen-*/database.db"))
     rng = np.random.default_rng(7)
     moments = [
@@ -180,14 +173,12 @@ def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm
         69 + int(rng.integers(1, 69)),  # among those that are verified
         139,  # after the model
     ]
-    killed = [kill_at(warm, count, rng.uniform(0, 0.3)) for count in moments]
+    killed = [kill_at(commands, warm, count, rng.uniform(0, 0.3)) for count in moments]
     assert sum(killed) >= 2
-    again = subprocess.run(
-        [sys.executable, "-m", "d2eval", *arguments(warm)],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (again.returncode, without_progress(again.stderr)) == (0, "")
-    assert "extracted 0 images" in again.stdout
+    again = commands.start(*arguments(warm))
+    out, err = again.communicate()
+    assert (again.returncode, without_progress(err)) == (0, "")
+    assert "extracted 0 images" in out
     folder = warm / "runs/aachen/rootsift-sample"
     for name in ("queries.csv", "Aachen_eval_rootsift-sample.txt"):
         assert (folder / name).read_bytes() == (sample.folder / name).read_bytes()
@@ -201,37 +192,36 @@ def test_killed_in_several_stages_it_still_ends_with_the_same_bytes(sample, warm
     assert [path.name for path in users.parent.glob("database.db*")] == ["database.db"]
 
 
-def out_of_space(root: Path, limit: int) -> subprocess.CompletedProcess:
-    """A run whose files can't grow beyond ``limit`` bytes."""
-    resource = pytest.importorskip("resource")
+@pytest.fixture
+def out_of_space(commands, warm) -> Callable[[int], tuple[int, str]]:
+    """A run whose files can't grow beyond so many bytes: its exit code and what it says."""
 
-    def small_files_only() -> None:  # the system refuses the rest of larger ones
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    def run(limit: int) -> tuple[int, str]:
+        process = commands.start(*arguments(warm), limit=limit)
+        _, err = process.communicate()
+        return process.returncode, err
 
-    return subprocess.run(
-        [sys.executable, "-m", "d2eval", *arguments(root)],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False, preexec_fn=small_files_only,
-    )  # fmt: skip
+    return run
 
 
-def test_no_space_for_features_is_one_line(warm):
+def test_no_space_for_features_is_one_line(warm, out_of_space):
     shutil.rmtree(warm / "cache/features")
-    full = out_of_space(warm, 200_000)
-    assert full.returncode == 2
-    one_line(full.stderr, warm / "cache/features", "can't be written", "free space")
+    code, err = out_of_space(200_000)
+    assert code == 2
+    one_line(err, warm / "cache/features", "can't be written", "free space")
     assert not list((warm / "cache").rglob("*.tmp"))
     assert not (warm / "runs/aachen/rootsift-sample/.work").exists()
 
 
 @pytest.mark.parametrize("limit", [200_000, 4_000_000])  # COLMAP would end the process
-def test_no_space_for_the_database_is_one_line(warm, limit):
-    full = out_of_space(warm, limit)
-    assert full.returncode == 2
-    one_line(full.stderr, "free space")
+def test_no_space_for_the_database_is_one_line(out_of_space, limit):
+    code, err = out_of_space(limit)
+    assert code == 2
+    one_line(err, "free space")
 
 
-def test_after_colmap_ran_out_of_space_the_next_run_goes_on(sample, warm):
-    assert out_of_space(warm, 4_000_000).returncode != 0
+def test_after_colmap_ran_out_of_space_the_next_run_goes_on(sample, warm, out_of_space):
+    assert out_of_space(4_000_000)[0] != 0
     folder = warm / "runs/aachen/rootsift-sample"
     assert not (folder / "queries.csv").exists()
     assert len(list((warm / "cache/matches").glob("*/*"))) == 69  # kept

@@ -4,8 +4,6 @@ import csv
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from forked_commands import Commands
 from PIL import Image
 from progress_lines import without_progress
 from safetensors.torch import load_file, save_file
@@ -22,7 +21,6 @@ import methods.vgg16.weights
 from d2eval.cli import main
 from d2eval.report.inloc.published import load_paper
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 QUERIES, CUTOUTS = "query/iphone7", "database/cutouts"
 CUTOUT = "DUC1/000/DUC_cutout_000_0_0.jpg"
 ALIGNMENT = "database/alignments/DUC1/transformations/DUC_trans_000.txt"
@@ -71,14 +69,12 @@ class Sample:
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory) -> Sample:
+def sample(tmp_path_factory, commands) -> Sample:
     root = tmp_path_factory.mktemp("sample")
-    done = subprocess.run(
-        [sys.executable, "-m", "d2eval", *arguments(root, *ROOTSIFT)],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return Sample(root, done.stdout, without_progress(done.stderr))
+    done = commands.start(*arguments(root, *ROOTSIFT))
+    out, err = done.communicate()
+    assert done.returncode == 0, err
+    return Sample(root, out, without_progress(err))
 
 
 @pytest.fixture
@@ -164,12 +160,9 @@ def done_in(cache: Path) -> int:
     return sum(len(list((cache / kind).glob("*/*.h5"))) for kind in ("matches", "poses"))
 
 
-def kill_at(root: Path, count: int, delay: float) -> bool:
+def kill_at(commands: Commands, root: Path, count: int, delay: float) -> bool:
     """Starts a run and kills it ``delay`` after ``count`` units are there; False if it ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "d2eval", *arguments(root, *ROOTSIFT)],
-        cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = commands.start(*arguments(root, *ROOTSIFT))
     deadline = time.monotonic() + 120
     while process.poll() is None and done_in(root / "cache") < count:
         assert time.monotonic() < deadline
@@ -180,7 +173,7 @@ def kill_at(root: Path, count: int, delay: float) -> bool:
 
 
 @pytest.mark.slow
-def test_killed_at_several_moments_it_still_ends_with_the_same_bytes(sample, warm):
+def test_killed_at_several_moments_it_still_ends_with_the_same_bytes(sample, warm, commands):
     rng = np.random.default_rng(11)
     total = done_in(sample.root / "cache")
     poses = len(list((sample.root / "cache/poses").glob("*/*.h5")))
@@ -190,13 +183,11 @@ def test_killed_at_several_moments_it_still_ends_with_the_same_bytes(sample, war
         int(rng.integers(30, total - 8)),
         total - int(rng.integers(1, 8)),  # among those that are verified
     ]
-    killed = [kill_at(warm, count, rng.uniform(0, 0.1)) for count in moments]
+    killed = [kill_at(commands, warm, count, rng.uniform(0, 0.1)) for count in moments]
     assert sum(killed) >= 2
-    again = subprocess.run(
-        [sys.executable, "-m", "d2eval", *arguments(warm, *ROOTSIFT)],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (again.returncode, without_progress(again.stderr)) == (0, "")
+    again = commands.start(*arguments(warm, *ROOTSIFT))
+    _, err = again.communicate()
+    assert (again.returncode, without_progress(err)) == (0, "")
     folder = warm / "runs/inloc/rootsift_sparse_pv-sample"
     for name in ("queries.csv", "candidates.csv", "InLoc_rootsift_sparse_pv-sample.txt"):
         assert (folder / name).read_bytes() == (sample.folder / name).read_bytes()
