@@ -117,7 +117,7 @@ def test_a_container_without_any_folder_to_write_imports_all_that_is_compiled(co
 DRAW = """
 import sys
 from d2eval.cli import main
-sys.argv = ["d2eval", "methods", "--cache", sys.argv[1]]
+sys.argv = ["d2eval", "methods", "--help", "--cache", sys.argv[1]]
 code = main()
 from d2eval.matching import mutual_nearest_neighbors
 import numpy as np

@@ -45,7 +45,9 @@ def stop(process: subprocess.Popen, number: int) -> str:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("delay", [0, 0.03, 0.1, 0.3, 1, 3])
+@pytest.mark.parametrize(
+    "delay", [0, 0.1, 0.5, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.03, 0.3, 1, 3))]
+)
 def test_at_any_moment_of_imports_and_parsing(tmp_path, delay):
     number = signal.SIGTERM if delay in (0, 0.1, 1) else signal.SIGINT
     process = start("-m", "d2eval", "methods", "--cache", "cache", cwd=tmp_path)

@@ -75,7 +75,7 @@ def test_threads_are_as_before_and_their_number_does_not_matter(threads, set_thr
     set_threads(threads)
     # Lines that are all equal are spread over the threads; the first of all must win every time.
     equal = np.ones((300, 2), np.float32)
-    for _ in range(20):
+    for _ in range(6):
         assert mutual_nearest_neighbors(equal, equal, block_bytes=100).tolist() == [[0, 0]]
     assert torch.get_num_threads() == threads
     first, second = normalised(301, 64, 5), normalised(203, 64, 6)

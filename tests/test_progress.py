@@ -1,11 +1,8 @@
 import io
-import os
 import re
-import subprocess
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -152,19 +149,3 @@ def test_a_failure_goes_through(log) -> None:
         assert waited(lambda: log)
         raise KeyError
     assert not any("done" in line for line in log)
-
-
-def test_rendering_of_the_sample_is_said_in_a_log(tmp_path) -> None:
-    code = (
-        "from d2eval import progress; progress.FIRST_S = progress.NEXT_S = .001;"
-        "import sys; from d2eval.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    words = ["hpatches", "--method", "rootsift", "--cache", "cache", "--output", "runs"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())}, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^rendering the sample: \d of 4, 0:\d\d", done.stderr, re.M)
-    what = "rootsift: features, matches, scores"
-    assert re.search(rf"^{what}: \d+ of 24, 0:\d\d", done.stderr, re.M)

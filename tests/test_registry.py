@@ -189,24 +189,29 @@ def test_help_imports_nothing_heavy():
     assert done.stderr == "0 []\n"
 
 
-def test_a_method_of_another_package_is_listed_and_evaluated(tmp_path, tiny_hpatches):
+def test_a_method_of_another_package_is_listed_and_evaluated(
+    tmp_path, tiny_hpatches, monkeypatch, capsys
+):
     packages = tmp_path / "packages"
     install(
         packages, "outside", "outside_module", TEMPLATE.read_text(), outside_feature="MyFeature"
     )
-    done = python("-m", "d2eval", "methods", "--cache", "cache", path=packages, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("outside_feature ")]
+    monkeypatch.syspath_prepend(packages)
+    monkeypatch.chdir(tmp_path)
+    assert main(["methods", "--cache", "cache"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    (line,) = [line for line in out.splitlines() if line.startswith("outside_feature ")]
     assert "  256  template: Shi-Tomasi corners" in line
     assert line.endswith("  none needed")
 
-    done = python(
-        "-m", "d2eval", "hpatches", "--method", "outside_feature", "--data", str(tiny_hpatches),
-        "--num-features", "150", "--cache", "cache", "--output", "runs",
-        path=packages, cwd=tmp_path,
+    code = main(
+        ["hpatches", "--method", "outside_feature", "--data", str(tiny_hpatches),
+         "--num-features", "150", "--cache", "cache", "--output", "runs"]
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("outside_feature: no weights needed\n")
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "")
+    assert out.startswith("outside_feature: no weights needed\n")
     run = tmp_path / "runs" / "hpatches" / "outside_feature-num-features150"
     with (run / "summary.csv").open() as file:
         overall = next(csv.DictReader(file))
@@ -215,3 +220,4 @@ def test_a_method_of_another_package_is_listed_and_evaluated(tmp_path, tiny_hpat
     features = json.loads((run / "manifest.json").read_text())["features"]
     assert features["method"] == "outside_feature"
     assert features["config"] == {"num_features": 150, "quality": 0.01}
+    sys.modules.pop("outside_module")

@@ -21,8 +21,10 @@ import d2eval.aachen.run, d2eval.hpatches.run, d2eval.inloc.run, d2eval.inloc.sp
 import d2eval.report.aachen.pictures, d2eval.report.curves, d2eval.report.hpatches_table
 import d2eval.report.inloc.plots, d2eval.sample.aachen, d2eval.sample.hpatches
 import matplotlib.backends.backend_agg, methods.rootsift
+from d2eval import progress
 from d2eval.__main__ import main
 
+progress.FIRST_S = 3600.0  # no line comes on a busy machine
 while line := sys.stdin.readline():
     order = json.loads(line)
     if "pid" in order:

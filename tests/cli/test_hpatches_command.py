@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from PIL import Image
 from progress_lines import without_progress
 from safetensors.torch import save_file
 
+from d2eval import progress
 from d2eval.cli import main
 from d2eval.protocol import load_protocol
 from d2eval.report import curves
@@ -280,10 +282,14 @@ def test_a_partial_set_is_called_partial_everywhere(finished):
     assert any(PARTIAL in line and "rootsift" in line for line in lines)
 
 
-def test_without_data_it_runs_on_the_sample_and_says_so(command, run_folder):
+def test_without_data_it_runs_on_the_sample_and_says_so(command, run_folder, monkeypatch):
+    for name in ("FIRST_S", "NEXT_S"):
+        monkeypatch.setattr(progress, name, 0.001)
     code, out, err = command(draws=True)
     run_folder = run_folder.with_name("rootsift-sample")
-    assert (code, err) == (0, "")
+    assert (code, without_progress(err)) == (0, "")
+    assert re.search(r"^rendering the sample: \d of 4, 0:\d\d", err, re.M)
+    assert re.search(r"^rootsift: features, matches, scores: \d+ of 24, 0:\d\d", err, re.M)
     assert "HPatches sample: " in out
     for name in ("pairs.csv", "summary.csv"):
         assert {row["dataset"] for row in read_csv(run_folder / name)} == {"sample"}

@@ -121,7 +121,12 @@ def assert_trained(out, folder, pairs, skipped=0):
     assert manifest["validation_loss"] == pytest.approx(epochs["validation_loss"].min())
 
 
-def test_megadepth_is_prepared_and_trained_on(command, train, few_pairs, megadepth, tmp_path):
+@pytest.mark.parametrize("measured", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_megadepth_is_prepared_and_trained_on(
+    request, command, train, few_pairs, megadepth, tmp_path, measured
+):
+    if not measured:
+        request.getfixturevalue("no_extraction")
     scenes = tmp_path / "scenes"
     words = ["prepare", "megadepth", megadepth, "--output", scenes]
     assert command(*words) == (0, f"{scenes}: 2 scenes prepared, 0 were there\n", "")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from d2eval.cli import main
+
 FULL = Path("/dev/full")
 REPOSITORY = Path(__file__).parents[2]
 
@@ -50,29 +52,33 @@ def test_a_run_ends_well_whatever_becomes_of_its_words(redirect, tiny_hpatches, 
     assert (folder / "manifest.json").exists()
 
 
-def test_a_pipe_that_nobody_reads_ends_quietly():
-    done = run("methods", redirect="| true")
+def test_a_pipe_that_nobody_reads_ends_quietly(tiny_hpatches):
+    done = run("check-data", "hpatches", str(tiny_hpatches), redirect="| true")
     assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_wrong_option_with_standard_error_closed():
-    assert run("hpatches", "--nosuch", redirect="2>&-").returncode == 2
+    assert run("check-data", "--nosuch", redirect="2>&-").returncode == 2
 
 
 @pytest.mark.parametrize("command", ["hpatches", "methods", "train"])
-def test_help_without_a_home(command):
-    unknown = f"~{'x' * 20}/cache"
-    done = run(command, "--help", D2EVAL_CACHE=unknown, HOME=None)
-    assert (done.returncode, done.stderr) == (0, b"")
+def test_help_without_a_home(command, monkeypatch, capsys):
+    monkeypatch.setenv("D2EVAL_CACHE", f"~{'x' * 20}/cache")
+    monkeypatch.delenv("HOME", raising=False)
+    assert main([command, "--help"]) == 0
+    assert capsys.readouterr().err == ""
 
 
-def test_a_home_of_nobody_is_one_line():
-    done = run("methods", D2EVAL_CACHE="~nosuchuser/cache")
-    assert done.returncode == 2
-    one_line(done.stderr, "d2eval: ~nosuchuser/cache: no such home folder is known here")
-    done = run("hpatches", "--method", "precomputed:~nosuchuser/x")
-    assert done.returncode == 2
-    one_line(done.stderr, "d2eval: ~nosuchuser/x: no such home folder")
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [(["methods"], "cache"), (["hpatches", "--method", "precomputed:~nosuchuser/x"], "x")],
+)
+def test_a_home_of_nobody_is_one_line(arguments, path, monkeypatch, capsys):
+    if path == "cache":
+        monkeypatch.setenv("D2EVAL_CACHE", "~nosuchuser/cache")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.encode()
+    one_line(error, f"d2eval: ~nosuchuser/{path}: no such home folder is known here")
 
 
 def test_a_path_that_is_too_long_is_one_line():

@@ -1,5 +1,6 @@
 """The command that trains: a tiny run of it, its errors, several processes, and kill -9."""
 
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,15 @@ def photos(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def few_photos(photos, tmp_path_factory):
+    """Four of them, of which one is held out."""
+    folder = tmp_path_factory.mktemp("few_photos")
+    for path in sorted(photos.iterdir())[:4]:
+        shutil.copy(path, folder)
+    return folder
+
+
 def arguments(photos, output, *words):
     options = {"--epochs": 1, "--weights": "bundled", "--validation-photos": 1, "--workers": 0}
     options |= {"--data": f"homographies:{photos}", "--output": output}
@@ -50,41 +61,46 @@ def learned(output):
     return content["layers"]["conv4_3"]["weight"]
 
 
-def test_a_tiny_training_gives_weights_that_extract(photos, tmp_path, capsys):
-    output = tmp_path / "run"
-    assert main(arguments(photos, output, "--seed", 3)) == 0
-    out, err = capsys.readouterr()
+@pytest.fixture(scope="module")
+def trained(few_photos, tmp_path_factory):
+    """A training of an epoch with the seed 3, to be looked at only: folder, output and errors."""
+    output = tmp_path_factory.mktemp("trained") / "run"
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(arguments(few_photos, output, "--seed", 3))
+    assert code == 0, err.getvalue()
+    return output, out.getvalue(), err.getvalue()
+
+
+def test_a_tiny_training_gives_weights_that_extract(few_photos, trained, tmp_path):
+    output, out, err = trained
     assert "lowest validation loss" in out
     assert str(output / "best.safetensors") in out
     assert err == ""
     manifest = json.loads((output / "manifest.json").read_text())
     assert manifest["training"]["seed"] == 3
     assert manifest["training"]["recipe"] == "code"
-    assert manifest["training"]["data"] == [f"homographies:{photos}"]
-    image = sorted(photos.iterdir())[0]
+    assert manifest["training"]["data"] == [f"homographies:{few_photos}"]
+    image = sorted(few_photos.iterdir())[0]
     words = ["extract", str(image), "--method", "d2_ss", "--cache", str(tmp_path / "cache")]
     words += ["--weights", str(output / "best.safetensors"), "--output", str(tmp_path / "out")]
     assert main(words) == 0
 
 
-def test_without_data_it_trains_on_the_sample(tmp_path, capsys):
-    words = ["train", "--output", str(tmp_path / "run"), "--epochs", "2", "--workers", "0"]
-    words += [
-        "--cache",
-        str(tmp_path / "cache"),
-        "--validation-photos",
-        "1",
-        "--picture-every",
-        "3",
-    ]
-    assert main(words) == 0
+@pytest.mark.parametrize(
+    ("epochs", "photos", "falls_to"), [(1, 0, 1.0), pytest.param(2, 1, 0.8, marks=pytest.mark.slow)]
+)
+def test_without_data_it_trains_on_the_sample(tmp_path, capsys, epochs, photos, falls_to):
+    options = {"--output": tmp_path / "run", "--cache": tmp_path / "cache", "--workers": 0}
+    options |= {"--epochs": epochs, "--validation-photos": photos, "--picture-every": 3}
+    assert main(["train", *(str(word) for option in options.items() for word in option)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "6 pairs an epoch and 3 for validation" in out
-    epochs = pd.read_csv(tmp_path / "run" / "epochs.csv")
-    assert epochs["validation_loss"].is_monotonic_decreasing
-    assert epochs.loc[2, "validation_loss"] < 0.8 * epochs.loc[0, "validation_loss"]
-    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 4
+    losses = pd.read_csv(tmp_path / "run" / "epochs.csv")["validation_loss"]
+    assert losses.is_monotonic_decreasing
+    assert losses.iloc[-1] < falls_to * losses[0]
+    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 2 * epochs
 
 
 @pytest.mark.slow
@@ -118,10 +134,11 @@ def test_mistakes_are_one_line(photos, tmp_path, capsys, words, message):
     assert err.count("\n") == 1
 
 
-def test_a_folder_of_another_training_is_refused(photos, tmp_path, capsys):
-    assert main(arguments(photos, tmp_path / "run", "--epochs", 1)) == 0
+def test_a_folder_of_another_training_is_refused(few_photos, trained, tmp_path, capsys):
+    shutil.copytree(trained[0], tmp_path / "run")
     before = learned(tmp_path / "run")
-    assert main(arguments(photos, tmp_path / "run", "--recipe", "paper")) == 2
+    words = ["--seed", 3, "--recipe", "paper"]
+    assert main(arguments(few_photos, tmp_path / "run", *words)) == 2
     assert "another training (recipe was 'code', is 'paper')" in capsys.readouterr().err
     assert torch.equal(learned(tmp_path / "run"), before)
 
@@ -129,6 +146,20 @@ def test_a_folder_of_another_training_is_refused(photos, tmp_path, capsys):
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
+def test_a_broken_photo_is_one_line_and_leaves_nothing_half(few_photos, tmp_path, capsys):
+    shutil.copytree(few_photos, tmp_path / "photos")
+    broken = tmp_path / "photos" / "03.png"
+    broken.write_bytes(broken.read_bytes()[:2000])
+    words = arguments(tmp_path / "photos", tmp_path / "run", "--validation-photos", 0)
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert "epoch 0: validation loss" in out
+    assert err.startswith(f"d2eval: {broken}: ")
+    assert err.count("\n") == 1
+    assert not list((tmp_path / "run").glob(".*.tmp"))
+
+
+@pytest.mark.slow
 def test_a_broken_photo_ends_all_processes(photos, tmp_path):
     shutil.copytree(photos, tmp_path / "photos")
     broken = tmp_path / "photos" / "07.png"
