@@ -16,8 +16,7 @@ PREFIX = "dense_feature_extraction.model."
 INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)  # of the convolutions, conv4_3 last
 POOLED = (2, 7, 14)
 CONV4_3 = (f"{PREFIX}21.weight", f"{PREFIX}21.bias")
-CELLS = (6, 11)
-SIZE = (48, 88)  # pixels
+SIZE = (48, 88)  # pixels; cells are an eighth
 RATE = 1e-3
 
 
@@ -27,15 +26,15 @@ def start(state):
     return state
 
 
-def batch_of(*seeds):
+def batch_of(*seeds, size=SIZE):
     """Pairs of smooth noise with random correspondences."""
     images, pairs = [], []
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        coarse = torch.from_numpy(rng.normal(0, 60, (2, 3, 12, 22)).astype(np.float32))
-        images.append(F.interpolate(coarse, SIZE, mode="bilinear"))
-        cells = [rng.integers(0, CELLS, (30, 2)) for _ in range(2)]
-        blank = np.zeros((*SIZE, 3), np.uint8)
+        coarse = rng.normal(0, 60, (2, 3, size[0] // 4, size[1] // 4)).astype(np.float32)
+        images.append(F.interpolate(torch.from_numpy(coarse), size, mode="bilinear"))
+        cells = [rng.integers(0, [size[0] // 8, size[1] // 8], (30, 2)) for _ in range(2)]
+        blank = np.zeros((*size, 3), np.uint8)
         pairs.append(TrainingPair(str(seed), blank, blank, *cells))
     return Batch(pairs, torch.cat([torch.stack(side) for side in zip(*images, strict=True)]), 0)
 
@@ -274,7 +273,7 @@ def test_mixed_precision_is_near(start):
 
 
 def test_half_precision_scales_its_gradients(start):
-    batch = batch_of(0, 1)
+    batch = batch_of(0, size=(16, 80))  # a CPU takes long
     exact, half = learner_of(start), learner_of(start, precision="fp16")
     losses = exact.step(batch, RATE)
     assert half.step(batch, RATE) == pytest.approx(losses, rel=0.01)
@@ -291,7 +290,7 @@ def test_half_precision_scales_its_gradients(start):
 
 
 def test_gradients_beyond_half_precision_are_not_learned_from(start):
-    learner, batch = learner_of(start, precision="fp16"), batch_of(0)
+    learner, batch = learner_of(start, precision="fp16"), batch_of(0, size=(16, 80))
     state = copied(learner)
     state["scaler"]["scale"] = 2.0**100
     learner.load_state(state)

@@ -25,7 +25,7 @@ from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
 from methods.d2net.training import checkpoint, learner
 from methods.d2net.training.checkpoint import Progress
 from methods.d2net.training.learner import Learner
-from methods.d2net.weights import load_weights
+from methods.d2net.weights import OFF_THE_SHELF, choose_weights, load_weights
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 AUTHORS_LAYOUT = SHARED / "weights/d2_vgg16_hed.pth"
@@ -34,12 +34,10 @@ PHOTOS = ("astronaut", "chelsea", "coffee")
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Four small photos, of which one is held out."""
+    """Three small photos, of which one is held out."""
     folder = tmp_path_factory.mktemp("photos")
-    for number in range(4):
-        photo = load_photo(PHOTOS[number % 3]).decode()
-        top, left = 20 * (number // 3), 30 * (number // 3)
-        crop = photo[top : top + 180, left : left + 220]
+    for number, name in enumerate(PHOTOS):
+        crop = load_photo(name).decode()[60:160, 80:200]
         Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number:02}.png")
     return folder
 
@@ -51,7 +49,7 @@ def lines():
 
 
 def run_training(photos, output, cache, lines, seed=0, data=None, **options):
-    """An epoch of three pairs, if nothing else is said, without MMA, which takes its time."""
+    """An epoch of two pairs, if nothing else is said, without MMA, which takes its time."""
     trainer = trainer_class("d2net")
     settings = {"epochs": 1, "weights": "bundled", "validation_photos": 0}
     settings |= {"learning_rate": 1e-5, "checkpoint_every": 1} | options
@@ -79,6 +77,21 @@ def finished(photos, tmp_path_factory):
     return run_training(photos, folder / "run", folder / "cache", [])
 
 
+@pytest.fixture(scope="module")
+def twice(photos, tmp_path_factory):
+    """What two epochs leave that nothing interrupts; not to be changed."""
+    folder = tmp_path_factory.mktemp("twice")
+    return run_training(photos, folder / "run", folder / "cache", [], epochs=2)
+
+
+@pytest.fixture(scope="module")
+def measured(photos, tmp_path_factory):
+    """A training of another seed that measures MMA and draws: what it leaves, and what it says."""
+    folder, said = tmp_path_factory.mktemp("measured"), []
+    options = {"seed": 5, "picture_every": 2, "validation_photos": 1}
+    return run_training(photos, folder / "run", folder / "cache", said, **options), said
+
+
 @pytest.fixture
 def trained(finished, tmp_path):
     """A copy of it in the folder ``run``."""
@@ -103,35 +116,40 @@ def same_training(one, other):
     pd.testing.assert_frame_equal(rows(one, "steps.csv"), rows(other, "steps.csv"))
 
 
-def test_a_training_cut_off_anywhere_gives_the_same(train, monkeypatch):
-    whole = train("whole", epochs=2)
+def test_a_training_cut_off_anywhere_gives_the_same(train, finished, monkeypatch):
     steps = []
     step = Learner.step
 
     def cut(self, batch, rate):
         steps.append(len(steps))
-        if len(steps) in (2, 5):
+        if len(steps) in (2, 4):
             raise KeyboardInterrupt
         return step(self, batch, rate)
 
     monkeypatch.setattr(Learner, "step", cut)
-    for _ in range(2):
+    # Two pairs an epoch. Cut at step 2, none was kept; cut there again, one was.
+    for checkpoint_every in (2, 1):
         with pytest.raises(KeyboardInterrupt):
-            train("cut", epochs=2, checkpoint_every=2)
-    train("cut", epochs=2, checkpoint_every=2)
-    # Three pairs an epoch. Cut at step 2, none was kept; cut at step 3, two were.
-    assert len(steps) == 2 + 3 + 4
-    same_training(whole, train("cut", epochs=2, checkpoint_every=2))
-    assert len(steps) == 2 + 3 + 4  # a finished training does nothing
-    assert list(rows(whole)["epoch"]) == [0, 1, 2]
-    assert list(rows(whole, "steps.csv")["step"]) == list(range(1, 7))
+            train("cut", checkpoint_every=checkpoint_every)
+    train("cut")
+    assert len(steps) == 2 + 2 + 1
+    same_training(finished, train("cut"))
+    assert len(steps) == 2 + 2 + 1  # a finished training does nothing
+    assert list(rows(finished)["epoch"]) == [0, 1]
+    assert list(rows(finished, "steps.csv")["step"]) == [1, 2]
 
 
-def test_a_finished_training_goes_on_with_more_epochs(train, trained):
-    whole, longer = train("whole", epochs=2), train(trained.name, epochs=2)
-    same_training(whole, longer)
+def test_a_finished_training_goes_on_with_more_epochs(train, trained, twice, lines):
+    longer = train(trained.name, epochs=2)
+    same_training(twice, longer)
     for name in ("best.safetensors", "best.pth"):
-        assert (whole / name).read_bytes() == (longer / name).read_bytes()
+        assert (twice / name).read_bytes() == (longer / name).read_bytes()
+    assert list(rows(longer)["epoch"]) == [0, 1, 2]
+    assert list(rows(longer, "steps.csv")["step"]) == [1, 2, 3, 4]
+    assert "no photo is held out, so no MMA is measured" in lines[0]
+    assert lines[0].endswith("; 2 epochs, going on in epoch 2")
+    assert lines[1].startswith("epoch 2: ")
+    assert "MMA" not in lines[1]
 
 
 def test_the_authors_file_holds_the_same_weights(finished):
@@ -153,8 +171,8 @@ def test_the_authors_file_holds_the_same_weights(finished):
     assert all(torch.equal(found[name], ours[name]) for name in ours)
 
 
-def test_what_a_training_leaves(train):
-    output = train(seed=5, picture_every=2, validation_photos=1)
+def test_what_a_training_leaves(measured):
+    output, _ = measured
     weights = load_file(output / "best.safetensors")
     check_state(weights)
     manifest = json.loads((output / "manifest.json").read_text())
@@ -164,13 +182,13 @@ def test_what_a_training_leaves(train):
     assert manifest["epoch"] == best["epoch"]
     assert manifest["validation_loss"] == pytest.approx(best["validation_loss"])
     assert manifest["training"]["seed"] == 5
-    assert manifest["training"]["held"]["0"]["photos"] == 3
+    assert manifest["training"]["held"]["0"]["photos"] == 2
     assert manifest["training"]["held_out"]["0"]["photos"] == 1
     assert manifest["sha256"] == sha256_of(output / "best.safetensors")
     with safe_open(output / "best.safetensors", "pt") as file:
         assert file.metadata()["epoch"] == str(manifest["epoch"])
         assert json.loads(file.metadata()["training"]) == manifest["training"]
-    assert epochs.loc[1, "pairs"] == 3
+    assert epochs.loc[1, "pairs"] == 2
     steps = rows(output, "steps.csv")
     assert epochs.loc[1, "train_loss"] == pytest.approx(steps["loss"].mean())
     assert [p.name for p in (output / "pictures").iterdir()] == ["step_0000002.png"]
@@ -178,28 +196,31 @@ def test_what_a_training_leaves(train):
     assert (output / "curves.png").stat().st_size > 10_000
 
 
-def test_only_the_last_layer_moves_and_seeds_differ(train, finished):
-    start, one, other = (
+def test_only_the_last_layer_moves_and_seeds_differ(finished, measured, tmp_path):
+    start = load_weights(choose_weights("bundled", OFF_THE_SHELF, tmp_path)[0])
+    best = load_file(finished / "best.safetensors")
+    last = f"{PREFIX}{CONVOLUTIONS[-1][1]}"
+    assert all(torch.equal(best[name], start[name]) for name in start if last not in name)
+    one, other = (
         torch.load(output / "checkpoint.pt", weights_only=True)["layers"]["conv4_3"]["weight"]
-        for output in (train("still", learning_rate=1e-30), finished, train("other", seed=1))
+        for output in (finished, measured[0])
     )
     # Adam's steps are about the learning rate long.
-    assert 1e-6 < (one - start).abs().mean() < 3e-5
+    mean = float((one - start[f"{last}.weight"]).abs().mean())
+    assert 1e-6 < mean < 3e-5
     assert not torch.equal(one, other)
-    weights = load_file(finished / "best.safetensors")
-    index = CONVOLUTIONS[-1][1]
-    assert weights[f"{PREFIX}{index}.weight"].shape == one.shape
+    assert best[f"{last}.weight"].shape == one.shape
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_batch_kept(train, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_with_the_batch_kept(train, trained, monkeypatch):
     def diverged(*_):  # in training; validation has no gradients
         return torch.tensor(float("nan") if torch.is_grad_enabled() else 1.0)
 
     monkeypatch.setattr(learner, "pair_loss", diverged)
-    with pytest.raises(D2EvalError, match=r"loss of step 1 is not finite.*\.png") as caught:
-        train()
+    with pytest.raises(D2EvalError, match=r"loss of step 3 is not finite.*\.png") as caught:
+        train(trained.name, epochs=2)
     assert "\n" not in str(caught.value)
-    with np.load(tmp_path / "run" / "bad_batch.npz", allow_pickle=False) as held:
+    with np.load(trained / "bad_batch.npz", allow_pickle=False) as held:
         assert held["image_1_of_pair_0"].shape == (256, 256, 3)
         assert held["cells_1_of_pair_0"].shape == held["cells_2_of_pair_0"].shape
 
@@ -225,41 +246,34 @@ def test_a_validation_loss_that_is_not_finite_stops_too(train, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("used", ["step", "evaluate"])
-def test_memory_that_is_used_up_is_one_line(train, monkeypatch, used):
+def test_memory_that_is_used_up_is_one_line(train, trained, monkeypatch, used):
     def grow(*_):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 3 GiB")
 
     monkeypatch.setattr(Learner, used, grow)
     with pytest.raises(D2EvalError, match=r"out of memory on cpu; lower --batch-size or") as caught:
-        train()
+        train(trained.name if used == "step" else "new", epochs=2)
     assert "\n" not in str(caught.value)
 
 
-def test_other_errors_are_no_lack_of_memory(train, monkeypatch):
+def test_other_errors_are_no_lack_of_memory(train, trained, monkeypatch):
     def fail(*_):
         raise RuntimeError("something else")
 
     monkeypatch.setattr(Learner, "step", fail)
     with pytest.raises(RuntimeError, match="something else"):
-        train()
+        train(trained.name, epochs=2)
 
 
-def test_what_a_training_says(train, trained, lines):
-    train("seen", validation_photos=1)
-    first, *epochs, last = lines
+def test_what_a_training_says(measured):
+    first, *epochs, last = measured[1]
     assert first.startswith("start: bundled stand-in (a stand-in for the authors'")
-    assert first.endswith("3 pairs an epoch and 1 for validation; 1 epochs")
+    assert first.endswith("2 pairs an epoch and 1 for validation; 1 epochs")
     assert [line.partition(":")[0] for line in epochs] == ["epoch 0", "epoch 1"]
     assert epochs[0].startswith("epoch 0: validation loss")
-    assert "epoch 1: 3 pairs, 0 skipped, loss" in epochs[1]
+    assert "epoch 1: 2 pairs, 0 skipped, loss" in epochs[1]
     assert "MMA@5px" in epochs[1]
     assert last.startswith("lowest validation loss")
-    lines.clear()
-    train(trained.name, epochs=2)
-    assert "no photo is held out, so no MMA is measured" in lines[0]
-    assert lines[0].endswith("; 2 epochs, going on in epoch 2")
-    assert lines[1].startswith("epoch 2: ")
-    assert "MMA" not in lines[1]
 
 
 def test_processes_must_find_the_same(train, trained, tmp_path, monkeypatch):
@@ -279,20 +293,19 @@ def test_processes_must_find_the_same(train, trained, tmp_path, monkeypatch):
     assert '"seed": 1' in said[1]
 
 
-def test_data_may_be_moved(train, trained, photos, tmp_path):
+def test_data_may_be_moved_and_lost_rows_are_no_error(train, trained, photos, tmp_path):
     (tmp_path / "moved").symlink_to(photos)
-    train(epochs=2, data=f"homographies:{tmp_path / 'moved'}")
-    assert list(rows(tmp_path / "run")["epoch"]) == [0, 1, 2]
+    (trained / "steps.csv").unlink()
+    train(trained.name, epochs=2, data=f"homographies:{tmp_path / 'moved'}")
+    assert list(rows(trained)["epoch"]) == [0, 1, 2]
+    assert list(rows(trained, "steps.csv")["step"]) == [3, 4]
 
 
-def test_damaged_rows_are_named(train, trained, tmp_path):
-    path = tmp_path / "run" / "steps.csv"
-    path.write_text(path.read_text().replace("\n3,", "\nthree,"))
-    with pytest.raises(D2EvalError, match=r"steps\.csv: damaged \(.*three.*\); remove it"):
-        train(epochs=2)
-    path.unlink()
-    train(epochs=2)
-    assert list(rows(tmp_path / "run", "steps.csv")["step"]) == list(range(4, 7))
+def test_damaged_rows_are_named(train, trained):
+    path = trained / "steps.csv"
+    path.write_text(path.read_text().replace("\n2,", "\ntwo,"))
+    with pytest.raises(D2EvalError, match=r"steps\.csv: damaged \(.*two.*\); remove it"):
+        train(trained.name, epochs=2)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +327,7 @@ def test_weights_of_another_network_are_named(train, tmp_path):
 def test_more_processes_than_pairs_are_refused(photos, tmp_path):
     trainer = trainer_class("d2net")
     config, runtime = trainer.Config(weights="bundled"), Runtime(cache=tmp_path)
-    with pytest.raises(D2EvalError, match="3 pairs an epoch are too few for 10 processes"):
+    with pytest.raises(D2EvalError, match="2 pairs an epoch are too few for 10 processes"):
         trainer(config, [f"homographies:{photos}"], tmp_path, runtime, 0, Rank(0, 10, 0))
 
 
