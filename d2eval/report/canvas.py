@@ -4,6 +4,7 @@ Everything is placed in inches on one canvas, so that what is drawn and what is 
 whatever their sizes are.
 """
 
+import functools
 from collections.abc import Sequence
 
 from matplotlib.font_manager import FontProperties
@@ -23,6 +24,7 @@ def by(*numbers: int) -> str:
     return TIMES.join(map(str, numbers))
 
 
+@functools.cache  # a drawing asks for the same widths many times, and each takes 40 ms
 def text_width(text: str, points: float, bold: bool = False) -> float:
     """Inches that a line of text takes."""
     if not text.strip():

@@ -127,7 +127,7 @@ def test_widths_of_texts():
 
 def test_the_same_architecture_gives_the_same_files(tmp_path):
     one, two = (
-        write_figure(draw(ALL["d2_ms (640, 480)"]), tmp_path / folder, "a") for folder in "xy"
+        write_figure(draw(ALL["d2_ss (640, 480)"]), tmp_path / folder, "a") for folder in "xy"
     )
     assert [path.suffix for path in one] == [".png", ".svg"]
     for first, second in zip(one, two, strict=True):
