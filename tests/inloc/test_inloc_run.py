@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from inloc_folder import InlocFolder
-from inloc_hololens import FEW, HOLOLENS, SHARED, needs_data
+from inloc_hololens import HOLOLENS, SHARED, needs_data
 
 from d2eval.errors import D2EvalError
 from d2eval.inloc import dense_pv
@@ -24,6 +24,7 @@ from d2eval.store import Store
 
 PAIRS = HOLOLENS / "pairs-query-oracle10.txt"
 WEIGHTS = SHARED / "weights/d2_vgg16_hed.pth"
+FEW, CUTOUTS = ["IMG_0011.JPG", "IMG_0063.JPG"], 3  # queries, and cutouts of each
 BUNDLED = DenseChoice("vgg16_dense", {"weights": "bundled"})
 WRITTEN = ("queries.csv", "candidates.csv", "summary.csv")
 
@@ -43,8 +44,9 @@ def evaluate(
     workers: int = 1,
     data: Path = HOLOLENS,
     pairs: Path | None = PAIRS,
+    cutouts: int = 10,
 ) -> RunResult:
-    """Runs a row with the cache in ``root``; of ``only`` these queries, if there are any."""
+    """Runs a row with the cache in ``root``; of ``only`` these queries and so many cutouts."""
     benchmark = load_benchmark(protocol)
     dataset = load_dataset(data, benchmark, retrieval=pairs)
     if only:
@@ -52,6 +54,7 @@ def evaluate(
             dataset,
             queries={name: dataset.queries[name] for name in only},
             references={name: dataset.references[name] for name in only},
+            retrieval={name: dataset.retrieval[name][:cutouts] for name in only},
         )
     runtime = Runtime(cache=root / "cache")
     name = RunName(f"{strategy}{'_pv' if verified else ''}")
@@ -60,14 +63,14 @@ def evaluate(
     return run(row, dataset, benchmark, store, root / "runs", settings)
 
 
-def localized(result: RunResult, metres: float) -> int:
+def localized(result: RunResult, metres: float, of: int = 16) -> int:
     """Of all queries together."""
     ((count, queries),) = [
         (row["localized"], row["queries"])
         for row in result.summary
         if row["floor"] == "all" and row["position_m"] == metres
     ]
-    assert queries == 16
+    assert queries == of
     return count
 
 
@@ -76,6 +79,9 @@ def written(result: RunResult) -> dict[str, bytes]:
 
 
 # On the small real set
+
+
+KEYS = [("sparse", False), ("sparse", True), ("direct", False), ("direct", True), ("pooled", False)]
 
 
 @dataclass(frozen=True)
@@ -87,17 +93,35 @@ class Finished:
     written: dict[tuple[str, bool], dict[str, bytes]] = field(default_factory=dict)
 
 
-@pytest.fixture(scope="module")
-def rootsift(tmp_path_factory) -> Finished:
-    finished = Finished(tmp_path_factory.mktemp("hololens"))
-    for key in [("sparse", False), ("sparse", True), ("direct", False), ("direct", True)]:
-        finished.results[key] = evaluate(finished.root, *key)
-    finished.results["pooled", False] = evaluate(finished.root, "pooled", protocol="inloc_hloc")
-    finished.written.update({key: written(done) for key, done in finished.results.items()})
+def finish(root: Path, **choices) -> Finished:
+    finished = Finished(root)
+    for strategy, verified in KEYS:
+        protocol = "inloc_hloc" if strategy == "pooled" else "inloc"
+        done = evaluate(root, strategy, verified, protocol, **choices)
+        finished.results[strategy, verified] = done
+        finished.written[strategy, verified] = written(done)
     return finished
 
 
+@pytest.fixture(scope="module")
+def rootsift(tmp_path_factory) -> Finished:
+    """Of a few queries and cutouts."""
+    return finish(tmp_path_factory.mktemp("few"), only=FEW, cutouts=CUTOUTS)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Finished:
+    return finish(tmp_path_factory.mktemp("hololens"))
+
+
 @needs_data
+@pytest.mark.parametrize("key", KEYS)
+def test_a_few_queries_are_localized_where_they_were_taken(rootsift, key):
+    assert localized(rootsift.results[key], 0.25, of=len(FEW)) == len(FEW)
+
+
+@needs_data
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "least"),
     [
@@ -105,16 +129,17 @@ def rootsift(tmp_path_factory) -> Finished:
         (("pooled", False), 16),
     ],
 )  # fmt: skip
-def test_queries_are_localized_where_they_were_taken(rootsift, key, least):
+def test_queries_are_localized_where_they_were_taken(whole, key, least):
     for metres in (0.25, 0.5, 1.0):
-        assert localized(rootsift.results[key], metres) >= min(least, 15)
-    assert localized(rootsift.results[key], 1.0) >= least
+        assert localized(whole.results[key], metres) >= min(least, 15)
+    assert localized(whole.results[key], 1.0) >= least
 
 
 @needs_data
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["sparse", "direct"])
-def test_verified_poses_are_at_least_as_good(rootsift, strategy):
-    plain, verified = (rootsift.results[strategy, choice] for choice in (False, True))
+def test_verified_poses_are_at_least_as_good(whole, strategy):
+    plain, verified = (whole.results[strategy, choice] for choice in (False, True))
     for metres in (0.1, 0.25, 0.5, 1.0):
         assert localized(verified, metres) >= localized(plain, metres)
 
@@ -132,7 +157,7 @@ def test_the_first_candidate_is_the_chosen_one(rootsift, key):
         assert {"cutout", "inliers", "score", "position_m", "qw", "tx"} <= shared
         for name in shared:
             assert row[name] == first[row["name"]][name], name
-    assert len(candidates) == 160  # ten of each query
+    assert len(candidates) == CUTOUTS * len(FEW)
     if key[1]:
         for query in first:
             scores = [float(row["pv_score"]) for row in candidates if row["query"] == query]
@@ -158,7 +183,7 @@ def test_again_nothing_is_estimated_and_the_bytes_are_the_same(rootsift, key, mo
 
     monkeypatch.setattr(SparseEstimator, "candidates", never)
     monkeypatch.setattr(run_module, "verify_pose", never)
-    again = evaluate(rootsift.root, *key)
+    again = evaluate(rootsift.root, *key, only=FEW, cutouts=CUTOUTS)
     assert written(again) == rootsift.written[key]
     assert again.notes == ()
 
@@ -166,13 +191,9 @@ def test_again_nothing_is_estimated_and_the_bytes_are_the_same(rootsift, key, mo
 @needs_data
 def test_what_was_killed_before_the_last_query_ends_with_the_same_bytes(rootsift, tmp_path):
     """Half from the store and half estimated now, as after a kill."""
-    evaluate(tmp_path, "sparse", True, only=FEW[:2])
-    resumed = evaluate(tmp_path, "sparse", True, only=FEW)
-    fresh = [
-        row
-        for row in read_csv(rootsift.results["sparse", True].folder / "queries.csv")
-        if row["name"] in FEW
-    ]
+    evaluate(tmp_path, "sparse", True, only=FEW[:1], cutouts=CUTOUTS)
+    resumed = evaluate(tmp_path, "sparse", True, only=FEW, cutouts=CUTOUTS)
+    fresh = read_csv(rootsift.results["sparse", True].folder / "queries.csv")
     assert read_csv(resumed.folder / "queries.csv") == fresh
 
 
@@ -180,7 +201,9 @@ def test_what_was_killed_before_the_last_query_ends_with_the_same_bytes(rootsift
 def test_the_number_of_threads_changes_nothing(tmp_path):
     found = []
     for workers in (0, 2):
-        result = evaluate(tmp_path / str(workers), "sparse", only=FEW[:1], workers=workers)
+        result = evaluate(
+            tmp_path / str(workers), "sparse", only=FEW[:1], cutouts=2, workers=workers
+        )
         found.append([(result.folder / name).read_bytes() for name in WRITTEN])
     assert found[0] == found[1]
 
@@ -191,11 +214,14 @@ def test_the_manifest_says_what_was_run(rootsift):
     manifest = json.loads((result.folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["row"]["strategy"] == "sparse"
     assert manifest["row"]["verification"] == "dense_pv"
-    assert manifest["dataset"]["queries"] == manifest["dataset"]["references"] == 16
+    assert manifest["dataset"]["queries"] == manifest["dataset"]["references"] == len(FEW)
     stages = {row["stage"]: row for row in result.stages}
     assert list(stages) == ["sparse features", "sparse poses", "sparse verification"]
-    assert stages["sparse features"]["images"] == 76
-    assert stages["sparse poses"]["candidates"] == 160
+    candidates = read_csv(result.folder / "candidates.csv")
+    assert stages["sparse features"]["images"] == len({row["cutout"] for row in candidates}) + len(
+        FEW
+    )
+    assert stages["sparse poses"]["candidates"] == len(candidates) == CUTOUTS * len(FEW)
     assert manifest["peak_memory_mb"] > 100
 
 
