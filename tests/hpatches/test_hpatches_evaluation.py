@@ -2,8 +2,6 @@ import csv
 import hashlib
 import json
 import math
-import subprocess
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from d2eval.cli import main
 from d2eval.features import Features, no_features
 from d2eval.geometry import HomographyEstimator
 from d2eval.hpatches.benchmark import load_benchmark
@@ -460,14 +459,11 @@ def real_runs(tmp_path_factory):
 
     def run(label: str, *arguments: str) -> Path:
         command = [
-            sys.executable, "-m", "d2eval", "hpatches", "--method", "rootsift",
+            "hpatches", "--method", "rootsift",
             "--data", str(SEQUENCES), "--sequences", ",".join(SHOWN), "--name", label,
             "--cache", str(root / "cache"), "--output", str(root / "runs"), *arguments,
         ]  # fmt: skip
-        done = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        assert main(command) == 0
         return root / "runs" / "hpatches" / label
 
     folders = {None: run("all"), 300: run("best", "--top-k", "300")}

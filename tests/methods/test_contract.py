@@ -21,7 +21,7 @@ from d2eval.weights import NONE_NEEDED, NOT_STATED
 
 TEMPLATE = "methods.TEMPLATE:MyFeature"
 METHODS = [*registered(), TEMPLATE]
-WIDTH, HEIGHT = 140, 76
+WIDTH, HEIGHT = 100, 60
 COMMAND_MODULES = [importlib.import_module(module) for module, _ in COMMANDS.values()]
 TAKING_A_METHOD = [m for m in COMMAND_MODULES if getattr(m, "TAKES_METHOD", False)]
 

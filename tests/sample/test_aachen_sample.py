@@ -166,8 +166,17 @@ def test_the_database_holds_cameras_and_images_alone(sample, tmp_path):
     assert names != sorted(names)  # ids don't follow names, as in Aachen's
 
 
-@pytest.mark.parametrize("query", DAY + NIGHT)
-def test_a_query_is_localized_from_its_nearest_database_image(sample, query):
+@pytest.fixture(scope="module")
+def scene():
+    return make_square({name: load_photo(name).decode() for name in PHOTOS})
+
+
+FEW = (DAY[0], NIGHT[0])
+QUERIES = [pytest.param(q, marks=[] if q in FEW else pytest.mark.slow) for q in DAY + NIGHT]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_is_localized_from_its_nearest_database_image(sample, scene, query):
     # Everything from the files but the depth of the database image.
     pairs = lines(sample / "image_pairs_to_match.txt")
     nearest = min(
@@ -181,7 +190,6 @@ def test_a_query_is_localized_from_its_nearest_database_image(sample, query):
     in_db = np.array([found[1][0][m.trainIdx].pt for m in matches]) + 0.5
     cameras, poses = read_cameras(sample), read_poses(sample)
     shot = BY_NAME[nearest]
-    scene = make_square({name: load_photo(name).decode() for name in PHOTOS})
     depth = render(scene, shot.camera, shot.cam_from_world).depth
     columns, rows = in_db.astype(int).T
     rays = np.column_stack([cameras[nearest].cam_from_img(in_db), np.ones(len(in_db))])

@@ -218,7 +218,7 @@ def test_a_build_that_fails_leaves_nothing(sample, tmp_path, monkeypatch):
     assert contents(make_hpatches_sample(tmp_path)) == contents(sample)
 
 
-@pytest.mark.parametrize("robbed", [False, True])
+@pytest.mark.parametrize("robbed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_builders_at_once_all_succeed(sample, tmp_path, robbed):
     if robbed:
         (tmp_path / "sample" / sample.name / NAMES[0]).mkdir(parents=True)

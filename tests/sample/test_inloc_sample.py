@@ -333,14 +333,14 @@ def test_a_set_that_is_there_is_not_made_again(sample, monkeypatch):
 
 @pytest.fixture
 def small(monkeypatch):
-    """One scan, one cutout, one query on each floor."""
+    """One scan, one cutout, one query on one floor."""
     floors = tuple(
         replace(
             floor,
             stations=(replace(floor.stations[0], cutouts=floor.stations[0].cutouts[:1]),),
             queries=floor.queries[:1],
         )
-        for floor in FLOORS
+        for floor in FLOORS[:1]
     )
     monkeypatch.setattr(inloc, "FLOORS", floors)
 
