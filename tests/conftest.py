@@ -1,11 +1,12 @@
 """Fixtures that tests of several folders share."""
 
+import fcntl
 import hashlib
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -33,6 +34,23 @@ def first_line_s() -> Iterator[float]:
     seconds, progress.FIRST_S = progress.FIRST_S, 3600.0
     yield seconds
     progress.FIRST_S = seconds
+
+
+@pytest.fixture(scope="session")
+def rendered(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Callable[[Path], Path]], Path]:
+    """A sample's folder, rendered once for all processes that run tests; to be looked at only."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "rendered"
+    cache.mkdir(exist_ok=True)
+
+    def render(make: Callable[[Path], Path]) -> Path:
+        with (cache / f"{make.__name__}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until another process has rendered it
+            return make(cache)
+
+    return render
 
 
 @dataclass

@@ -1,51 +1,72 @@
 """Processes that work together: what they agree on, and that none waits for one that failed."""
 
+import contextlib
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import d2eval
 from d2eval.processes import Rank, number_of_first, own_rank, same_for_all, together
 
+REPOSITORY = Path(d2eval.__file__).parents[1]
+# All are forked from one that has imported what takes most of the time.
 HEAD = """
-import sys
+import json, os, sys
+import torch.distributed
 from d2eval.errors import D2EvalError
 from d2eval.processes import number_of_first, own_rank, same_for_all, together
+world, children = int(os.environ["WORLD_SIZE"]), []
+for number in range(world):
+    child = os.fork()
+    if not child:
+        os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(number)
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+        break
+    children.append(child)
+else:
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    print(json.dumps([os.waitstatus_to_exitcode(status) for status in statuses]))
+    sys.exit()
 rank = own_rank()
 with together(rank, "cpu"):
 """
 WAIT = "    same_for_all('wait', rank, 'cpu')\n"
 
 
-def run(body: str, world: int = 2) -> list[tuple[int, str, str]]:
-    """Exit code, output and errors of each process, none of which torchrun would end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", HEAD + body],
-            env={
-                **os.environ,
-                "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world),
-                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1",
-            },
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(world)
-    ]  # fmt: skip
-    try:
-        said = [process.communicate(timeout=120) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [(p.returncode, *texts) for p, texts in zip(started, said, strict=True)]
+@pytest.fixture
+def run(tmp_path) -> Callable[[str], list[tuple[int, str, str]]]:
+    """Exit code, output and errors of each of two processes, none of which torchrun would end."""
+
+    def run(body: str) -> list[tuple[int, str, str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        started = subprocess.Popen(
+            [sys.executable, "-c", HEAD + body], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **group, "PYTHONPATH": str(REPOSITORY)}, start_new_session=True,
+        )  # fmt: skip
+        try:
+            codes = json.loads(started.communicate(timeout=120)[0])
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+        said = ([(tmp_path / f"{n}.{name}").read_text() for name in ("out", "err")] for n in "01")
+        return [(code, *texts) for code, texts in zip(codes, said, strict=True)]
+
+    return run
 
 
-def test_they_agree():
+def test_they_agree(run):
     body = """
     print(number_of_first(70 + rank.rank, rank, "cpu"))
     print(same_for_all("one", rank, "cpu"), same_for_all(f"one {rank.rank}", rank, "cpu"))
@@ -55,7 +76,7 @@ def test_they_agree():
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_one_that_fails_says_why_and_the_others_end(failing):
+def test_one_that_fails_says_why_and_the_others_end(run, failing):
     body = f"    if rank.rank == {failing}: raise D2EvalError('photo.png: broken')\n" + WAIT
     begun = time.monotonic()
     ended = run(body)
@@ -67,7 +88,7 @@ def test_one_that_fails_says_why_and_the_others_end(failing):
     assert err.count("\n") == 1
 
 
-def test_a_bug_is_shown_whole_and_does_not_wait_either():
+def test_a_bug_is_shown_whole_and_does_not_wait_either(run):
     ended = run("    if rank.rank == 1: raise ValueError('a bug')\n" + WAIT)
     assert ended[1][0] == 1
     assert "Traceback" in ended[1][2]

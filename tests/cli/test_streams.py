@@ -31,9 +31,10 @@ def one_line(error: bytes, start: str) -> None:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("arguments", [("methods",), ("--help",)])
-def test_output_that_is_all_and_cannot_be_written_is_a_failure(arguments):
-    done = run(*arguments, redirect=">/dev/full")
+@pytest.mark.parametrize("arguments", ["check-data", "--help"])
+def test_output_that_is_all_and_cannot_be_written_is_a_failure(arguments, tiny_hpatches):
+    words = [arguments] if arguments == "--help" else [arguments, "hpatches", str(tiny_hpatches)]
+    done = run(*words, redirect=">/dev/full")
     one_line(done.stderr, "d2eval: standard output can't be written (No space left on device)")
     assert done.returncode == 2
 
@@ -42,14 +43,12 @@ def test_output_that_is_all_and_cannot_be_written_is_a_failure(arguments):
 @pytest.mark.parametrize("redirect", [">/dev/full 2>&1", "<&- >&- 2>&-"])
 def test_a_run_ends_well_whatever_becomes_of_its_words(redirect, tiny_hpatches, tmp_path):
     done = run(
-        "hpatches", "--method", "rootsift", "--data", str(tiny_hpatches), "--sequences", "i_tiny",
-        "--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "runs"), redirect=redirect,
+        "extract", "--method", "methods.TEMPLATE:MyFeature", str(tiny_hpatches / "i_tiny"),
+        "--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "out"), redirect=redirect,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
-    (folder,) = (tmp_path / "runs" / "hpatches").iterdir()
-    assert (folder / "pairs.csv").read_text().count("\n") == 6
-    assert (folder / "manifest.json").exists()
+    assert len([path for path in (tmp_path / "out").rglob("[1-6].*") if path.is_file()]) == 6
 
 
 def test_a_pipe_that_nobody_reads_ends_quietly(tiny_hpatches):
