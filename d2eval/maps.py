@@ -92,6 +92,7 @@ class MapsMethod(Adapter):
             subtracted, as plain pooling needs it.
     """
 
+    table = "maps"
     centered: bool = False
 
     @abstractmethod

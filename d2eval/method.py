@@ -14,7 +14,6 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -22,11 +21,10 @@ from d2eval.architecture import Architecture
 from d2eval.errors import D2EvalError
 from d2eval.features import Features, Float32Array
 from d2eval.images import RgbImage
-from d2eval.registry import METHODS, load_registry, other_table
+from d2eval.registry import METHODS, other_table, registered
 from d2eval.source import SHIPPED, Source, loading, source_of
 from d2eval.weights import NOT_STATED, WeightsInfo
 
-ENTRY_POINT_GROUP = "d2eval.methods"
 T = TypeVar("T")
 
 
@@ -74,7 +72,7 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Identity:
-    """What decides a method's features: its name, version, options, weights and source."""
+    """What decides what a method gives: its name, version, options, weights and source."""
 
     method: str
     version: int
@@ -110,9 +108,10 @@ class ScoreMap:
 
 
 class Adapter(ABC):
-    """What is found by name and built with options and weights: a local feature, or dense maps.
+    """What is found by name and built with options and weights: a local feature, a matcher, maps.
 
     Attributes:
+        table: of the registry, which has its name.
         description: one line for lists.
         version: raise it when a change changes what it gives: of a shipped method's code, which has
             to be recorded by tests/methods/record_sources.py, or of what no file of others shows.
@@ -120,6 +119,7 @@ class Adapter(ABC):
         weights: what it was built with; set by ``__init__``, or for the class to `NONE_NEEDED`.
     """
 
+    table: ClassVar[str] = METHODS
     description: ClassVar[str]
     version: ClassVar[int] = 1
     Config: ClassVar[type] = NoOptions
@@ -139,16 +139,19 @@ class Adapter(ABC):
         return cls.weights.name
 
     def identity(self, name: str, config: Any) -> Identity:
-        """What decides the features of this method under ``name`` with ``config``."""
+        """What decides what it gives under ``name`` with ``config``."""
         keyed = {
             field.name: getattr(config, field.name)
             for field in dataclasses.fields(config)
             if field.metadata.get("keyed", True)
         }
-        targets = {**load_registry()["maps"], **registered()}
-        module = (name if ":" in name else targets.get(name, "")).partition(":")[0]
+        target = name if ":" in name else registered(self.table).get(name, "")
+        module = target.partition(":")[0]
         source = source_of(type(self), module or None)
         return Identity(name, self.version, keyed, self.weights or NOT_STATED, source)
+
+
+AdapterT = TypeVar("AdapterT", bound=Adapter)
 
 
 class Method(Adapter):
@@ -192,26 +195,6 @@ class Method(Adapter):
         return None
 
 
-def registered() -> dict[str, str]:
-    """Every known method: name -> "module:Class", without importing any of them.
-
-    Those of this repository stand in ``methods/registry.toml``; other packages add theirs through
-    the entry-point group ``d2eval.methods``.
-
-    Raises:
-        D2EvalError: two packages claim one name.
-    """
-    found = dict(load_registry()[METHODS])
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        if found.get(entry.name, entry.value) != entry.value:
-            raise D2EvalError(
-                f"method {entry.name!r} is claimed by {found[entry.name]} and {entry.value}; "
-                "uninstall or rename one"
-            )
-        found[entry.name] = entry.value
-    return found
-
-
 def find_class(
     name: str, targets: dict[str, str], base: type[T], kind: str, list_hint: str = ""
 ) -> type[T]:
@@ -246,13 +229,18 @@ def find_class(
     return found
 
 
+def find_listed(name: str, base: type[AdapterT], kind: str) -> type[AdapterT]:
+    """`find_class` among what is registered and ``d2eval methods`` lists."""
+    elsewhere = None if ":" in name else other_table(name, base.table)
+    hint = f"; {elsewhere}" if elsewhere else " ('d2eval methods' lists them)"
+    return find_class(name, registered(base.table), base, kind, hint)
+
+
 def method_class(name: str) -> type[Method]:
     """The class registered as ``name``, or named directly as "module:Class".
 
     Raises:
         D2EvalError: no such method (the nearest names are suggested), or it can't be imported.
     """
-    elsewhere = None if ":" in name else other_table(name, METHODS)
-    hint = f"; {elsewhere}" if elsewhere else " ('d2eval methods' lists them)"
     # The base is abstract, which only matters to who builds one.
-    return find_class(name, registered(), Method, "method", hint)  # type: ignore[type-abstract]
+    return find_listed(name, Method, "method")  # type: ignore[type-abstract]

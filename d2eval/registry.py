@@ -1,14 +1,15 @@
 """``methods/registry.toml``: what this repository registers by name, a table for each kind."""
 
 import difflib
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
 from d2eval.errors import D2EvalError
 from d2eval.protocol import load_toml
 
-METHODS = "methods"
-KINDS = ("maps", "trainers", "preparers", METHODS)  # tables of the file
+METHODS, MATCHERS = "methods", "matchers"
+KINDS = (MATCHERS, "maps", "trainers", "preparers", METHODS)  # tables of the file
 
 
 def _path() -> Path:
@@ -38,6 +39,26 @@ def load_registry() -> dict[str, dict[str, str]]:
             if not isinstance(target, str) or ":" not in target:
                 raise D2EvalError(f'{path}: [{name}] {key} = {target!r}: must be "module:Class"')
     return {kind: content.get(kind, {}) for kind in KINDS}
+
+
+def registered(table: str = METHODS) -> dict[str, str]:
+    """Every known entry of a table: name -> "module:Class", without importing any of them.
+
+    Those of this repository stand in ``methods/registry.toml``; other packages add theirs through
+    the entry-point group ``d2eval.<table>``.
+
+    Raises:
+        D2EvalError: two packages claim one name.
+    """
+    found = dict(load_registry()[table])
+    for entry in entry_points(group=f"d2eval.{table}"):
+        if found.get(entry.name, entry.value) != entry.value:
+            raise D2EvalError(
+                f"{table.removesuffix('s')} {entry.name!r} is claimed by {found[entry.name]} and "
+                f"{entry.value}; uninstall or rename one"
+            )
+        found[entry.name] = entry.value
+    return found
 
 
 def other_table(name: str, kind: str) -> str | None:

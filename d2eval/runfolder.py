@@ -146,7 +146,7 @@ def _plain(content: Any) -> Any:
 def _without_words(content: Any) -> Any:
     if not isinstance(content, dict):
         return content
-    if {"method", "config"} <= content.keys():  # what a source of features says of itself
+    if "config" in content:  # what a source of features, or a matcher, says of itself
         content = {k: v for k, v in content.items() if k not in ("key", "folder")}
         for part in ("weights", "source"):
             if part in content:  # None, or an empty hash, is none

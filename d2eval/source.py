@@ -1,4 +1,4 @@
-"""The source of a method, which decides its features as its options and weights do.
+"""The source of a method or matcher, which decides what it gives as options and weights do.
 
 The rule: methods as they are shipped count by their version number, so that features stay valid
 where a commit changes nothing in them; ``methods/shipped.json`` records the SHA-256 of their files.
@@ -202,6 +202,13 @@ def _on_record(component: _Component, record: dict[str, str]) -> dict[str, str]:
     return {n: sha for n, sha in record.items() if component.prefix and n.split("/")[0] in own}
 
 
+def _is_recorded(module: str, record: dict[str, str]) -> bool:
+    """Whether a module's own file is on record: what others add to a package of ours isn't."""
+    path = Path(getattr(sys.modules.get(module), "__file__", None) or "").resolve()
+    folder = methods_folder()
+    return path.is_relative_to(folder) and path.relative_to(folder).as_posix() in record
+
+
 def _unchanged(record: dict[str, str]) -> bool:
     """Whether there are files on record, and all are as they were shipped."""
     folder = methods_folder()
@@ -230,8 +237,9 @@ def source_of(cls: type, target: str | None = None) -> Source:
     record = _record()
     # Where no file was edited, what imports what needn't be known.
     whole = _unchanged(record) and all(_on_record(c, record) for c in counted)
-    found = counted if whole else _closure(counted)
-    if whole or all(_unchanged(_on_record(component, record)) for component in found):
+    ours = all(_is_recorded(module, record) for module in own)
+    found = counted if whole and ours else _closure(counted)
+    if ours and (whole or all(_unchanged(_on_record(part, record)) for part in found)):
         return SHIPPED
     paths = [(component.label(path), path) for component in found for path in component.files()]
     if max(path.stat().st_mtime for _, path in paths) > _loaded.get(next(iter(own)), _STARTED):

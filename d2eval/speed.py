@@ -17,7 +17,7 @@ from d2eval.features import OPTIONAL, Features
 from d2eval.gemm import multiply_transposed
 from d2eval.images import RgbImage
 from d2eval.interrupts import for_children
-from d2eval.matching import mutual_nearest_neighbors
+from d2eval.matcher import MatcherChoice, matcher_class
 from d2eval.method import Runtime, method_class
 from d2eval.resources import measure
 
@@ -32,7 +32,7 @@ class Speed:
     """One line of the report.
 
     Attributes:
-        what: the method, or "matching".
+        what: the method, or "matching" and the matcher.
         size: of the image, "WxH", or of the descriptors, "N1xN2xD".
         features: found, or matches.
         seconds: median of the repeats.
@@ -145,19 +145,27 @@ def _method_speed(
     )
 
 
-def _matching_speed(size: tuple[int, int, int], runtime: Runtime, repeats: int) -> Speed:
+def _random_features(n: int, dimension: int, random: np.random.Generator) -> Features:
+    """All over an image of 1000 x 1000 pixels, with every array that a matcher may look at."""
+    descriptors = random.standard_normal((n, dimension), dtype=np.float32)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    ones = np.ones(n, np.float32)
+    keypoints = random.uniform(0, 999, (n, 2)).astype(np.float32)
+    return Features(keypoints, ones, descriptors, (1000, 1000), ones, 0 * ones)
+
+
+def _matching_speed(
+    size: tuple[int, int, int], choice: MatcherChoice, runtime: Runtime, repeats: int
+) -> Speed:
     n1, n2, dimension = size
     random = np.random.default_rng(runtime.seed)
-    first, second = (random.standard_normal((n, dimension), dtype=np.float32) for n in (n1, n2))
-    for descriptors in (first, second):
-        descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
-    mutual_nearest_neighbors(first[:64], second[:64], runtime.device)
+    first, second = (_random_features(n, dimension, random) for n in (n1, n2))
+    matcher = matcher_class(choice.name)(choice.config(), runtime)
+    matcher.match(first.top_k(64), second.top_k(64))
     with measure() as cost:
-        matches = mutual_nearest_neighbors(first, second, runtime.device)
+        matches = matcher.match(first, second)
     peak = gemm_peak(runtime.device)
-    seconds = _seconds(
-        lambda: mutual_nearest_neighbors(first, second, runtime.device), repeats, runtime.device
-    )
+    seconds = _seconds(lambda: matcher.match(first, second), repeats, runtime.device)
     operations = 2.0 * n1 * n2 * dimension
     return Speed(
         what="matching",
@@ -201,9 +209,16 @@ def method_speed(
     return _alone(_method_speed, name, options, runtime, image, repeats)
 
 
-def matching_speed(size: tuple[int, int, int], runtime: Runtime, repeats: int) -> Speed:
-    """Measures mutual nearest neighbours of random descriptors (N1, N2, D)."""
-    return _alone(_matching_speed, size, runtime, repeats)
+def matching_speed(
+    size: tuple[int, int, int], matcher: MatcherChoice, runtime: Runtime, repeats: int
+) -> Speed:
+    """Measures a matcher on random descriptors (N1, N2, D).
+
+    Raises:
+        D2EvalError: an unknown matcher or option.
+    """
+    matcher.config()  # a mistake is told here, not from another process
+    return _alone(_matching_speed, size, matcher, runtime, repeats)
 
 
 def as_row(speed: Speed) -> dict[str, Any]:

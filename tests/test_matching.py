@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from d2eval.matching import _nearest_on_gpu, mutual_nearest_neighbors
+from d2eval.matching import mutual_nearest_neighbors, mutual_pairs
+from d2eval.nearest import nearest_in_blocks, similarity_blocks
 
 
 def brute_force(first: np.ndarray, second: np.ndarray) -> list[list[int]]:
@@ -58,9 +59,9 @@ def test_the_operations_for_a_gpu_find_the_same(pair, block_bytes):
     first, second = pair
     if not (len(first) and len(second)):
         return
-    there, back = _nearest_on_gpu(first, second, block_bytes, "cpu")
-    found = [[i, int(j)] for i, j in enumerate(there) if back[j] == i]
-    assert found == brute_force(first, second)
+    blocks = similarity_blocks(first, second, block_bytes=block_bytes)
+    found = mutual_pairs(*nearest_in_blocks(blocks, len(first), len(second)))
+    assert found.tolist() == brute_force(first, second)
 
 
 @pytest.fixture

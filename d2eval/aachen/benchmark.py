@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from d2eval.localization import Threshold
+from d2eval.matcher import MatcherChoice
 from d2eval.protocol import load_protocol
 
 KeypointOrigin = Literal["own", "corner"]
@@ -108,7 +109,7 @@ class AachenBenchmark:
         complete: counts of a full set: database, posed, pairs, and queries by split.
         covisible_pairs: how many covisible partners each database image is paired with; None
             takes the pairs of the list.
-        matcher: what names the matcher, part of the key of stored matches.
+        matcher: the protocol's own.
         verification: of matches.
         triangulation: of points.
         registration: of queries.
@@ -122,7 +123,7 @@ class AachenBenchmark:
     layout: Layout
     complete: dict[str, int]
     covisible_pairs: int | None
-    matcher: dict[str, Any]
+    matcher: MatcherChoice
     verification: Verification
     triangulation: Triangulation
     registration: Registration
@@ -146,7 +147,7 @@ def load_benchmark(protocol: str = "aachen") -> AachenBenchmark:
         layout=Layout(**content["layout"]),
         complete=dict(content["complete"]),
         covisible_pairs=content.get("pairs", {}).get("covisible"),
-        matcher=dict(content["matcher"]),
+        matcher=MatcherChoice.of_table(content["matcher"], f"benchmarks/{protocol}.toml"),
         verification=_strategy(_VERIFICATIONS, content["verification"]),
         triangulation=Triangulation(**content["triangulation"]),
         registration=_strategy(_REGISTRATIONS, content["registration"]),

@@ -12,7 +12,7 @@ from d2eval.extraction import FeatureSource, features_of_images
 from d2eval.featurecache import CACHE_BYTES, FeatureCache
 from d2eval.features import Float32Array, Origin, seen_from
 from d2eval.matching import Matches
-from d2eval.pairs import match_features
+from d2eval.pairs import PairMatcher, match_features
 from d2eval.progress import progress
 from d2eval.store import Store
 
@@ -78,11 +78,10 @@ def match_pairs(
     dataset: Dataset,
     keypoints: dict[str, ImageKeypoints],
     store: Store,
-    matcher: dict[str, object],
-    device: str,
+    matcher: PairMatcher,
     cache_bytes: int = CACHE_BYTES,
 ) -> Iterator[tuple[Pair, Matches]]:
-    """Mutual nearest neighbours of every pair, through the store.
+    """Matches of every pair, through the store.
 
     The pairs come in an order in which features, of which at most ``cache_bytes`` are held, are
     seldom read twice.
@@ -92,23 +91,21 @@ def match_pairs(
         dataset: names the pairs.
         keypoints: of every image in them.
         store: keeps the matches.
-        matcher: from `d2eval.pairs.matcher_settings`.
-        device: where descriptors are compared.
+        matcher: gives them.
         cache_bytes: the most descriptors in memory.
 
     Yields:
         The pair as in the list, and (M, 2) int32 indices into the keypoints of its images.
 
     Raises:
-        D2EvalError: as `FeatureSource.read`; the disk is full or the cache can't be written.
+        D2EvalError: as `FeatureSource.read` and `match_features`.
     """
     cache = FeatureCache(source, dataset.images_folder.joinpath, cache_bytes)
     for pair in progress(sorted(dataset.pairs), "matching", len(dataset.pairs)):
         first, other = pair
-        path = store.matches_path(keypoints[first].key, keypoints[other].key, matcher)
+        keys = keypoints[first].key, keypoints[other].key
+        path = store.matches_path(*keys, matcher.content())
         matches = store.read_matches(path)
         if matches is None:
-            matches = match_features(
-                cache.get(first), cache.get(other), store, matcher, device
-            )  # fmt: skip
+            matches = match_features(cache.get(first), cache.get(other), store, matcher)
         yield pair, np.ascontiguousarray(matches)

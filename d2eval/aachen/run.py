@@ -29,7 +29,7 @@ from d2eval.errors import D2EvalError
 from d2eval.extraction import FeatureSource
 from d2eval.leftovers import scratch_folder
 from d2eval.manifest import environment, write_manifest
-from d2eval.pairs import matcher_settings
+from d2eval.pairs import PairMatcher
 from d2eval.resources import measure
 from d2eval.runfolder import Row, RunName, run_folder, write_csv
 from d2eval.store import Store
@@ -127,6 +127,7 @@ class _Found:
 
 def _run_stages(
     source: FeatureSource,
+    matcher: PairMatcher,
     dataset: Dataset,
     benchmark: AachenBenchmark,
     store: Store,
@@ -147,11 +148,10 @@ def _run_stages(
     seen = {
         name: image.seen_by_colmap(benchmark.keypoint_origin) for name, image in keypoints.items()
     }
-    matcher = matcher_settings(benchmark.matcher)
 
     def match() -> dict[tuple[str, str], int]:
         # Into the store first, pair by pair, and then into the database, whose size is known.
-        arguments = (source, dataset, keypoints, store, matcher, settings.device)
+        arguments = (source, dataset, keypoints, store, matcher)
         matches = sum(len(found) for _, found in match_pairs(*arguments))
         points = sum(map(len, seen.values()))
         require_space(database.parent, points, len(dataset.pairs), matches)
@@ -165,7 +165,7 @@ def _run_stages(
     verified = stages.run(
         "verification",
         lambda: verify_pairs(
-            database, dataset, keypoints, benchmark, matcher, store, settings.seed
+            database, dataset, keypoints, benchmark, matcher.content(), store, settings.seed
         ),
     )
     stages.note(
@@ -221,6 +221,7 @@ def _write_model(model: pycolmap.Reconstruction, folder: Path, scratch: Path) ->
 
 def _work(
     source: FeatureSource,
+    matcher: PairMatcher,
     dataset: Dataset,
     benchmark: AachenBenchmark,
     settings: Settings,
@@ -244,6 +245,7 @@ def _work(
         "protocol": benchmark.protocol,
         "protocol_sha256": benchmark.sha256,
         "features": source.describe(),
+        "matcher": matcher.describe(),
         "seed": settings.seed,
         "holdout": settings.holdout,
         "dataset": data,
@@ -252,6 +254,7 @@ def _work(
 
 def run(
     source: FeatureSource,
+    matcher: PairMatcher,
     dataset: Dataset,
     benchmark: AachenBenchmark,
     store: Store,
@@ -273,16 +276,16 @@ def run(
     stages = _Stages()
     with contextlib.ExitStack() as held:
         place = held.enter_context(run_folder(output / NAME, name or RunName(source.label)))
-        folder = place.claim(_work(source, dataset, benchmark, settings))
+        folder = place.claim(_work(source, matcher, dataset, benchmark, settings))
         scratch = held.enter_context(scratch_folder(folder))
         pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
         database = scratch / "database.db"
-        found = _run_stages(source, dataset, benchmark, store, settings, database, stages)
+        found = _run_stages(source, matcher, dataset, benchmark, store, settings, database, stages)
         queries = query_rows(dataset, found.results, found.keypoints)
         scored = bool(dataset.references)
         summary = summarize(queries, benchmark, scored, mean_count(found.keypoints))
         hashes = {name: image.sha256 for name, image in found.keypoints.items()}
-        work = _work(source, dataset, benchmark, settings, hashes)
+        work = _work(source, matcher, dataset, benchmark, settings, hashes)
         folder = place.claim(work)
         described = work["features"]
         labels = {

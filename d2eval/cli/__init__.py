@@ -55,19 +55,19 @@ EXAMPLES = """examples:
 """
 
 
-def _without_methods(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments without ``--method``, and the methods that were named."""
+def _without(option: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments without ``option``, and the values that it was given."""
     others: list[str] = []
-    methods: list[str] = []
+    values: list[str] = []
     remaining = iter(arguments)
     for argument in remaining:
-        if argument == "--method":
-            methods.append(next(remaining, ""))
-        elif argument.startswith("--method="):
-            methods.append(argument.partition("=")[2])
+        if argument == option:
+            values.append(next(remaining, ""))
+        elif argument.startswith(f"{option}="):
+            values.append(argument.partition("=")[2])
         else:
             others.append(argument)
-    return others, [method for method in methods if method]
+    return others, [value for value in values if value]
 
 
 def _for_each_method(command: str | None, arguments: list[str]) -> list[list[str]]:
@@ -78,7 +78,7 @@ def _for_each_method(command: str | None, arguments: list[str]) -> list[list[str
     """
     if command is None:
         return [arguments]
-    others, methods = _without_methods(arguments)
+    others, methods = _without("--method", arguments)
     takes_one = getattr(_module(command), "TAKES_METHOD", False)
     if len(methods) < 2 or not takes_one:
         return [arguments]
@@ -116,14 +116,22 @@ def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentP
         sub = commands.add_parser(name, help=line, description=loaded.__doc__)
         loaded.add_arguments(sub)
         first = getattr(loaded, "METHOD_FIRST", False)
-        named = _without_methods(arguments)[1]
+        named = _without("--method", arguments)[1]
         method = _first_method(name, arguments) if first else next(iter(named), None)
         takes_method = getattr(loaded, "TAKES_METHOD", False)
         if method and takes_method:
             from d2eval.cli.common import add_config_arguments
 
             add_config_arguments(sub, method)
-        check_options(sub, arguments[arguments.index(name) + 1 :], method, takes_method)
+        matcher = None
+        if "--matcher" in sub.options():
+            from d2eval.cli.matchers import add_matcher_options
+
+            matcher = next(reversed(_without("--matcher", arguments)[1]), None)
+            if matcher:
+                add_matcher_options(sub, matcher)
+        own = arguments[arguments.index(name) + 1 :]
+        check_options(sub, own, method, takes_method, matcher)
         sub.set_defaults(run=loaded.run)
     check_options(parser, list(itertools.takewhile(lambda a: a.startswith("-"), arguments)))
     return parser

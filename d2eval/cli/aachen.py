@@ -20,6 +20,7 @@ from d2eval.cli.common import (
     runtime_of,
     without_pose,
 )
+from d2eval.cli.matchers import add_matcher_argument, matcher_choice
 from d2eval.console import note, say, say_lines
 from d2eval.paths import expanded
 
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     add_fresh_argument(parser)
     add_method_arguments(parser)
+    add_matcher_argument(parser, "the protocol's, mnn")
     parser.add_argument(
         "--data", type=expanded, metavar="DIR",
         help="the dataset's folder, which holds database.db (default: the sample)",
@@ -73,12 +75,14 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.cli.naming import (
         data_part,
         file_part,
+        matcher_parts,
         method_parts,
         number_part,
         protocol_part,
         run_name,
     )
     from d2eval.extraction import open_source
+    from d2eval.pairs import open_matcher
     from d2eval.progress import Progress
     from d2eval.report.aachen.pictures import plot_recall, plot_topview
     from d2eval.report.aachen.runs import Runs, load_run
@@ -102,11 +106,12 @@ def run(args: argparse.Namespace) -> int:
         dataset = with_covisible_pairs(dataset, model, benchmark.covisible_pairs)
     if args.holdout:
         dataset = hold_out(dataset, args.holdout)
-    options = method_options(args)
+    options, chosen = method_options(args), matcher_choice(args)
     name = run_name(
         args.name,
         [
             *method_parts(args.method, options),
+            *matcher_parts(chosen, benchmark.matcher),
             protocol_part(args.protocol, "aachen"),
             file_part(args.pairs),
             file_part(args.reference_poses),
@@ -115,8 +120,10 @@ def run(args: argparse.Namespace) -> int:
             number_part("seed", args.seed, 0),
         ],
     )
-    source = open_source(args.method, options, runtime_of(args), args.name)
-    say(source.headline())
+    runtime = runtime_of(args)
+    matcher = open_matcher(chosen, benchmark.matcher, runtime)
+    source = open_source(args.method, options, runtime, args.name)
+    say(source.headline(), *matcher.headlines())
     say(
         f"{benchmark.name} {dataset.completeness}: {len(dataset.poses)} database images with a "
         f"pose, {len(dataset.queries)} queries, {len(dataset.pairs)} pairs"
@@ -125,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
         note(line)
     settings = Settings(args.seed, args.device, args.workers, args.holdout)
     store = Store(args.cache, args.fresh)
-    result = run(source, dataset, benchmark, store, args.output, settings, name)
+    result = run(source, matcher, dataset, benchmark, store, args.output, settings, name)
     say_lines(stages_text(result.stages))
     say_lines(summary_text(result.summary, scored=bool(dataset.references)))
     say(*without_pose(result.queries, "registered"))

@@ -224,15 +224,24 @@ def add_config_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     add_options(parser, config_class(name), f"method {name!r}", f"options of {name}")
 
 
-def add_options(parser: argparse.ArgumentParser, config: type, owner: str, title: str) -> None:
+def add_options(
+    parser: argparse.ArgumentParser, config: type, owner: str, title: str, start: str = "--"
+) -> None:
     """Adds an option for each field of ``config``, a dataclass of `d2eval.method.option` fields.
+
+    Args:
+        parser: gets them.
+        config: whose fields they are.
+        owner: whose options they are, for errors.
+        title: of their group in the help.
+        start: of their names.
 
     Raises:
         D2EvalError: a field is called like an option of the command.
     """
     group = parser.add_argument_group(title)
     types = typing.get_type_hints(config)
-    for flag, field in option_flags(config).items():
+    for flag, field in option_flags(config, start).items():
         help_text = field.metadata.get("help", "")
         kind: dict[str, Any] = {
             "type": types[field.name],

@@ -16,6 +16,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.cli.matchers import add_matcher_argument, matcher_choice
 from d2eval.console import note, say, say_lines
 from d2eval.paths import expanded
 
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
   python -m d2eval hpatches --method d2_ss --data hpatches-sequences-release
   python -m d2eval hpatches --method d2_ss --weights official --data ... --top-k 2000 --name d2_2k
   python -m d2eval hpatches --method rootsift --num-features 4000 --data ... --sequences 'v_*'
+  python -m d2eval hpatches --method rootsift --matcher mnn_ratio --matcher-ratio 0.9
   python -m d2eval hpatches --method precomputed:features/r2d2 --data ...
   python -m d2eval hpatches --method d2_ms --help      # with the method's own options
 """
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     add_fresh_argument(parser)
     add_method_arguments(parser)
+    add_matcher_argument(parser, "the protocol's, mnn")
     parser.add_argument(
         "--data",
         type=expanded,
@@ -58,12 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the evaluation and prints the summary."""
-    from d2eval.cli.naming import data_part, method_parts, number_part, run_name
+    from d2eval.cli.naming import (
+        data_part,
+        matcher_parts,
+        method_parts,
+        number_part,
+        run_name,
+    )
     from d2eval.extraction import open_source
     from d2eval.hpatches.benchmark import load_benchmark
     from d2eval.hpatches.dataset import load_dataset
     from d2eval.hpatches.run import Settings, run
     from d2eval.labels import make_label
+    from d2eval.pairs import open_matcher
     from d2eval.report.curves import plot_runs
     from d2eval.report.hpatches_table import table_of_runs
     from d2eval.report.published import shown_thresholds
@@ -81,19 +91,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         root = args.data
     dataset = load_dataset(root, benchmark, args.sequences, sample=args.data is None)
-    options = method_options(args)
+    options, chosen = method_options(args), matcher_choice(args)
     name = run_name(
         args.name,
         [
             *method_parts(args.method, options),
+            *matcher_parts(chosen, benchmark.matcher),
             number_part("top", args.top_k),
             make_label(args.sequences) if args.sequences != "*" else None,
             data_part(dataset.sample),
             number_part("seed", args.seed, 0),
         ],
     )
-    source = open_source(args.method, options, runtime_of(args), args.name)
-    say(source.headline())
+    runtime = runtime_of(args)
+    matcher = open_matcher(chosen, benchmark.matcher, runtime)
+    source = open_source(args.method, options, runtime, args.name)
+    say(source.headline(), *matcher.headlines())
     images = sum(len(sequence.images) for sequence in dataset.sequences)
     say(f"HPatches {dataset.completeness}: {len(dataset.sequences)} sequences, {images} images")
     if dataset.excluded:
@@ -101,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     if dataset.ignored:
         note(f"not sequences, left alone: {', '.join(dataset.ignored)}")
     result = run(
-        source, dataset, benchmark, Store(args.cache, args.fresh), args.output,
+        source, matcher, dataset, benchmark, Store(args.cache, args.fresh), args.output,
         Settings(args.top_k, args.seed, args.device, args.workers), name,
     )  # fmt: skip
     say_lines(summary_text(result.summary))

@@ -10,6 +10,7 @@ OUTPUT/inloc/ROW/.
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.common import (
@@ -21,6 +22,7 @@ from d2eval.cli.common import (
     runtime_of,
     without_pose,
 )
+from d2eval.cli.matchers import add_matcher_argument, matcher_choice
 from d2eval.console import note, say, say_lines
 from d2eval.labels import make_label
 from d2eval.paths import expanded
@@ -48,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     add_fresh_argument(parser)
     add_method_arguments(parser, required=False)
+    add_matcher_argument(parser, "the protocol's, mnn; dense maps take none")
     parser.add_argument(
         "--data", type=expanded, metavar="DIR",
         help="the dataset's folder, which holds query and database (default: the sample)",
@@ -102,8 +105,9 @@ def name_parts(
     strategy: str,
     sparse: tuple[str, dict[str, Any]] | None,
     dense: "DenseChoice",
+    matcher: Sequence[str] = (),
 ) -> list[str | None]:
-    """What a run is called by when ``--name`` doesn't say."""
+    """What a run is called by when ``--name`` doesn't say; ``matcher`` has the matcher's words."""
     from d2eval.cli.naming import (
         data_part,
         file_part,
@@ -123,6 +127,7 @@ def name_parts(
     return [
         row_label(method, strategy, args.dense_pv),
         *options,
+        *matcher,
         *network,
         protocol_part(args.protocol, "inloc"),
         "global" if args.global_retrieval else None,
@@ -135,7 +140,7 @@ def name_parts(
 
 def run(args: argparse.Namespace) -> int:
     """Runs the evaluation and prints the summary."""
-    from d2eval.cli.naming import run_name
+    from d2eval.cli.naming import matcher_parts, run_name
     from d2eval.errors import D2EvalError
     from d2eval.inloc.benchmark import load_benchmark
     from d2eval.inloc.dataset import load_dataset
@@ -149,6 +154,12 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.report.tables import write_table
     from d2eval.store import Store
 
+    strategy = args.strategy or ("pooled" if args.protocol == "inloc_hloc" else "sparse")
+    if args.method is None and strategy != "dense":
+        raise D2EvalError(f"--strategy {strategy} takes local features: name a --method")
+    chosen = matcher_choice(args)
+    if chosen and strategy == "dense":
+        raise D2EvalError("--matcher: strategy dense matches maps, not features; leave it out")
     benchmark = load_benchmark(args.protocol)
     table_of_runs(Runs([], []))  # what can't be reported is told now, not after the work
     if args.data is None:
@@ -161,17 +172,17 @@ def run(args: argparse.Namespace) -> int:
         dataset = load_dataset(
             root, benchmark, args.data is None, args.reference_poses, args.retrieval
         )
-    strategy = args.strategy or ("pooled" if args.protocol == "inloc_hloc" else "sparse")
-    if args.method is None and strategy != "dense":
-        raise D2EvalError(f"--strategy {strategy} takes local features: name a --method")
     runtime = runtime_of(args)
     dense = DenseChoice(args.dense_network, {"weights": args.dense_weights})
     if args.global_retrieval:
         dataset = retrieve_globally(dataset, benchmark, dense, runtime)
     options = method_options(args) if args.method else {}
     sparse = None if args.method is None or strategy == "dense" else (args.method, options)
-    name = run_name(args.name, name_parts(args, strategy, sparse, dense))
-    row = open_row(name, strategy, sparse, dense, args.dense_pv, dataset, benchmark, runtime)
+    matcher = matcher_parts(chosen, benchmark.matcher)
+    name = run_name(args.name, name_parts(args, strategy, sparse, dense, matcher))
+    row = open_row(
+        name, strategy, sparse, dense, args.dense_pv, dataset, benchmark, runtime, chosen
+    )
     say(
         *row.headlines,
         f"{benchmark.name} {dataset.completeness}: {len(dataset.queries)} queries, "

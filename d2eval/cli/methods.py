@@ -1,7 +1,7 @@
-"""Lists the methods: name, dimensions of the descriptors, description, weights as they are here.
+"""Lists methods and matchers: name, dimensions of descriptors, description, weights as they are.
 
-The list is what methods/registry.toml names, and what installed packages declare as entry points
-of the group d2eval.methods.
+The lists are what methods/registry.toml names, and what installed packages declare as entry points
+of the groups d2eval.methods and d2eval.matchers.
 """
 
 import argparse
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 PRINTS_ONLY = True
 HEADER = ("method", "dim", "description", "weights")
+MATCHERS = ("matcher", "", "description", "weights")
 FOOTER = """
 --method also takes precomputed:DIR (features from files that another program wrote) and
-module:Class (a d2eval.method.Method by its import path). Networks for dense maps are of
-`d2eval inloc --dense-network`."""
+module:Class (a d2eval.method.Method by its import path), which --matcher does, too. Networks for
+dense maps are of `d2eval inloc --dense-network`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the list."""
     from d2eval.maps import maps_class, registered_maps
-    from d2eval.method import Runtime, method_class, registered
+    from d2eval.matcher import Matcher, matcher_class
+    from d2eval.method import Runtime, method_class
+    from d2eval.registry import registered
 
     runtime = Runtime(cache=args.cache)
     lines = [HEADER, *(_line(name, method_class, runtime) for name in registered())]
     lines += [_line(name, maps_class, runtime) for name in registered_maps()]
+    lines += [("", "", "", ""), MATCHERS]
+    lines += [_line(name, matcher_class, runtime) for name in registered(Matcher.table)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
     for name, dim, description, weights in lines:
         start = f"{name.ljust(widths[0])}  {dim.rjust(widths[1])}"
-        say(f"{start}  {description.ljust(widths[2])}  {weights}")
+        say(f"{start}  {description.ljust(widths[2])}  {weights}".rstrip())
     say_lines(FOOTER)
     return 0
 
@@ -51,7 +56,7 @@ def _line(
 
     try:
         cls = find(name)
-        dim = str(getattr(cls, "descriptor_dim", "maps"))
+        dim = str(getattr(cls, "descriptor_dim", cls.table if cls.table == "maps" else ""))
         return name, dim, cls.description, cls.weights_state(runtime)
     except D2EvalError as error:
         reason = str(error)

@@ -1,7 +1,7 @@
 """How a run is called when the user doesn't say: by what it is of.
 
-Method, options that aren't the default, and what of the data and the protocol isn't, joined by
-dashes: ``d2_ms-top2000-v_bird``.
+Method, options that aren't the default, and what of matcher, data and protocol isn't, joined by
+dashes: ``d2_ms-ratio-top2000-v_bird``.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ from typing import Any
 
 from d2eval.extraction import config_class, default_label
 from d2eval.labels import make_label
+from d2eval.matcher import MatcherChoice
 from d2eval.runfolder import RunName
 
 
@@ -24,6 +25,17 @@ def run_name(given: str | None, parts: Iterable[str | None]) -> RunName:
 def method_parts(method: str, options: Mapping[str, Any]) -> list[str]:
     """The method and those of its options that aren't the default."""
     return [default_label(method), *option_parts(config_class(method), options)]
+
+
+def matcher_parts(chosen: MatcherChoice | None, default: MatcherChoice) -> list[str]:
+    """A matcher that isn't the protocol's own, and those of its options that aren't the default.
+
+    Raises:
+        D2EvalError: an unknown matcher or option.
+    """
+    if chosen is None or chosen.same_as(default):
+        return []
+    return [default_label(chosen.name), *option_parts(chosen.config(), chosen.options)]
 
 
 def option_parts(config: Any, options: Mapping[str, Any]) -> list[str]:

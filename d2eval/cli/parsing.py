@@ -11,6 +11,7 @@ from d2eval.errors import D2EvalError
 from d2eval.text import printable
 
 _NUMBER = re.compile(r"-\d*\.?\d+")
+MATCHER_FLAG = "--matcher-"  # begins the options of a matcher, which a method may have, too
 _NEAR = 0.6  # of difflib's ratio, from which a name counts as mistyped
 
 
@@ -55,7 +56,11 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def check_options(
-    parser: Parser, arguments: Sequence[str], method: str | None = None, any_method: bool = False
+    parser: Parser,
+    arguments: Sequence[str],
+    method: str | None = None,
+    any_method: bool = False,
+    matcher: str | None = None,
 ) -> None:
     """Ends the program if there is an option that ``parser`` doesn't have.
 
@@ -63,10 +68,11 @@ def check_options(
     ``--metod NAME`` that ``--method`` is missing.
 
     Args:
-        parser: with all options of the command and of the method.
+        parser: with all options of the command, the method and the matcher.
         arguments: of the command.
         method: whose options ``parser`` has; None for none.
         any_method: whether the command takes a method.
+        matcher: whose options ``parser`` has; None for none.
     """
     known = parser.options()
     unknown = []
@@ -89,25 +95,33 @@ def check_options(
     for name in unknown:
         owners = owners_of(name) if any_method else []
         if owners:
-            other = f"not of {method}" if method else "so name it with --method"
+            of_matcher = name.startswith(MATCHER_FLAG)
+            chosen, flag = (matcher, "--matcher") if of_matcher else (method, "--method")
+            other = f"not of {chosen}" if chosen else f"so name it with {flag}"
             parser.error(f"{name} is an option of {' and '.join(owners)}, {other}")
         parser.error(f"{name}: no such option")
 
 
 def owners_of(option: str) -> list[str]:
-    """The methods that have ``option``; those that can't be imported are passed over."""
-    from d2eval.method import method_class, registered
+    """The methods, or matchers, that have ``option``; those that can't be imported are left out."""
+    from d2eval.matcher import Matcher, matcher_class
+    from d2eval.method import Method, method_class
     from d2eval.precomputed import PrecomputedConfig
+    from d2eval.registry import registered
 
-    configs: dict[str, type] = {"precomputed:DIR": PrecomputedConfig}
-    for name in registered():
+    of_matcher = option.startswith(MATCHER_FLAG)
+    table, find = (Matcher.table, matcher_class) if of_matcher else (Method.table, method_class)
+    configs: dict[str, type] = {} if of_matcher else {"precomputed:DIR": PrecomputedConfig}
+    for name in registered(table):
         try:
-            configs[name] = method_class(name).Config
+            configs[name] = find(name).Config
         except D2EvalError:
             continue
-    return [name for name, config in configs.items() if option in option_flags(config)]
+    start = MATCHER_FLAG if of_matcher else "--"
+    return [name for name, config in configs.items() if option in option_flags(config, start)]
 
 
-def option_flags(config: Any) -> dict[str, dataclasses.Field[Any]]:
+def option_flags(config: Any, start: str = "--") -> dict[str, dataclasses.Field[Any]]:
     """How the command line calls the fields of a ``Config``; a bool has ``--no-...``, too."""
-    return {f"--{field.name.replace('_', '-')}": field for field in dataclasses.fields(config)}
+    fields = dataclasses.fields(config)
+    return {f"{start}{field.name.replace('_', '-')}": field for field in fields}

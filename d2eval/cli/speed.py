@@ -16,6 +16,7 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
+from d2eval.cli.matchers import add_matcher_argument, matcher_choice
 from d2eval.console import say, say_lines
 from d2eval.paths import expanded
 
@@ -23,7 +24,7 @@ TAKES_METHOD = True
 EXAMPLES = """examples:
   python -m d2eval speed --method d2_ss
   python -m d2eval speed --method d2_ms --size 800x640 --size 1600x1200 --repeats 3
-  python -m d2eval speed --method d2_ss --matching 20000x20000x512
+  python -m d2eval speed --method d2_ss --matching 20000x20000x512 --matcher dual_softmax
 """
 
 
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--matching", type=_descriptors, action="append", metavar="N1xN2xD",
         help="measure the matcher on random descriptors too; may be repeated",
     )  # fmt: skip
+    add_matcher_argument(parser, "mnn")
     parser.add_argument(
         "--image", type=expanded, help="photo to resize (default: one of the sample)"
     )
@@ -61,10 +63,11 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from d2eval.atomic import exclusive
-    from d2eval.cli.naming import method_parts, run_name
+    from d2eval.cli.naming import matcher_parts, method_parts, run_name
     from d2eval.errors import D2EvalError
     from d2eval.extraction import PRECOMPUTED
     from d2eval.images import read_image
+    from d2eval.matcher import MatcherChoice
     from d2eval.progress import Progress
     from d2eval.report.speed import speed_table, with_earlier
     from d2eval.report.tables import write_table
@@ -73,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.method.startswith(PRECOMPUTED):
         raise D2EvalError("speed: features from files are not extracted; name a method")
+    default = MatcherChoice("mnn")
+    matcher = matcher_choice(args) or default
+    if args.matcher and not args.matching:
+        raise D2EvalError("--matcher is measured at --matching N1xN2xD; give both or none")
     written = args.output / "speed.csv"
     with_earlier(written, [])  # what can't be read is told before anything is measured
     photo = read_image(args.image) if args.image else load_photo("astronaut").decode()
@@ -87,7 +94,9 @@ def run(args: argparse.Namespace) -> int:
         rows.append(replace(speed, what=label))
     for numbers in args.matching or []:
         with Progress(f"measuring the matcher at {'x'.join(map(str, numbers))}"):
-            rows.append(matching_speed(numbers, runtime, args.repeats))
+            speed = matching_speed(numbers, matcher, runtime, args.repeats)
+        words = ["matching", *matcher_parts(matcher, default)]
+        rows.append(replace(speed, what="-".join(words)))
     measured = [as_row(row) for row in rows]
     say_lines(speed_table(measured).markdown)
     with exclusive(args.output):

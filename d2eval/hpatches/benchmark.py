@@ -1,9 +1,9 @@
 """``benchmarks/hpatches.toml`` as a typed record."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from d2eval.geometry import HomographyEstimator
+from d2eval.matcher import MatcherChoice
 from d2eval.protocol import load_protocol
 
 
@@ -16,7 +16,7 @@ class HPatchesBenchmark:
         images_per_sequence: image 1 is matched to each of the others.
         thresholds_px: inclusive thresholds of the MMA.
         complete: sequences of a complete set, by split "i" and "v".
-        matcher: what names the matcher, part of the key of stored matches.
+        matcher: the protocol's own.
         correct_px: threshold for correct matches, matching score and repeatability.
         estimator: for the homography.
         corner_error_px: thresholds of its accuracy and AUC.
@@ -27,7 +27,7 @@ class HPatchesBenchmark:
     images_per_sequence: int
     thresholds_px: tuple[int, ...]
     complete: dict[str, int]
-    matcher: dict[str, Any]
+    matcher: MatcherChoice
     correct_px: float
     estimator: HomographyEstimator
     corner_error_px: tuple[int, ...]
@@ -50,7 +50,7 @@ def load_benchmark() -> HPatchesBenchmark:
         images_per_sequence=content["images_per_sequence"],
         thresholds_px=tuple(content["thresholds_px"]),
         complete=dict(content["complete"]),
-        matcher=dict(content["matcher"]),
+        matcher=MatcherChoice.of_table(content["matcher"], "benchmarks/hpatches.toml"),
         correct_px=content["correct"]["threshold_px"],
         estimator=HomographyEstimator(**homography),
         corner_error_px=corner_error_px,

@@ -11,7 +11,7 @@ from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.hpatches.dataset import Dataset, Sequence, fingerprint, pairs
 from d2eval.hpatches.evaluation import Row, evaluate_pair, summarize
 from d2eval.manifest import environment, write_manifest
-from d2eval.pairs import match_features, matcher_settings
+from d2eval.pairs import PairMatcher, match_features
 from d2eval.progress import progress
 from d2eval.resources import measure
 from d2eval.runfolder import RunName, run_folder, write_csv
@@ -27,7 +27,7 @@ class Settings:
     Attributes:
         top_k: keep the features of highest score only; None keeps all.
         seed: of the homography estimation.
-        device: where descriptors are matched.
+        device: for the manifest.
         workers: threads that read and write while features are extracted.
     """
 
@@ -68,12 +68,12 @@ def _evaluate_sequence(
     stored: list[StoredFeatures],
     store: Store,
     benchmark: HPatchesBenchmark,
-    matcher: dict[str, Any],
+    matcher: PairMatcher,
     settings: Settings,
 ) -> Iterator[Row]:
     for k, homography in pairs(sequence):
         first, other = stored[0], stored[k - 1]
-        matches = match_features(first, other, store, matcher, settings.device)
+        matches = match_features(first, other, store, matcher, settings.top_k)
         numbers = evaluate_pair(
             first.features, other.features, matches, homography, benchmark, settings.seed
         )  # fmt: skip
@@ -91,13 +91,13 @@ def _evaluate_sequence(
 
 def _collect(
     source: FeatureSource,
+    matcher: PairMatcher,
     dataset: Dataset,
     benchmark: HPatchesBenchmark,
     store: Store,
     settings: Settings,
 ) -> Collected:
     """Features and matches of every sequence, through the store; rows of every pair."""
-    matcher = matcher_settings(benchmark.matcher, settings.top_k)
     collected = Collected([], [], {})
     stored: list[StoredFeatures] = []
     sequences = [sequence for sequence in dataset.sequences for _ in sequence.images]
@@ -127,6 +127,7 @@ def _collect(
 
 def _work(
     source: FeatureSource,
+    matcher: PairMatcher,
     dataset: Dataset,
     benchmark: HPatchesBenchmark,
     settings: Settings,
@@ -149,6 +150,7 @@ def _work(
         "benchmark": NAME,
         "protocol_sha256": benchmark.sha256,
         "features": source.describe(),
+        "matcher": matcher.describe(),
         "top_k": settings.top_k,
         "seed": settings.seed,
         "dataset": data,
@@ -157,6 +159,7 @@ def _work(
 
 def run(
     source: FeatureSource,
+    matcher: PairMatcher,
     dataset: Dataset,
     benchmark: HPatchesBenchmark,
     store: Store,
@@ -171,6 +174,7 @@ def run(
 
     Args:
         source: of the features.
+        matcher: of them.
         dataset: the sequences.
         benchmark: the protocol.
         store: keeps features and matches.
@@ -183,12 +187,12 @@ def run(
             that writes the same folder, or a name that was given to other work before.
     """
     with run_folder(output / NAME, name or RunName(source.label)) as place:
-        work = _work(source, dataset, benchmark, settings)
+        work = _work(source, matcher, dataset, benchmark, settings)
         place.claim(work)
         with measure() as cost:
-            collected = _collect(source, dataset, benchmark, store, settings)
+            collected = _collect(source, matcher, dataset, benchmark, store, settings)
             lines = summarize(collected.rows, collected.images, benchmark)
-        work = _work(source, dataset, benchmark, settings, collected)
+        work = _work(source, matcher, dataset, benchmark, settings, collected)
         folder = place.claim(work)
         described = work["features"]
         labels = {

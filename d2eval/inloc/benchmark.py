@@ -6,6 +6,7 @@ from typing import Any
 
 from d2eval.errors import D2EvalError
 from d2eval.localization import Threshold
+from d2eval.matcher import MatcherChoice
 from d2eval.protocol import load_protocol
 
 
@@ -75,6 +76,7 @@ class InlocBenchmark:
         floors: scans of a full set, by floor.
         cutouts_per_scan: of a full set.
         retrieval: how many cutouts are used.
+        matcher: the protocol's own, of sparse features.
         thresholds: of the published table.
         further_thresholds: finer ones.
         tables: of the file, by name; each strategy reads its own.
@@ -89,6 +91,7 @@ class InlocBenchmark:
     floors: dict[str, int]
     cutouts_per_scan: int
     retrieval: RetrievalSettings
+    matcher: MatcherChoice
     thresholds: tuple[Threshold, ...]
     further_thresholds: tuple[Threshold, ...]
     tables: Mapping[str, dict[str, Any]]
@@ -126,6 +129,7 @@ def load_benchmark(protocol: str = "inloc") -> InlocBenchmark:
         floors=dict(content.pop("floors")),
         cutouts_per_scan=content.pop("cutouts_per_scan"),
         retrieval=RetrievalSettings(**content.pop("retrieval")),
+        matcher=MatcherChoice.of_table(content.pop("matcher"), f"benchmarks/{protocol}.toml"),
         tables=content,
         sha256=file.sha256,
         **lists,

@@ -23,7 +23,7 @@ from d2eval.inloc.pooled import PooledSettings, pooled_pose
 from d2eval.inloc.retrieval import Retrieved
 from d2eval.inloc.sparse import DirectSettings, Query, direct_candidates, sparse_candidates
 from d2eval.matching import Matches
-from d2eval.pairs import match_features, matcher_settings
+from d2eval.pairs import PairMatcher, match_features
 from d2eval.progress import progress
 from d2eval.resources import Cost
 from d2eval.speed import stored_bytes
@@ -90,16 +90,15 @@ class SparseEstimator:
 
     strategy: str
     source: FeatureSource
+    matcher: PairMatcher
     dataset: Dataset
     spatial: Database3D
     benchmark: InlocBenchmark
     store: Store
-    device: str
     seed: int
 
     def __post_init__(self) -> None:
         self._cache = FeatureCache(self.source, self._find)
-        self._matcher = matcher_settings(self.benchmark.strategy("matcher"))
         self._keys: dict[str, str] = {}
         self._records: dict[str, ImageRecord] = {}
 
@@ -141,7 +140,7 @@ class SparseEstimator:
         camera = self.dataset.query_camera(query, size)
         return [
             VERSION, self.strategy, self._settings(), asdict(self.benchmark.retrieval), self.seed,
-            self._matcher, pycolmap.__version__, camera.params.tolist(), self._keys[query],
+            self.matcher.content(), pycolmap.__version__, camera.params.tolist(), self._keys[query],
             [[item.cutout, item.score, self._keys[item.cutout]] for item in retrieved],
             depth_content(self.dataset, self.spatial, cutouts),
         ]  # fmt: skip
@@ -156,9 +155,7 @@ class SparseEstimator:
             return self._cache.get(cutout).features
 
         def match(cutout: str) -> Matches:
-            return match_features(
-                unit, self._cache.get(cutout), self.store, self._matcher, self.device
-            )
+            return match_features(unit, self._cache.get(cutout), self.store, self.matcher)
 
         retrieved, settings = self._retrieved(query), self._settings()
         loaders = (features, match, self.spatial.xyz)

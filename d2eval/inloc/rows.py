@@ -12,7 +12,9 @@ from d2eval.inloc.maps_estimator import DenseEstimator
 from d2eval.inloc.retrieval_maps import with_global_retrieval
 from d2eval.inloc.run import InlocRow
 from d2eval.maps import MapsMethod, maps_class
+from d2eval.matcher import MatcherChoice
 from d2eval.method import Identity, Runtime
+from d2eval.pairs import PairMatcher, open_matcher
 from d2eval.runfolder import RunName
 from d2eval.store import Store
 
@@ -57,6 +59,7 @@ def open_row(
     dataset: Dataset,
     benchmark: InlocBenchmark,
     runtime: Runtime,
+    matcher: MatcherChoice | None = None,
 ) -> InlocRow:
     """What a run measures.
 
@@ -69,10 +72,11 @@ def open_row(
         dataset: of the run.
         benchmark: the protocol.
         runtime: device, seed, cache.
+        matcher: of the local feature; None: the protocol's.
 
     Raises:
-        D2EvalError: an unknown method, network or option; weights that are missing or don't fit; a
-            strategy that the protocol doesn't have.
+        D2EvalError: an unknown method, matcher, network or option; weights that are missing or
+            don't fit; a strategy that the protocol doesn't have.
     """
     verified = dense_pv or strategy == "merge"
     needed = ("sparse", "dense") if strategy == "merge" else (strategy,)
@@ -81,6 +85,7 @@ def open_row(
     estimators: dict[str, Estimator] = {}
     describe: dict[str, Callable[[], Mapping[str, Any]]] = {}
     headlines = []
+    opened: PairMatcher | None = None
     spatial, store = Database3D(dataset), Store(runtime.cache, runtime.fresh)
     if strategy in ("dense", "merge"):
         network, identity = dense.open(runtime)
@@ -92,10 +97,11 @@ def open_row(
         headlines.append(f"dense maps of {dense.name}: weights {identity.weights.name}")
     if strategy != "dense" and sparse is not None:
         kind = "sparse" if strategy == "merge" else strategy
+        opened = open_matcher(matcher, benchmark.matcher, runtime)
         source = open_source(*sparse, runtime)
         estimators[kind] = SparseEstimator(
-            kind, source, dataset, spatial, benchmark, store, runtime.device, runtime.seed
+            kind, source, opened, dataset, spatial, benchmark, store, runtime.seed
         )
         describe[kind] = source.describe
-        headlines.append(source.headline())
-    return InlocRow(name, strategy, estimators, verified, describe, tuple(headlines))
+        headlines += [source.headline(), *opened.headlines()]
+    return InlocRow(name, strategy, estimators, verified, describe, opened, tuple(headlines))

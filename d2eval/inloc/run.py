@@ -25,6 +25,7 @@ from d2eval.inloc.records import candidate_rows, from_records, to_records
 from d2eval.inloc.render import scaled_intrinsics
 from d2eval.inloc.scores import query_rows, submission, summarize
 from d2eval.manifest import environment, write_manifest
+from d2eval.pairs import PairMatcher
 from d2eval.progress import progress
 from d2eval.resources import Cost, measure
 from d2eval.runfolder import Row, RunName, run_folder, write_csv
@@ -45,6 +46,7 @@ class InlocRow:
         estimators: one, or the two whose candidates are merged, by the name of their strategy.
         verified: whether Dense PV judges the poses; always for "merge".
         describe: what decides the features of each estimator, for the manifest.
+        matcher: of local features; None where only maps are matched.
         headlines: lines that say what the features are made with.
     """
 
@@ -53,6 +55,7 @@ class InlocRow:
     estimators: Mapping[str, Estimator]
     verified: bool
     describe: Mapping[str, Callable[[], Mapping[str, Any]]]
+    matcher: PairMatcher | None
     headlines: tuple[str, ...]
 
 
@@ -292,6 +295,7 @@ def _work(
             "verification": "dense_pv" if row.verified else "none",
             "features": {name: describe() for name, describe in row.describe.items()},
         },
+        **({"matcher": row.matcher.describe()} if row.matcher else {}),
         "seed": settings.seed,
         "dataset": data,
     }

@@ -19,5 +19,10 @@ def _known() -> dict[str, str]:
 
 
 def method_name(method: str) -> str:
-    """As the paper's tables call it; the registered name of a method that they don't have."""
-    return _known().get(method, method)
+    """As the paper's tables call it; the registered name of a method that they don't have.
+
+    Args:
+        method: its registered name, followed by " + " and a matcher that isn't the protocol's.
+    """
+    name, plus, matcher = method.partition(" + ")
+    return _known().get(name, name) + plus + matcher

@@ -32,7 +32,8 @@ class Run:
     Attributes:
         label: the name of its folder, after that of the place where several are shown; no two
             runs share one.
-        method: the method's registered name.
+        method: the method's registered name, and a matcher that isn't the protocol's, as in
+            "d2_ms + ratio".
         dataset: "complete", "partial (...)" or "sample".
         weights: what the weights were, in words; "none" of earlier versions is either of two.
         stand_in: whether the weights stand in for the official ones.
@@ -60,7 +61,7 @@ class Manifest:
     """The entries of ``manifest.json`` that each benchmark's has.
 
     Attributes:
-        method: the method's registered name.
+        method: as in `Run`.
         label: how its rows call the run.
         dataset: the dataset's completeness.
         stand_in: whether the weights stand in for the official ones.
@@ -150,12 +151,27 @@ def load_manifest(folder: Path, benchmark: str) -> Manifest:
         dataset = entry(entry(content, "dataset", dict), "completeness", str)
         weights = entry(content, "weights", dict, type(None))
         return Manifest(
-            entry(content, "method", str),
+            with_matcher(entry(content, "method", str), content),
             entry(content, "label", str),
             dataset,
             _stands_in(weights),
             content,
         )
+
+
+def with_matcher(method: str, manifest: Mapping[str, Any]) -> str:
+    """A method, and the run's matcher if it isn't the protocol's: beside whose numbers none stand.
+
+    Manifests of earlier versions, which knew one matcher, name none.
+
+    Raises:
+        ValueError: the manifest's entry is broken.
+    """
+    if "matcher" not in manifest:
+        return method
+    matcher = entry(manifest, "matcher", dict)
+    name = entry(matcher, "name", str)
+    return method if entry(matcher, "default", bool) else f"{method} + {name}"
 
 
 def _stands_in(weights: Mapping[str, Any] | None) -> bool:
@@ -192,9 +208,9 @@ def legend_entry(run: Run, top_k: int | None = None) -> str:
         run: its label says what it is of; where it doesn't hold the method's name, that follows.
         top_k: how many features it kept of an image; None for all.
     """
-    methods = [method.replace(":", ".") for method in run.method.split(" and ")]
+    named = [part.split(" and ") for part in run.method.replace(":", ".").split(" + ")]
     name = run.label
-    if not any(method in run.label for method in methods):
+    if not all(any(word in run.label for word in part) for part in named):
         name += f" ({method_name(run.method)})"
     parts = [printable(name)]
     if top_k is not None and str(top_k) not in run.label:

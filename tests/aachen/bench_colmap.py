@@ -29,6 +29,7 @@ from d2eval.aachen.run import Settings, run
 from d2eval.aachen.triangulation import empty_model
 from d2eval.extraction import FeatureSource, features_of_images, open_source
 from d2eval.method import Runtime
+from d2eval.pairs import open_matcher
 from d2eval.store import Store
 
 MAX_IMAGES = 2**31 - 1  # in COLMAP's number of a pair
@@ -142,7 +143,8 @@ def by_d2eval(
 ) -> tuple[dict[str, float], str]:
     """Seconds of each stage, and what they left."""
     benchmark = load_benchmark("aachen")
-    result = run(source, dataset, benchmark, Store(folder / "cache"), folder / "runs", Settings())
+    matcher, store = open_matcher(None, benchmark.matcher, Runtime()), Store(folder / "cache")
+    result = run(source, matcher, dataset, benchmark, store, folder / "runs", Settings())
     row = {line["stage"]: line for line in result.stages}
     seconds = {name: line["seconds"] for name, line in row.items() if name != "features"}
     return seconds, (

@@ -61,7 +61,7 @@ def test_what_every_protocol_keeps(protocol):
     assert benchmark.sha256 == load_protocol(protocol).sha256
     assert benchmark.protocol == protocol
     assert benchmark.name
-    assert benchmark.matcher["name"] == "mutual-nn"
+    assert (benchmark.matcher.name, benchmark.matcher.options) == ("mnn", {})
     for thresholds in benchmark.thresholds.values():  # from fine to coarse
         limits = [tuple(asdict(threshold).values()) for threshold in thresholds]
         assert limits == sorted(limits)

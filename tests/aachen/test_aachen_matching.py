@@ -15,14 +15,16 @@ from d2eval.aachen.matching import collect_keypoints, match_pairs
 from d2eval.errors import D2EvalError
 from d2eval.features import make_features
 from d2eval.images import load_image_file
-from d2eval.pairs import matcher_settings
+from d2eval.matcher import MatcherChoice
+from d2eval.method import Runtime
+from d2eval.pairs import open_matcher
 from d2eval.resources import Cost
 from d2eval.store import Store, StoredFeatures
 
 SIZE = (12, 10)
 NAMES = [f"db/{k}.png" for k in range(6)]
 QUERY = "query/q.png"
-MATCHER = matcher_settings({"name": "mutual-nn"})
+MATCHER = open_matcher(None, MatcherChoice("mnn"), Runtime())
 
 
 class Source:
@@ -78,7 +80,7 @@ def match(dataset, cache: Path, **options):
     source = Source()
     keypoints = collect_keypoints(source, dataset, 0)
     source.reads.clear()
-    found = match_pairs(source, dataset, keypoints, Store(cache), MATCHER, "cpu", **options)
+    found = match_pairs(source, dataset, keypoints, Store(cache), MATCHER, **options)
     return {pair: matches.tolist() for pair, matches in found}, source
 
 
@@ -140,10 +142,8 @@ def test_a_resumed_run_makes_only_what_lacks(dataset, tmp_path, monkeypatch):
     units = sorted((tmp_path / "cache" / "matches").glob("*/*.h5"))
     assert len(units) == len(dataset.pairs)
     units[3].unlink()
-    made, real = [], d2eval.pairs.mutual_nearest_neighbors
-    monkeypatch.setattr(
-        d2eval.pairs, "mutual_nearest_neighbors", lambda *a: made.append(1) or real(*a)
-    )
+    made, real = [], d2eval.pairs.matches_of
+    monkeypatch.setattr(d2eval.pairs, "matches_of", lambda *a: made.append(1) or real(*a))
     again, source = match(dataset, tmp_path / "cache")
     assert again == usual
     assert len(made) == 1
@@ -154,7 +154,7 @@ def test_a_run_that_is_stopped_keeps_its_pairs(dataset, tmp_path):
     source = Source()
     keypoints = collect_keypoints(source, dataset, 0)
     store = Store(tmp_path / "cache")
-    found = match_pairs(source, dataset, keypoints, store, MATCHER, "cpu")
+    found = match_pairs(source, dataset, keypoints, store, MATCHER)
     for _ in range(4):
         next(found)
     found.close()

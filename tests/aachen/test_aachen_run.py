@@ -16,7 +16,7 @@ from d2eval.aachen.matching import collect_keypoints, match_pairs
 from d2eval.aachen.run import RunResult, Settings, run
 from d2eval.extraction import open_source
 from d2eval.method import Runtime
-from d2eval.pairs import matcher_settings
+from d2eval.pairs import open_matcher
 from d2eval.store import Store
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -83,9 +83,10 @@ def evaluate(
     dataset = open_fountain(protocol, pairs)
     if holdout:
         dataset = hold_out(dataset, holdout)
-    source = open_source(method, options, Runtime(cache=root / "cache"), name)
-    settings = Settings(holdout=holdout)
-    return run(source, dataset, benchmark, Store(root / "cache"), root / "runs", settings)
+    runtime, settings = Runtime(cache=root / "cache"), Settings(holdout=holdout)
+    source = open_source(method, options, runtime, name)
+    matcher = open_matcher(None, benchmark.matcher, runtime)
+    return run(source, matcher, dataset, benchmark, Store(runtime.cache), root / "runs", settings)
 
 
 def evaluate_rootsift(root: Path, name: str, **choices) -> RunResult:
@@ -143,11 +144,11 @@ def stored_matches(
     """Putative matches of every pair: all features and matches are in the store."""
     benchmark, store = load_benchmark("aachen"), Store(root / "cache")
     dataset = open_fountain(pairs=pairs)
-    source = open_source(method, options, Runtime(cache=root / "cache"))
+    runtime = Runtime(cache=root / "cache")
+    source = open_source(method, options, runtime)
     keypoints = collect_keypoints(source, dataset, 1)
-    found = match_pairs(
-        source, dataset, keypoints, store, matcher_settings(benchmark.matcher), "cpu"
-    )  # fmt: skip
+    matcher = open_matcher(None, benchmark.matcher, runtime)
+    found = match_pairs(source, dataset, keypoints, store, matcher)
     counts = {frozenset(pair): len(matches) for pair, matches in found}
     assert source.extracted == 0
     return counts

@@ -11,6 +11,7 @@ from d2eval.hpatches.benchmark import load_benchmark
 from d2eval.hpatches.dataset import load_dataset
 from d2eval.hpatches.run import Settings, run
 from d2eval.method import Runtime
+from d2eval.pairs import open_matcher
 from d2eval.store import Store
 
 TEMPLATE = "methods.TEMPLATE:MyFeature"
@@ -40,7 +41,8 @@ def rows(tiny_hpatches, tmp_path):
         source = open_source(method, options, runtime)
         benchmark = load_benchmark()
         result = run(
-            source, load_dataset(tiny_hpatches, benchmark), benchmark, Store(runtime.cache),
+            source, open_matcher(None, benchmark.matcher, runtime),
+            load_dataset(tiny_hpatches, benchmark), benchmark, Store(runtime.cache),
             tmp_path / "runs", Settings(),
         )  # fmt: skip
         pairs = (result.folder / "pairs.csv").read_text().splitlines()

@@ -54,7 +54,7 @@ def test_the_numbers_of_the_protocol():
     assert BENCHMARK.thresholds_px == tuple(range(1, 16))
     assert BENCHMARK.complete == {"i": 52, "v": 56}
     assert BENCHMARK.complete_total == 108
-    assert BENCHMARK.matcher == {"name": "mutual-nn"}
+    assert (BENCHMARK.matcher.name, BENCHMARK.matcher.options) == ("mnn", {})
 
 
 def test_a_sequence_is_six_images_and_five_homographies(tmp_path):

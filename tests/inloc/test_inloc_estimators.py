@@ -23,6 +23,7 @@ from d2eval.inloc.records import to_records
 from d2eval.inloc.rows import DenseChoice
 from d2eval.maps import Maps, MapsMethod
 from d2eval.method import Runtime
+from d2eval.pairs import open_matcher
 from d2eval.store import Store
 
 
@@ -31,10 +32,12 @@ def sparse(
 ) -> SparseEstimator:
     """Of RootSIFT; ``limit`` bounds the bytes of depth in memory."""
     benchmark = load_benchmark("inloc_hloc" if strategy == "pooled" else "inloc")
-    source: FeatureSource = open_source("rootsift", {}, Runtime(cache=cache))
+    runtime = Runtime(cache=cache)
+    source: FeatureSource = open_source("rootsift", {}, runtime)
+    matcher = open_matcher(None, benchmark.matcher, runtime)
     spatial = Database3D(dataset, limit)
     return SparseEstimator(
-        strategy, source, dataset, spatial, benchmark, Store(cache), "cpu", seed
+        strategy, source, matcher, dataset, spatial, benchmark, Store(cache), seed
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from d2eval.hpatches.dataset import load_dataset
 from d2eval.hpatches.run import Settings, run
 from d2eval.images import read_image
 from d2eval.method import Runtime
+from d2eval.pairs import open_matcher
 from d2eval.store import Store
 from d2eval.weights import load_state_dict
 
@@ -64,7 +65,8 @@ def test_pairs_agree_with_the_authors_extractor(method, tmp_path):
     dataset = load_dataset(DATA, benchmark, SEQUENCE)
     runtime = Runtime(cache=tmp_path / "cache")
     source = open_source(method, {"weights": str(WEIGHTS)}, runtime)
-    result = run(source, dataset, benchmark, Store(runtime.cache), tmp_path / "runs", Settings())
+    matcher, store = open_matcher(None, benchmark.matcher, runtime), Store(runtime.cache)
+    result = run(source, matcher, dataset, benchmark, store, tmp_path / "runs", Settings())
     with (result.folder / "pairs.csv").open(newline="", encoding="utf-8") as file:
         found = {int(row["image"]): row for row in csv.DictReader(file)}
     expected = expected_pairs(method)

@@ -26,6 +26,7 @@ from d2eval.report.run_folders import (
     load_manifest,
     run_folders,
     unfinished_note,
+    with_matcher,
 )
 from d2eval.report.site import FILE, SiteResult, is_site_only
 
@@ -128,6 +129,7 @@ def load_run(folder: Path) -> InlocRun:
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {protocol!r}; d2eval knows {', '.join(PROTOCOLS)}")
         kind = _kind(entry(manifest.content, "row", dict))
+        kind = replace(kind, method=with_matcher(kind.method, manifest.content))
     path = folder / SUMMARY
     with reading(path, REMEDY):
         rows = read_rows(path, _COLUMNS)

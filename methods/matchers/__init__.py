@@ -1,0 +1,1 @@
+"""Matchers: the features of two images -> pairs of them."""

@@ -1,0 +1,49 @@
+"""Mutual nearest neighbours, with or without a threshold on their distance."""
+
+from dataclasses import dataclass
+
+from d2eval.errors import D2EvalError
+from d2eval.features import Features
+from d2eval.matcher import Matcher
+from d2eval.matching import Matches, mutual_pairs, squared_distances
+from d2eval.method import option
+from d2eval.nearest import nearest_neighbors
+from d2eval.weights import NONE_NEEDED
+
+ANY = 2.0  # two L2-normalised descriptors lie no further apart
+
+
+@dataclass(frozen=True)
+class MutualNearestConfig:
+    """Without a threshold, as the D2-Net paper matches."""
+
+    max_distance: float = option(
+        ANY,
+        "descriptors of a match lie no further apart: Euclidean distance d, where the dot product "
+        "is 1 - d * d / 2; 2: any",
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_distance <= ANY:
+            raise D2EvalError("max-distance must be above 0 and at most 2")
+
+
+class MutualNearest(Matcher):
+    """Pairs that are each other's nearest neighbour; of equal ones the lowest index counts.
+
+    Source: D2-Net's HPatches notebook (similarity matrix, argmax both ways); the threshold is
+    hloc's ``distance_threshold`` (matchers/nearest_neighbor.py), inclusive.
+    """
+
+    description = "mutual nearest neighbours"
+    Config = MutualNearestConfig
+    weights = NONE_NEEDED
+
+    def match(self, first: Features, second: Features) -> Matches:
+        """Pairs by rising first index."""
+        there, back = nearest_neighbors(first.descriptors, second.descriptors, self.runtime.device)
+        pairs = mutual_pairs(there, back)
+        if self.config.max_distance == ANY:
+            return pairs
+        squared = squared_distances(there.score[pairs[:, 0]])
+        return pairs[squared <= self.config.max_distance**2]
