@@ -250,8 +250,8 @@ def test_the_numbers_are_those_of_the_stored_features(finished):
 def test_the_manifest(finished):
     manifest = manifest_of(finished.folder)
     assert set(manifest) == {
-        "benchmark", "protocol_sha256", "label", "method", "features", "weights", "top_k", "seed",
-        "dataset", "excluded", "root", "extracted_now", "wall_seconds", "peak_memory_mb",
+        "benchmark", "protocol_sha256", "label", "method", "features", "weights", "matcher",
+        "top_k", "seed", "dataset", "excluded", "root", "extracted_now", "wall_seconds", "peak_memory_mb",
         "d2eval", "git_commit", "versions", "device", "command", "finished",
     }  # fmt: skip
     assert manifest["protocol_sha256"] == load_protocol("hpatches").sha256
@@ -259,6 +259,7 @@ def test_the_manifest(finished):
     assert (manifest["label"], manifest["seed"], manifest["top_k"]) == ("rootsift-seed4", 4, None)
     assert manifest["features"]["config"]["num_features"] == 8192
     assert manifest["weights"]["name"] == "none needed"
+    assert manifest["matcher"]["name"] == "mnn"
     dataset = manifest["dataset"]
     assert {**dataset, "fingerprint": "", "outline": ""} == {
         "completeness": PARTIAL, "sequences": 2, "images": 12, "pairs": 10, "fingerprint": "",
