@@ -251,8 +251,8 @@ def test_the_manifest(finished):
     manifest = manifest_of(finished.folder)
     assert set(manifest) == {
         "benchmark", "protocol_sha256", "label", "method", "features", "weights", "matcher",
-        "top_k", "seed", "dataset", "excluded", "root", "extracted_now", "wall_seconds", "peak_memory_mb",
-        "d2eval", "git_commit", "versions", "device", "command", "finished",
+        "top_k", "seed", "dataset", "excluded", "root", "extracted_now", "wall_seconds",
+        "peak_memory_mb", "d2eval", "git_commit", "versions", "device", "command", "finished",
     }  # fmt: skip
     assert manifest["protocol_sha256"] == load_protocol("hpatches").sha256
     assert (manifest["benchmark"], manifest["method"]) == ("hpatches", "rootsift")
