@@ -31,8 +31,8 @@ INTRINSICS = {
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return make_aachen_sample(tmp_path_factory.mktemp("cache"))
+def sample(rendered):
+    return rendered(make_aachen_sample)
 
 
 def lines(path: Path) -> list[list[str]]:

@@ -31,8 +31,8 @@ PAIRS = "lists/pairs-query-oracle8.txt"
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return make_inloc_sample(tmp_path_factory.mktemp("cache"))
+def sample(rendered):
+    return rendered(make_inloc_sample)
 
 
 @pytest.fixture(scope="module")
