@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -26,6 +27,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Each test's own --cache would let numba compile everything again.
 _USER = os.getuid() if hasattr(os, "getuid") else 0
 os.environ.setdefault("NUMBA_CACHE_DIR", f"{tempfile.gettempdir()}/d2eval-tests-numba-{_USER}")
+
+
+# What a shell starts in the background ignores Ctrl-C, and so would all processes of tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
