@@ -303,12 +303,13 @@ def _text_images(path: Path) -> Iterator[tuple[str, ModelImage]]:
         if len(observations) % 3:
             raise ValueError(f"the keypoints of {words[9][:80]!a} aren't X, Y and a 3D point each")
         found = observations.reshape(-1, 3)
-        whole = (found[:, 2] >= NO_POINT) & (found[:, 2] < LARGEST) & (found[:, 2] % 1 == 0)
+        ids = found[:, 2]
+        whole = (ids >= NO_POINT) & (ids < LARGEST) & (ids == np.floor(ids))
         if not whole.all():
             raise ValueError(f"a keypoint of {words[9][:80]!a} has a 3D point that is no id")
         pose = np.array(words[1:8], np.float64)
         name = " ".join(words[9:])
-        seen = (found[:, :2], found[:, 2].astype(np.int64))
+        seen = (found[:, :2], ids.astype(np.int64))
         yield _image(path, _number(words[0]), name, pose, _number(words[8]), seen)
 
 
