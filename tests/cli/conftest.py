@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from forked_commands import Commands
 
+from d2eval.report import curves
+
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
@@ -12,3 +14,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     started = Commands(tmp_path_factory.mktemp("commands"))
     yield started
     started.close()
+
+
+@pytest.fixture
+def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HPatches' curves are not drawn, which takes most of the time of a run that is small."""
+    monkeypatch.setattr(curves, "plot_runs", lambda _, output, **__: [output])

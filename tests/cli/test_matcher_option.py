@@ -1,15 +1,13 @@
 """``--matcher`` as a user gives it, on a tiny HPatches, and what is written of it."""
 
 import csv
+import importlib
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import d2eval
 from d2eval import speed
 from d2eval.cli import main
 
@@ -64,7 +62,7 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def evaluate(cache, tmp_path, tiny_hpatches, capsys):
+def evaluate(cache, tmp_path, tiny_hpatches, capsys, no_curves):
     """Runs RootSIFT on the tiny set: its one run's folder, and standard output."""
 
     def evaluate(*words: str, output: str = "runs") -> tuple[Path, str]:
@@ -92,26 +90,34 @@ def outside(tmp_path) -> Path:
     return folder
 
 
-def command(words: list[object], packages: Path, cwd: Path, notes: str = "") -> str:
-    search = [str(packages), str(Path(d2eval.__file__).parents[1])]
-    done = subprocess.run(
-        [sys.executable, "-m", "d2eval", *map(str, words)],
-        capture_output=True, text=True, check=False, cwd=cwd,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(search)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert notes in done.stderr if notes else done.stderr == ""
-    return done.stdout
+@pytest.fixture
+def command(outside, tmp_path, monkeypatch, capsys, no_curves):
+    """Runs a command that finds the package as a new process would: standard output."""
+    monkeypatch.syspath_prepend(outside)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(tmp_path)
+
+    def command(words: list[object], notes: str = "") -> str:
+        sys.modules.pop("outside_plain", None)
+        importlib.invalidate_caches()
+        code = main([str(word) for word in words])
+        out, error = capsys.readouterr()
+        assert code == 0, error
+        assert notes in error if notes else error == ""
+        return out
+
+    yield command
+    sys.modules.pop("outside_plain", None)
 
 
-def test_a_matcher_of_another_package(outside, cache, tmp_path, tiny_hpatches, evaluate):
-    listed = command(["methods", "--cache", cache], outside, tmp_path)
+def test_a_matcher_of_another_package(command, outside, cache, tmp_path, tiny_hpatches, evaluate):
+    listed = command(["methods", "--cache", cache])
     (line,) = [line for line in listed.splitlines() if line.startswith("plain ")]
     assert "  mutual nearest neighbours, plainly  " in line
     assert line.endswith("  not stated")
 
     line = ["hpatches", "--method", "rootsift", "--data", tiny_hpatches, "--cache", cache]
-    said = command([*line, "--matcher", "plain", "--output", "a"], outside, tmp_path)
+    said = command([*line, "--matcher", "plain", "--output", "a"])
     assert "\nmatcher plain: every 1, backwards False\n" in said
     folder = tmp_path / "a/hpatches/rootsift-plain"
     assert rows(folder) == rows(evaluate(output="default")[0])
@@ -121,7 +127,7 @@ def test_a_matcher_of_another_package(outside, cache, tmp_path, tiny_hpatches, e
     assert len(first["source"]["sha256"]) == 64
 
     options = ["--matcher-every", "2", "--matcher-backwards"]
-    command([*line, "--matcher", "plain", *options, "--output", "b"], outside, tmp_path)
+    command([*line, "--matcher", "plain", *options, "--output", "b"])
     half = rows(tmp_path / "b/hpatches/rootsift-plain-every2-backwards")
     for whole, part in zip(rows(folder), half, strict=True):
         assert int(part["matches"]) == (int(whole["matches"]) + 1) // 2
@@ -129,12 +135,12 @@ def test_a_matcher_of_another_package(outside, cache, tmp_path, tiny_hpatches, e
     # Edited, it is other work: its stored matches don't count, nor is its run the same.
     (outside / "outside_plain.py").write_text(OUTSIDE.replace("self.config.every]", "5]"))
     target = "outside_plain:Plain"
-    command([*line, "--matcher", target, "--output", "c"], outside, tmp_path)
+    command([*line, "--matcher", target, "--output", "c"])
     fifth = tmp_path / "c/hpatches/rootsift-outside_plain.Plain"
     for whole, part in zip(rows(folder), rows(fifth), strict=True):
         assert int(part["matches"]) == -(-int(whole["matches"]) // 5)
     note = f"{folder.relative_to(tmp_path)}: holds a run of other work (matcher.source"
-    command([*line, "--matcher", "plain", "--output", "a"], outside, tmp_path, note)
+    command([*line, "--matcher", "plain", "--output", "a"], note)
     assert len(list((tmp_path / "a/hpatches").iterdir())) == 2
     assert rows(folder) == rows(evaluate(output="default")[0])
 
