@@ -161,7 +161,8 @@ def _nearest_on_cpu(
                 return back
             for left, right in blocks.columns:
                 similarity = multiply_transposed(one[top:bottom], other[left:right]).numpy()
-                before = [there.best[top:bottom].copy(), back.best[left:right].copy()]
+                if with_second:
+                    before = there.best[top:bottom].copy(), back.best[left:right].copy()
                 _update(
                     similarity, top, left, there.best, there.nearest, back.best, back.nearest
                 )  # fmt: skip
