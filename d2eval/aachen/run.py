@@ -3,10 +3,10 @@
 import contextlib
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pycolmap
 
@@ -17,6 +17,7 @@ from d2eval.aachen.pictures import write_pictures
 from d2eval.aachen.pnp import register_by_pnp
 from d2eval.aachen.registration import Registered, register_images
 from d2eval.aachen.scores import mean_count, query_rows, submission, summarize
+from d2eval.aachen.stages import Stages
 from d2eval.aachen.triangulation import triangulate
 from d2eval.aachen.verification import verify_pairs
 from d2eval.aachen.workspace import (
@@ -30,18 +31,10 @@ from d2eval.extraction import FeatureSource
 from d2eval.leftovers import scratch_folder
 from d2eval.manifest import environment, write_manifest
 from d2eval.pairs import PairMatcher
-from d2eval.resources import measure
 from d2eval.runfolder import Row, RunName, run_folder, write_csv
 from d2eval.store import Store
 
 NAME = "aachen"
-STAGE_COLUMNS = (
-    "stage", "images", "features", "pairs", "matches", "verified_pairs", "inlier_matches",
-    "points", "mean_track_length", "mean_reprojection_px", "registered", "seconds",
-    "peak_memory_mb",
-)  # fmt: skip
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class Settings:
 
     Attributes:
         seed: of verification, triangulation and registration.
-        device: where descriptors are matched.
+        device: for the manifest.
         workers: threads that read and write while features are extracted.
         holdout: how many database images stand in for the queries, or None.
     """
@@ -82,40 +75,6 @@ class RunResult:
     notes: tuple[str, ...]
 
 
-class _Stages:
-    """Counts and costs of the stages, as they are done."""
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-
-    def run(self, name: str, work: Callable[[], Result]) -> Result:
-        """Does the work of a stage; a failure says what the stages before have left."""
-        with measure() as cost:
-            try:
-                result = work()
-            except D2EvalError as error:
-                if not self.rows:
-                    raise
-                raise D2EvalError(f"{error} [{self.counts()}]") from error
-        row: Row = dict.fromkeys(STAGE_COLUMNS)
-        row |= {"stage": name, "seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
-        self.rows.append(row)
-        return result
-
-    def note(self, **counts: Any) -> None:
-        """Adds counts to the stage that was done last."""
-        self.rows[-1] |= counts
-
-    def counts(self) -> str:
-        """One line of what each stage has left."""
-        parts = []
-        for row in self.rows:
-            costs = ("stage", "seconds", "peak_memory_mb")
-            counts = [f"{k} {v}" for k, v in row.items() if v is not None and k not in costs]
-            parts.append(f"{row['stage']}: {', '.join(counts)}")
-        return "; ".join(parts)
-
-
 @dataclass(frozen=True)
 class _Found:
     """What the stages leave for the outputs."""
@@ -133,7 +92,7 @@ def _run_stages(
     store: Store,
     settings: Settings,
     database: Path,
-    stages: _Stages,
+    stages: Stages,
 ) -> _Found:
     keypoints = stages.run(
         "features", lambda: collect_keypoints(source, dataset, settings.workers)
@@ -273,7 +232,7 @@ def run(
             (with what the stages before have left), a full disk, another run that writes the same
             folder, or a name that was given to other work before.
     """
-    stages = _Stages()
+    stages = Stages()
     with contextlib.ExitStack() as held:
         place = held.enter_context(run_folder(output / NAME, name or RunName(source.label)))
         folder = place.claim(_work(source, matcher, dataset, benchmark, settings))

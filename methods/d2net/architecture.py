@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from d2eval.architecture import Architecture, Layer, Level, Step
 from methods.d2net.detection import MAX_EDGE_RATIO, MAX_STEP
-from methods.d2net.network import CHANNELS, CONVOLUTIONS, POOLS, MaxPool, dilation_of
+from methods.d2net.network import CHANNELS, CONVOLUTIONS, POOLS, dilation_of
+from methods.d2net.stages import MaxPool
 
 KERNEL = 3  # of all convolutions
 

@@ -22,16 +22,8 @@ from methods.d2net.memory import (
     MIN_STRIP_BYTES,
     STRIP_BYTES_PER_THREAD,
 )
-from methods.d2net.network import (
-    STRIP_ROWS,
-    WINOGRAD_MIN_CHANNELS,
-    Convolution,
-    Layer,
-    MaxPool,
-    Stage,
-    direct_convolution,
-    follow_equal,
-)
+from methods.d2net.network import STRIP_ROWS, WINOGRAD_MIN_CHANNELS, direct_convolution
+from methods.d2net.stages import Convolution, Layer, MaxPool, Stage, follow_equal
 from methods.d2net.winograd import TILE, WinogradConvolution, Workers
 
 FINE_STRIDE, COARSE_STRIDE = 8, 16

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.atomic import exclusive, write_bytes
-from d2eval.colmap_model import NO_POINT, ColmapModel, ModelCamera, ModelImage, read_model
+from d2eval.colmap_formats import NO_POINT, ModelCamera, ModelImage
+from d2eval.colmap_model import ColmapModel, read_model
 from d2eval.errors import D2EvalError
 from d2eval.paths import listed
 from d2eval.preparation import Preparer

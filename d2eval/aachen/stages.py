@@ -1,0 +1,50 @@
+"""What the stages of a run leave, and what they cost."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from d2eval.errors import D2EvalError
+from d2eval.resources import measure
+from d2eval.runfolder import Row
+
+STAGE_COLUMNS = (
+    "stage", "images", "features", "pairs", "matches", "verified_pairs", "inlier_matches",
+    "points", "mean_track_length", "mean_reprojection_px", "registered", "seconds",
+    "peak_memory_mb",
+)  # fmt: skip
+
+Result = TypeVar("Result")
+
+
+class Stages:
+    """Counts and costs of the stages, as they are done."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def run(self, name: str, work: Callable[[], Result]) -> Result:
+        """Does the work of a stage; a failure says what the stages before have left."""
+        with measure() as cost:
+            try:
+                result = work()
+            except D2EvalError as error:
+                if not self.rows:
+                    raise
+                raise D2EvalError(f"{error} [{self.counts()}]") from error
+        row: Row = dict.fromkeys(STAGE_COLUMNS)
+        row |= {"stage": name, "seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
+        self.rows.append(row)
+        return result
+
+    def note(self, **counts: Any) -> None:
+        """Adds counts to the stage that was done last."""
+        self.rows[-1] |= counts
+
+    def counts(self) -> str:
+        """One line of what each stage has left."""
+        parts = []
+        for row in self.rows:
+            costs = ("stage", "seconds", "peak_memory_mb")
+            counts = [f"{k} {v}" for k, v in row.items() if v is not None and k not in costs]
+            parts.append(f"{row['stage']}: {', '.join(counts)}")
+        return "; ".join(parts)

@@ -1,0 +1,36 @@
+"""COLMAP models in text by hand; binary ones, and damage of both, are in the fuzz tests."""
+
+import numpy as np
+import pytest
+
+from d2eval.colmap_model import read_model
+from d2eval.errors import D2EvalError
+
+CAMERAS = "# a comment\n7 PINHOLE 640 480 500 501 320 240\n"
+IMAGES = "3 1 0 0 0 1 2 3 7 a b.jpg\n{keypoints}\n"
+POINTS = "5 1.5 2.5 3.5 255 0 0 0.7 3 0\n"
+
+
+def write(folder, keypoints):
+    (folder / "cameras.txt").write_text(CAMERAS)
+    (folder / "images.txt").write_text(IMAGES.format(keypoints=keypoints))
+    (folder / "points3D.txt").write_text(POINTS)
+    return folder
+
+
+def test_a_model_by_hand(tmp_path):
+    model = read_model(write(tmp_path, "10.5 20.5 5 30 40 -1"))
+    assert model.cameras[7].matrix().tolist() == [[500, 0, 320], [0, 501, 240], [0, 0, 1]]
+    image = model.images["a b.jpg"]
+    assert (image.number, image.camera) == (3, 7)
+    assert image.cam_from_world.translation.tolist() == [1, 2, 3]
+    assert image.xy.tolist() == [[10.5, 20.5], [30, 40]]
+    assert image.points.tolist() == [5, -1]
+    assert model.points[5].xyz.tolist() == [1.5, 2.5, 3.5]
+    assert model.points[5].track.tolist() == [[3, 0]]
+
+
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan", "5.5", "-2", str(2**53)])
+def test_numbers_that_are_no_3d_point(tmp_path, number):
+    with np.errstate(all="raise"), pytest.raises(D2EvalError, match="has a 3D point that is no id"):
+        read_model(write(tmp_path, f"1 2 5 3 4 {number}"))
