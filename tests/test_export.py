@@ -203,7 +203,6 @@ def test_hdf5_of_two_runs_at_once_is_refused(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
 from test_export import make, write_hdf5, write_feature_files, D2EvalError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
@@ -222,8 +221,8 @@ for write in (
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs a limit on file sizes")
 def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path), str(Path(__file__).parent)],
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True,
+        check=False, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     hdf5, files = done.stdout.splitlines()

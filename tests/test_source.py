@@ -2,16 +2,15 @@
 
 import importlib
 import json
-import os
 import runpy
-import shutil
-import subprocess
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
+from checkouts import copy_checkout, sources
 from PIL import Image
 
 import d2eval
@@ -106,32 +105,11 @@ def test_fresh_extracts_again(work, image):
     assert extract(work, image, "orb:Orb") == (4, 0)
 
 
-SOURCES = """
-import sys
-from d2eval.method import method_class
-from d2eval.source import source_of
-for name in sys.argv[1:]:
-    source = source_of(method_class(name))
-    print(source.origin, source.sha256 or "-")
-"""
-
-
 def test_an_edited_checkout(tmp_path):
     """A method that is added to the registry, and one that is shipped, both edited."""
-    checkout = tmp_path / "checkout"
-    for name in ("d2eval", "methods"):
-        shutil.copytree(
-            REPOSITORY / name, checkout / name,
-            ignore=shutil.ignore_patterns("__pycache__", "weights", "sample"),
-        )  # fmt: skip
-
-    def sources() -> list[str]:
-        done = subprocess.run(
-            [sys.executable, "-B", "-c", SOURCES, "orb", "methods.TEMPLATE:MyFeature"],
-            capture_output=True, text=True, check=True, cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(checkout)},
-        )  # fmt: skip
-        return done.stdout.splitlines()
+    checkout = copy_checkout(tmp_path)
+    names = "orb", "methods.TEMPLATE:MyFeature"
+    found = partial(sources, checkout, "d2eval.method:method_class", *names)
 
     def write_orb(count: int) -> None:  # without what loads PyTorch each time
         write(orb, count)
@@ -142,18 +120,18 @@ def test_an_edited_checkout(tmp_path):
     write_orb(3)
     with (checkout / "methods" / "registry.toml").open("a") as file:
         file.write('\norb = "methods.orb:Orb"\n')
-    first, template = sources()
+    first, template = found()
     assert first.startswith("files ")
     assert template == "shipped -"
     write_orb(4)
     (checkout / "methods" / "d2net" / "training" / "loss.py").write_text("# no feature's")
-    other, template = sources()
+    other, template = found()
     assert other.startswith("files ")
     assert other != first
     assert template == "shipped -"
     with (checkout / "methods" / "TEMPLATE.py").open("a") as file:
         file.write("# edited\n")
-    again, template = sources()
+    again, template = found()
     assert again == other
     assert template.startswith("files ")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from option_contract import assert_options
 
 from d2eval.cli import COMMANDS
 from d2eval.cli.common import add_config_arguments, default_cache
@@ -97,11 +98,7 @@ def test_what_it_says_of_itself(name, runtime):
 
 
 def test_its_options(name):
-    config = method_class(name).Config
-    assert config.__dataclass_params__.frozen
-    for field in dataclasses.fields(config):
-        assert field.default is not dataclasses.MISSING
-        assert field.metadata["help"].strip()
+    assert_options(method_class(name).Config)
 
 
 @pytest.mark.parametrize("command", TAKING_A_METHOD, ids=lambda m: m.__name__)

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from option_contract import assert_options
 
 from d2eval.cli import hpatches
 from d2eval.cli.common import default_cache
@@ -68,11 +69,7 @@ def test_what_it_says_of_itself(name):
 
 
 def test_its_options(name):
-    config = matcher_class(name).Config
-    assert config.__dataclass_params__.frozen
-    for field in dataclasses.fields(config):
-        assert field.default is not dataclasses.MISSING
-        assert field.metadata["help"].strip()
+    assert_options(matcher_class(name).Config)
 
 
 def test_its_options_are_offered(name):

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from methods.d2net.flat import WindowConvolution
-from methods.d2net.network import Convolution, direct_convolution
+from methods.d2net.network import direct_convolution
+from methods.d2net.stages import Convolution
 from methods.d2net.winograd import BLOCK_TILES, TILE, WinogradConvolution, Workers
 
 
