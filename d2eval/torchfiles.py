@@ -85,6 +85,9 @@ def read_torch(path: Path, kind: str, remedy: str) -> object:
         raise
     except Exception as error:  # damaged bytes make torch.load raise almost anything
         raise D2EvalError(f"{path}: broken {kind} ({reason_of(error)}); {remedy}") from error
+    finally:
+        # PyTorch would hold what a broken file has left of sparse tensors against the next one.
+        getattr(torch._utils, "_sparse_tensors_to_validate", []).clear()
 
 
 def _is_sound_archive(path: Path, size: int) -> bool:

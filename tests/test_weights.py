@@ -297,6 +297,22 @@ def test_sparse_indices_out_of_range_are_refused(tmp_path):
     assert torch.equal(load_state_dict(whole)["a"], VALUES)
 
 
+class Unknown:
+    """Nothing that is read over."""
+
+
+def test_a_file_that_breaks_off_after_a_sparse_tensor_spoils_no_other(tmp_path):
+    """As versions of PyTorch that check all of them would have it."""
+    tensor = torch.sparse_coo_tensor([[0, 9]], [1.0, 2.0], (10,))
+    smaller = torch.sparse_coo_tensor(
+        tensor._indices(), tensor._values(), (5,), check_invariants=False, is_coalesced=True
+    )
+    assert "Unknown" in refused(saved(tmp_path / "a.pth", {"a": smaller, "b": Unknown()}))
+    whole = saved(tmp_path / "b.pth", {"a": VALUES})
+    with torch.sparse.check_sparse_tensor_invariants(True):
+        assert torch.equal(load_state_dict(whole)["a"], VALUES)
+
+
 def test_tensors_without_values_are_refused(tmp_path):
     path = saved(tmp_path / "a.pth", {"a": torch.empty(3, device="meta")})
     assert "a is no plain tensor with values" in refused(path)
