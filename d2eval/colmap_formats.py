@@ -104,6 +104,8 @@ def _point(number: int, xyz: Any, track: Any) -> tuple[int, ModelPoint]:
     place = np.asarray(xyz, np.float64)
     if not np.isfinite(place).all():
         raise ValueError(f"point {number} isn't finite")
+    if number > np.iinfo(np.int64).max:  # COLMAP's mark of no point, or damage
+        raise ValueError(f"{number} is no point's id")
     return number, ModelPoint(place, np.asarray(track, np.int64).reshape(-1, 2))
 
 

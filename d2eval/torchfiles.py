@@ -2,16 +2,19 @@
 
 import io
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from d2eval.errors import D2EvalError, reason_of
 from d2eval.files import open_bytes, read_bytes, require_file
 
 _ZIP = b"PK\x03\x04"
+_LEGACY_PICKLES = 5  # that a file of the older format begins with
+_LONGEST_NAME = 1000  # of a class or function
 # What training scripts save beside tensors: settings, losses, paths. It is read over. NumPy 1 and 2
 # name their scalars differently, and so do Python 3.13 and earlier ones paths.
 _READ_OVER = (
@@ -67,7 +70,11 @@ def read_torch(path: Path, kind: str, remedy: str) -> object:
     size = require_file(path, remedy)
     try:
         # Of the older format, whose texts may claim any length, no more is read than is there.
-        source = path if _is_sound_archive(path, size) else io.BytesIO(read_bytes(path, remedy))
+        source: Any = path
+        if not _is_sound_archive(path, size):
+            source = io.BytesIO(read_bytes(path, remedy))
+            _check_names(source, _LEGACY_PICKLES)
+            source.seek(0)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_stand_ins()):
             warnings.simplefilter("ignore")  # on pickles that it refuses in the next moment
             return torch.load(source, map_location="cpu", weights_only=True)
@@ -108,4 +115,26 @@ def _is_sound_archive(path: Path, size: int) -> bool:
                 raise zipfile.BadZipFile("it declares more bytes than it holds")
             if (damaged := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"{damaged} differs from its checksum")
+            for member in members:
+                if member.filename.endswith("/data.pkl"):
+                    with archive.open(member) as data:
+                        _check_names(data, 1)
     return True
+
+
+def _check_names(file: IO[bytes], pickles: int) -> None:
+    """Goes through pickles, running nothing, for a name that no class has.
+
+    PyTorch searches its own message on such a name in a time that grows with the length's square:
+    minutes for 100 kB.
+
+    Raises:
+        pickle.UnpicklingError: there is one, or these are no pickles.
+    """
+    try:
+        for _ in range(pickles):
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "GLOBAL" and len(str(argument)) > _LONGEST_NAME:
+                    raise pickle.UnpicklingError("a name without end")
+    except (ValueError, OverflowError) as error:
+        raise pickle.UnpicklingError(reason_of(error)) from error

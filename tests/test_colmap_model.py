@@ -1,9 +1,11 @@
 """COLMAP models in text by hand; binary ones, and damage of both, are in the fuzz tests."""
 
+import struct
+
 import numpy as np
 import pytest
 
-from d2eval.colmap_model import read_model
+from d2eval.colmap_model import read_model, read_model_points
 from d2eval.errors import D2EvalError
 
 CAMERAS = "# a comment\n7 PINHOLE 640 480 500 501 320 240\n"
@@ -34,3 +36,14 @@ def test_a_model_by_hand(tmp_path):
 def test_numbers_that_are_no_3d_point(tmp_path, number):
     with np.errstate(all="raise"), pytest.raises(D2EvalError, match="has a 3D point that is no id"):
         read_model(write(tmp_path, f"1 2 5 3 4 {number}"))
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1])
+def test_points_beyond_all_numbers(tmp_path, number):
+    for name in ("cameras", "images"):
+        (tmp_path / f"{name}.bin").write_bytes(struct.pack("<Q", 0))
+    point = struct.pack("<QQ3d3BdQ", 1, number, 1, 2, 3, 0, 0, 0, 0.5, 0)
+    (tmp_path / "points3D.bin").write_bytes(point)
+    for read in (read_model, read_model_points):
+        with pytest.raises(D2EvalError, match=f"points3D.bin: {number} is no point's id"):
+            read(tmp_path)

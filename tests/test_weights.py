@@ -297,6 +297,22 @@ def test_sparse_indices_out_of_range_are_refused(tmp_path):
     assert torch.equal(load_state_dict(whole)["a"], VALUES)
 
 
+@pytest.mark.parametrize("format", ["zip", "legacy"])
+def test_a_name_without_end_is_refused_at_once(tmp_path, format):
+    """PyTorch takes the square of its length to look at it, and the message would hold it."""
+    path = tmp_path / "a.pth"
+    name = b"q" * 3000
+    if format == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a/data.pkl", b"\x80\x02cmodule\n" + name + b"\n.")
+            archive.writestr("a/version", b"3\n")
+    else:
+        saved(path, {"a": Unknown()}, _use_new_zipfile_serialization=False)
+        path.write_bytes(path.read_bytes().replace(b"\nUnknown\n", b"\n" + name + b"\n"))
+    message = refused(path)
+    assert message == f"{path}: refused: broken weights, or none of PyTorch's; get the file again"
+
+
 class Unknown:
     """Nothing that is read over."""
 

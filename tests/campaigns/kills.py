@@ -145,6 +145,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=list(COMMANDS), nargs="+", default=list(COMMANDS))
     arguments = parser.parse_args()
+    # Where a shell starts this in the background, all commands would ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(arguments.seed)  # noqa: S311 - chooses moments
     faults, ends = [], Counter()
     with tempfile.TemporaryDirectory() as scratch:
