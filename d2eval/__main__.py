@@ -2,7 +2,7 @@
 
 import sys
 
-from d2eval.interrupts import end_on_signals
+from d2eval.foundation.terminal.interrupts import end_on_signals
 
 
 def main() -> int:

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from d2eval.errors import D2EvalError
-from d2eval.features import Features, make_features, no_features
-from d2eval.images import RgbImage
-from d2eval.method import Method, Runtime, option
-from d2eval.weights import NONE_NEEDED
+from d2eval import (
+    NONE_NEEDED,
+    D2EvalError,
+    Features,
+    Method,
+    RgbImage,
+    Runtime,
+    make_features,
+    no_features,
+    option,
+)
 
 PATCH = 16  # pixels
 FLAT = 1e-3  # grey levels; a patch without contrast has no direction and can't be normalised
@@ -44,8 +50,8 @@ class MyFeature(Method):
     def __init__(self, config: MyConfig, runtime: Runtime) -> None:
         """CHANGE: build your network here, on ``runtime.device``.
 
-        With weights, load them with `d2eval.weights.load_state_dict` and set ``self.weights`` to a
-        `d2eval.weights.WeightsInfo`: their hash enters the cache key, their name every table.
+        With weights, load them with `d2eval.load_state_dict` and set ``self.weights`` to a
+        `d2eval.WeightsInfo`: their hash enters the cache key, their name every table.
         """
         self.config = config
 

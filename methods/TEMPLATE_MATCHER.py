@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2eval.errors import D2EvalError
-from d2eval.features import Features
-from d2eval.matcher import Matcher
-from d2eval.matching import Matches, mutual_nearest_neighbors
-from d2eval.method import option
-from d2eval.weights import NONE_NEEDED
+from d2eval import (
+    NONE_NEEDED,
+    D2EvalError,
+    Features,
+    Matcher,
+    Matches,
+    mutual_nearest_neighbors,
+    option,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class MyMatcher(Matcher):
     """Mutual nearest neighbours of like height.
 
     CHANGE: with weights, override ``__init__(self, config, runtime)``, load them there with
-    `d2eval.weights.load_state_dict`, and set ``self.weights`` to a `d2eval.weights.WeightsInfo`.
+    `d2eval.load_state_dict`, and set ``self.weights`` to a `d2eval.WeightsInfo`.
     """
 
     description = "template: mutual nearest neighbours of like height"  # CHANGE

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pycolmap
 
-from d2eval.errors import D2EvalError
-from d2eval.features import Features, make_features
-from d2eval.images import RgbImage
-from d2eval.method import Method, Runtime, option
-from d2eval.weights import NONE_NEEDED
+from d2eval.contracts.features import Features, make_features
+from d2eval.contracts.method import Method, Runtime, option
+from d2eval.contracts.weights import NONE_NEEDED
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images.decoding import RgbImage
 
 
 @dataclass(frozen=True)

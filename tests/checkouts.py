@@ -12,7 +12,7 @@ REPOSITORY = Path(d2eval.__file__).parents[1]
 SOURCES = """
 import sys
 from importlib import import_module
-from d2eval.source import source_of
+from d2eval.contracts.source import source_of
 module, find, *names = sys.argv[1:]
 for name in names:
     source = source_of(getattr(import_module(module), find)(name))
@@ -31,7 +31,7 @@ def copy_checkout(target: Path) -> Path:
 
 
 def sources(checkout: Path, find: str, *names: str) -> list[str]:
-    """Origin and hash of what ``find``, such as "d2eval.method:method_class", finds by name."""
+    """Origin and hash of what ``find``, as "d2eval.contracts.method:method_class", finds."""
     done = subprocess.run(
         [sys.executable, "-B", "-c", SOURCES, *find.split(":"), *names],
         capture_output=True, text=True, check=True, cwd=checkout,

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2eval import progress
+from d2eval.foundation.terminal import progress
 
 TINY_SIZE = (96, 80)
 # Set before torch is loaded, for processes that tests start, too: where more threads than cores

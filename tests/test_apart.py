@@ -16,11 +16,11 @@ import numpy as np
 import psutil
 import pytest
 
-from d2eval import apart
-from d2eval.apart import run_apart, stop
-from d2eval.errors import D2EvalError
-from d2eval.hdf5 import array_shape, read_array
-from d2eval.matfiles import list_variables, read_variable
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.formats.hdf5 import array_shape, read_array
+from d2eval.foundation.formats.matfiles import list_variables, read_variable
+from d2eval.foundation.machine import apart
+from d2eval.foundation.machine.apart import run_apart, stop
 
 DRIVER_ADDRESS = 48  # place in HDF5's superblock of version 0
 HEAP_OBJECT_SIZE = 24  # place in a global heap, of its first object

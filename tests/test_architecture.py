@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from d2eval.architecture import Architecture, Layer, Level, trace
+from d2eval.contracts.architecture import Architecture, Layer, Level, trace
 
 STEM = Layer("stem", "stem_1", "convolution", 7, 2, 1, 3, 3, 64, relu=True)
 POOL = Layer("stem", "pool", "max pool", 3, 2, 1, 1, 64, 64)

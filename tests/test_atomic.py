@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from d2eval import atomic
-from d2eval.atomic import exclusive, write_bytes, write_text
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files import atomic
+from d2eval.foundation.files.atomic import exclusive, write_bytes, write_text
 
 HOLDER = """
 import sys
 from pathlib import Path
-from d2eval.atomic import exclusive
+from d2eval.foundation.files.atomic import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

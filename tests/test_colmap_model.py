@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from d2eval.colmap_model import read_model, read_model_points
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.colmap_model import read_model, read_model_points
 
 CAMERAS = "# a comment\n7 PINHOLE 640 480 500 501 320 240\n"
 IMAGES = "3 1 0 0 0 1 2 3 7 a b.jpg\n{keypoints}\n"

@@ -15,7 +15,7 @@ import d2eval
 
 REPOSITORY = Path(d2eval.__file__).parents[1]
 MODULE = """
-from d2eval.compiled import compiled
+from d2eval.foundation.arrays.compiled import compiled
 
 @compiled(nogil=True)
 def twice(x):
@@ -105,7 +105,7 @@ def test_a_container_without_any_folder_to_write_imports_all_that_is_compiled(co
     root, environment = container
     text = (path for path in root.rglob("*.py") if "@compiled(" in path.read_text())
     parts = [".".join(path.relative_to(root).with_suffix("").parts) for path in text]
-    modules = [name for name in parts if name != "d2eval.compiled"]
+    modules = [name for name in parts if name != "d2eval.foundation.arrays.compiled"]
     assert len(modules) > 4
     done = subprocess.run(
         [sys.executable, "-c", f"import {', '.join(modules)}"],
@@ -119,7 +119,7 @@ import sys
 from d2eval.cli import main
 sys.argv = ["d2eval", "methods", "--help", "--cache", sys.argv[1]]
 code = main()
-from d2eval.matching import mutual_nearest_neighbors
+from d2eval.contracts.matching import mutual_nearest_neighbors
 import numpy as np
 assert len(mutual_nearest_neighbors(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32))) == 3
 import matplotlib, matplotlib.font_manager

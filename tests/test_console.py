@@ -1,7 +1,7 @@
 import io
 import sys
 
-from d2eval.console import complain, note
+from d2eval.foundation.terminal.console import complain, note
 
 
 def test_a_line_and_its_end_are_one_piece(monkeypatch):

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from d2eval.atomic import exclusive
-from d2eval.download import (
+from d2eval.foundation.downloads.download import (
     ADDRESSES,
     CHECKSUMS,
     Fetched,
@@ -16,8 +15,9 @@ from d2eval.download import (
     fetch_file,
     verified_path,
 )
-from d2eval.errors import D2EvalError
-from d2eval.transfer import Patience
+from d2eval.foundation.downloads.transfer import Patience
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.atomic import exclusive
 
 CONTENT = hashlib.shake_128(b"one").digest(500_000)
 OTHER = hashlib.shake_128(b"two").digest(500_000)

@@ -13,17 +13,17 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from d2eval.atomic import exclusive
-from d2eval.errors import D2EvalError
-from d2eval.export import (
+from d2eval.contracts.features import Features, make_features
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.atomic import exclusive
+from d2eval.pipeline.export import (
     check_extension,
     feature_file,
     find_images,
     write_feature_files,
     write_hdf5,
 )
-from d2eval.featurefiles import read_feature_file, read_hloc_features
-from d2eval.features import Features, make_features
+from d2eval.pipeline.featurefiles import read_feature_file, read_hloc_features
 
 SIZE = (40, 30)
 

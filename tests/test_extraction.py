@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2eval.console import note_once
-from d2eval.errors import D2EvalError
-from d2eval.extraction import MethodSource, features_of_images, open_source
-from d2eval.maps import MapsMethod
-from d2eval.method import Method, Runtime, method_class
-from d2eval.store import Store
-from d2eval.weights import NOT_STATED
+from d2eval.contracts.maps import MapsMethod
+from d2eval.contracts.method import Method, Runtime, method_class
+from d2eval.contracts.weights import NOT_STATED
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.terminal.console import note_once
+from d2eval.pipeline.extraction import MethodSource, features_of_images, open_source
+from d2eval.pipeline.store import Store
 
 
 @pytest.fixture

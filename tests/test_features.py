@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2eval.errors import D2EvalError
-from d2eval.features import Features, InvalidFeaturesError, make_features, no_features
+from d2eval.contracts.features import Features, InvalidFeaturesError, make_features, no_features
+from d2eval.foundation.errors import D2EvalError
 
 SIZE = (40, 30)
 

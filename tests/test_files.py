@@ -4,8 +4,14 @@ import threading
 
 import pytest
 
-from d2eval.errors import D2EvalError, MissingFileError
-from d2eval.files import open_bytes, read_bytes, read_lines, read_text, require_file
+from d2eval.foundation.errors import D2EvalError, MissingFileError
+from d2eval.foundation.files.reading import (
+    open_bytes,
+    read_bytes,
+    read_lines,
+    read_text,
+    require_file,
+)
 
 BOM = b"\xef\xbb\xbf"
 READERS = {

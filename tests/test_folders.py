@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from d2eval.errors import D2EvalError
-from d2eval.folders import RECORD, build_once
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.folders import RECORD, build_once
 
 
 def build(folder):
@@ -71,7 +71,7 @@ def test_a_folder_of_an_older_version_is_built_again(target, capsys):
 BUILDER = """
 import sys, time
 from pathlib import Path
-from d2eval.folders import build_once
+from d2eval.foundation.files.folders import build_once
 def build(folder):
     (folder / "file").write_bytes(b"half")
     print("building", flush=True)

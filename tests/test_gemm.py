@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from d2eval import gemm
+from d2eval.foundation.arrays import gemm
 
 
 @pytest.fixture(params=["as built", "torch.mm"])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2eval.errors import D2EvalError
-from d2eval.geometry import (
+from d2eval.foundation.errors import D2EvalError
+from d2eval.metrics.homography import (
     HomographyEstimator,
     check_homography,
     corner_error,

@@ -11,9 +11,14 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from d2eval.errors import D2EvalError
-from d2eval.images import load_image_file, read_image, read_image_size, read_samples
-from d2eval.limits import LIMITS
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.limits import LIMITS
+from d2eval.foundation.images.decoding import (
+    load_image_file,
+    read_image,
+    read_image_size,
+    read_samples,
+)
 
 WIDTH, HEIGHT = 13, 9
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
@@ -563,7 +568,7 @@ def test_grey_times_its_alpha(put):
 
 
 def test_images_larger_than_a_strip_are_as_pillow_gives_them(put, monkeypatch):
-    monkeypatch.setattr("d2eval.imagedepth.STRIP_PIXELS", 3 * WIDTH)
+    monkeypatch.setattr("d2eval.foundation.images.depth.STRIP_PIXELS", 3 * WIDTH)
     for mode in ("1", "L", "P", "RGB", "CMYK", "RGBA"):
         image = Image.fromarray(noise()).convert(mode)
         data = encode(image, "TIFF")
@@ -584,7 +589,7 @@ def test_the_limit_of_pixels(put, monkeypatch):
 def test_a_large_image_takes_no_more_than_it_must_and_no_warning(put, monkeypatch):
     """2000 x 1500; Pillow's own limit is set so low that it would warn and refuse."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2**21 // 2)
-    monkeypatch.setattr("d2eval.imagedepth.STRIP_PIXELS", 2**16)
+    monkeypatch.setattr("d2eval.foundation.images.depth.STRIP_PIXELS", 2**16)
     path = put("a.png", encode(Image.new("RGB", (2000, 1500), (1, 2, 3)), "PNG"))
     tracemalloc.start()
     with warnings.catch_warnings():

@@ -69,10 +69,10 @@ def test_at_any_moment_of_imports_and_parsing(tmp_path, delay):
 WORK = """
 import sys, time
 from pathlib import Path
-from d2eval.interrupts import end_on_signals
+from d2eval.foundation.terminal.interrupts import end_on_signals
 end_on_signals()
-from d2eval.leftovers import scratch_folder, temporary_path
-from d2eval.atomic import exclusive
+from d2eval.foundation.files.leftovers import scratch_folder, temporary_path
+from d2eval.foundation.files.atomic import exclusive
 
 def work():
     {work}
@@ -112,7 +112,7 @@ BUSY = {
     """,
     "with a pool": """
         import multiprocessing
-        from d2eval.interrupts import for_children
+        from d2eval.foundation.terminal.interrupts import for_children
         with for_children():
             pool = multiprocessing.get_context("spawn").Pool(1)
         pool.apply(abs, [1])
@@ -121,7 +121,7 @@ BUSY = {
     """,
     "with a child": """
         import multiprocessing
-        from d2eval.interrupts import for_children
+        from d2eval.foundation.terminal.interrupts import for_children
         with for_children():
             child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
             child.start()
@@ -168,7 +168,7 @@ def test_whatever_it_is_doing(tmp_path, kind, number):
 def test_while_colmap_is_imported(tmp_path, delay):
     process = start(
         "-c",
-        "from d2eval.interrupts import end_on_signals\nend_on_signals()\n"
+        "from d2eval.foundation.terminal.interrupts import end_on_signals\nend_on_signals()\n"
         "print('now', flush=True)\nimport pycolmap\nimport time\ntime.sleep(60)",
         cwd=tmp_path,
     )
@@ -182,7 +182,8 @@ def test_while_colmap_is_imported(tmp_path, delay):
 def test_what_was_printed_is_not_lost(tmp_path):
     process = start(
         "-c",
-        "from d2eval.interrupts import end_on_signals\nend_on_signals()\nimport sys, time\n"
+        "from d2eval.foundation.terminal.interrupts import end_on_signals\n"
+        "end_on_signals()\nimport sys, time\n"
         "print('a row')\nprint('ready', file=sys.stderr, flush=True)\ntime.sleep(60)",
         cwd=tmp_path,
     )
@@ -195,7 +196,7 @@ def test_ignored_signals_stay_ignored(tmp_path):
     process = start(
         "-c",
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from d2eval.interrupts import end_on_signals\nend_on_signals()\n"
+        "from d2eval.foundation.terminal.interrupts import end_on_signals\nend_on_signals()\n"
         "print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)",
         cwd=tmp_path,
     )

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2eval.errors import D2EvalError
-from d2eval.images import ImageFile
-from d2eval.jpegscan import DamagedError, check_jpeg
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images.decoding import ImageFile
+from d2eval.foundation.images.jpegscan import DamagedError, check_jpeg
 
 END = b"\xff\xd9"
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2eval.labels import MOST_BYTES, check_label, label_problem, make_label
+from d2eval.foundation.text.labels import MOST_BYTES, check_label, label_problem, make_label
 
 
 def test_labels_of_today_are_labels():

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from d2eval import leftovers
-from d2eval.errors import D2EvalError
-from d2eval.leftovers import (
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files import leftovers
+from d2eval.foundation.files.leftovers import (
     STALE_SECONDS,
     clear_leftovers,
     remove_own,
@@ -22,7 +22,7 @@ from d2eval.leftovers import (
 LEAVER = """
 import sys
 from pathlib import Path
-from d2eval.leftovers import scratch_folder, temporary_path
+from d2eval.foundation.files.leftovers import scratch_folder, temporary_path
 folder = Path(sys.argv[1])
 with temporary_path(folder / "unit.h5") as path, scratch_folder(folder) as scratch:
     path.write_bytes(b"half")

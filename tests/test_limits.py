@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.limits import Budget, Limits
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.limits import Budget, Limits
 
 
 def test_the_environment_sets_limits():

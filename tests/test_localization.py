@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2eval.errors import D2EvalError
-from d2eval.localization import (
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.poses import (
     Threshold,
     center,
     count_within,

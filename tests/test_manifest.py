@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 import pytest
 
 from d2eval import __version__
-from d2eval.errors import D2EvalError
-from d2eval.manifest import environment, read_manifest, write_manifest
-from d2eval.resources import git_commit, measure
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.resources import git_commit, measure
+from d2eval.runs.manifest import environment, read_manifest, write_manifest
 
 CONTENT = {"benchmark": "hpatches", "top_k": None, "seed": 3, "nested": {"a": [1, 2.5]}}
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from d2eval.errors import D2EvalError
-from d2eval.maps import (
+from d2eval.contracts.maps import (
     InvalidMapsError,
     Maps,
     MapsMethod,
@@ -10,7 +9,8 @@ from d2eval.maps import (
     registered_maps,
     stored_bytes,
 )
-from d2eval.method import registered
+from d2eval.contracts.method import registered
+from d2eval.foundation.errors import D2EvalError
 
 
 def unit(*shape: int) -> np.ndarray:
@@ -107,7 +107,7 @@ def test_module_and_class():
         ("vgg16dense", "unknown dense maps 'vgg16dense'; did you mean vgg16_dense"),
         ("zzz", "unknown dense maps 'zzz'; known: vgg16_dense"),
         ("rootsift", "unknown dense maps 'rootsift'; known"),
-        ("methods.rootsift:RootSIFT", "is not a d2eval.maps.MapsMethod"),
+        ("methods.rootsift:RootSIFT", "is not a d2eval.contracts.maps.MapsMethod"),
         ("methods.nothing:Net", "can't be imported"),
     ],
 )

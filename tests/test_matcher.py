@@ -2,10 +2,10 @@
 
 import pytest
 
-from d2eval.errors import D2EvalError
+from d2eval.contracts.matcher import Matcher, MatcherChoice, matcher_class
+from d2eval.contracts.registry import registered
+from d2eval.foundation.errors import D2EvalError
 from d2eval.hpatches.benchmark import load_benchmark
-from d2eval.matcher import Matcher, MatcherChoice, matcher_class
-from d2eval.registry import registered
 
 SHIPPED = {"mnn", "ratio", "mnn_ratio", "dual_softmax"}
 
@@ -23,7 +23,7 @@ def test_registered_names_lead_to_matchers():
         ("mutual-nn", "unknown matcher 'mutual-nn'; did you mean "),
         ("ratio-0.8", "unknown matcher 'ratio-0.8'; did you mean ratio"),
         ("rootsift", "has it in the table [methods], not in [matchers]"),
-        ("methods.rootsift:RootSIFT", "RootSIFT is not a d2eval.matcher.Matcher"),
+        ("methods.rootsift:RootSIFT", "RootSIFT is not a d2eval.contracts.matcher.Matcher"),
         ("nowhere:Matcher", "can't be imported (ModuleNotFoundError"),
     ],
 )

@@ -15,7 +15,7 @@ class Mine(MutualNearest):
 def test_added_and_edited_files(tmp_path):
     copy_checkout(tmp_path)
     names = "mnn", "methods.matchers.mine:Mine"
-    found = partial(sources, tmp_path, "d2eval.matcher:matcher_class", *names)
+    found = partial(sources, tmp_path, "d2eval.contracts.matcher:matcher_class", *names)
     mine = tmp_path / "methods/matchers/mine.py"
     mine.write_text(MINE.format("one"))
     shipped, first = found()

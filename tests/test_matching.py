@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from d2eval.matching import mutual_nearest_neighbors, mutual_pairs
-from d2eval.nearest import nearest_in_blocks, similarity_blocks
+from d2eval.contracts.matching import mutual_nearest_neighbors, mutual_pairs
+from d2eval.foundation.arrays.nearest import nearest_in_blocks, similarity_blocks
 
 
 def brute_force(first: np.ndarray, second: np.ndarray) -> list[list[int]]:

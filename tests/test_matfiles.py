@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import scipy.io
 
-from d2eval.errors import D2EvalError
-from d2eval.limits import LIMITS
-from d2eval.matfiles import (
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.limits import LIMITS
+from d2eval.foundation.formats.matfiles import (
     as_numbers,
     list_variables,
     read_cells,
@@ -18,7 +18,7 @@ from d2eval.matfiles import (
     read_structs,
     read_variable,
 )
-from d2eval.precomputed import read_feature_file
+from d2eval.pipeline.precomputed import read_feature_file
 from methods.vgg16.matlab import read_netvlad
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"

@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from d2eval.matching import squared_distances
-from d2eval.nearest import Nearest, nearest_in_blocks, nearest_neighbors, similarity_blocks
+from d2eval.contracts.matching import squared_distances
+from d2eval.foundation.arrays.nearest import (
+    Nearest,
+    nearest_in_blocks,
+    nearest_neighbors,
+    similarity_blocks,
+)
 
 
 def plain(similarity: np.ndarray) -> tuple[list[int], list[float], list[float]]:

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from d2eval import pairs
-from d2eval.errors import D2EvalError
-from d2eval.features import make_features
-from d2eval.matcher import MatcherChoice
-from d2eval.method import Runtime
-from d2eval.pairs import PairMatcher, match_features, open_matcher
-from d2eval.resources import Cost
-from d2eval.store import Store, StoredFeatures
+from d2eval.contracts.features import make_features
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.resources import Cost
+from d2eval.pipeline import pairs
+from d2eval.pipeline.pairs import PairMatcher, match_features, open_matcher
+from d2eval.pipeline.store import Store, StoredFeatures
 
 MNN = MatcherChoice("mnn")
 

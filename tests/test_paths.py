@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2eval.errors import D2EvalError
-from d2eval.paths import expanded, find, listed, walk
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import expanded, find, listed, walk
 
 PARTS = st.sampled_from(["a", "b1", "b2", "c[x]", "*", "b?", "[ab]*", ".h"])
 

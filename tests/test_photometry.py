@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from d2eval.photometry import (
+from d2eval.foundation.images.photometry import (
     SHOT_NOISE,
     Lamp,
     Lighting,

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from d2eval.errors import D2EvalError
-from d2eval.featurefiles import read_feature_file
-from d2eval.images import load_image_file
-from d2eval.limits import LIMITS
-from d2eval.precomputed import PrecomputedConfig, PrecomputedFeatures
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.limits import LIMITS
+from d2eval.foundation.images.decoding import load_image_file
+from d2eval.pipeline.featurefiles import read_feature_file
+from d2eval.pipeline.precomputed import PrecomputedConfig, PrecomputedFeatures
 
 SIZE = (40, 30)
 

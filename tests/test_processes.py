@@ -14,15 +14,21 @@ from pathlib import Path
 import pytest
 
 import d2eval
-from d2eval.processes import Rank, number_of_first, own_rank, same_for_all, together
+from d2eval.foundation.machine.processes import (
+    Rank,
+    number_of_first,
+    own_rank,
+    same_for_all,
+    together,
+)
 
 REPOSITORY = Path(d2eval.__file__).parents[1]
 # All are forked from one that has imported what takes most of the time.
 HEAD = """
 import json, os, sys
 import torch.distributed
-from d2eval.errors import D2EvalError
-from d2eval.processes import number_of_first, own_rank, same_for_all, together
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.processes import number_of_first, own_rank, same_for_all, together
 world, children = int(os.environ["WORLD_SIZE"]), []
 for number in range(world):
     child = os.fork()

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from d2eval import progress as module
-from d2eval.progress import Progress, clock, progress
+from d2eval.foundation.terminal import progress as module
+from d2eval.foundation.terminal.progress import Progress, clock, progress
 
 
 class Terminal(io.StringIO):

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-import d2eval.protocol
-from d2eval.errors import D2EvalError
-from d2eval.protocol import load_protocol, load_toml
+import d2eval.contracts.protocol
+from d2eval.contracts.protocol import load_protocol, load_toml
+from d2eval.foundation.errors import D2EvalError
 
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """Writes a benchmark file into a folder that stands for ``benchmarks``."""
-    monkeypatch.setattr(d2eval.protocol, "files", lambda _: tmp_path)
+    monkeypatch.setattr(d2eval.contracts.protocol, "files", lambda _: tmp_path)
     return lambda name, text: (tmp_path / f"{name}.toml").write_text(text)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import d2eval
-from d2eval import registry
 from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.method import Method, method_class, registered
+from d2eval.contracts import registry
+from d2eval.contracts.method import Method, method_class, registered
+from d2eval.foundation.errors import D2EvalError
 
 TEMPLATE = Path(str(files("methods") / "TEMPLATE.py"))
 
@@ -71,8 +71,8 @@ def test_a_name_near_to_none_lists_all():
         ("methods.rootsift:Nothing", "can't be imported (AttributeError: module"),
         ("methods.rootsift:", "can't be imported"),
         (":Feature", "can't be imported (ValueError: "),
-        ("methods.rootsift:SiftConfig", "is not a d2eval.method.Method"),
-        ("methods.rootsift:cv2", "is not a d2eval.method.Method"),
+        ("methods.rootsift:SiftConfig", "is not a d2eval.contracts.method.Method"),
+        ("methods.rootsift:cv2", "is not a d2eval.contracts.method.Method"),
     ],
 )
 def test_a_target_that_is_no_method(target, reason):
@@ -145,7 +145,7 @@ def test_a_package_that_claims_a_name_of_this_repository(tmp_path, monkeypatch):
 
 CLASH = """
 from dataclasses import dataclass
-from d2eval.method import Method, option
+from d2eval.contracts.method import Method, option
 
 @dataclass(frozen=True)
 class Config:
@@ -170,7 +170,7 @@ def test_an_option_that_the_command_has_itself(tmp_path, monkeypatch, capsys):
 
 def test_the_contract_imports_no_torch():
     heavy = "[m for m in ('torch', 'cv2', 'pycolmap', 'methods.d2net') if m in sys.modules]"
-    done = python("-c", f"import sys, d2eval.method as m; m.registered(); print({heavy})")
+    done = python("-c", f"import sys, d2eval.contracts.method as m; m.registered(); print({heavy})")
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 

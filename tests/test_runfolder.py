@@ -4,10 +4,10 @@ import math
 import numpy as np
 import pytest
 
-from d2eval.errors import D2EvalError
-from d2eval.labels import label_problem
-from d2eval.manifest import write_manifest
-from d2eval.runfolder import RunName, format_value, run_folder, write_csv
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.text.labels import label_problem
+from d2eval.runs.folder import RunName, format_value, run_folder, write_csv
+from d2eval.runs.manifest import write_manifest
 
 
 @pytest.mark.parametrize(

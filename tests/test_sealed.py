@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from d2eval.sealed import HEAD_BYTES, DamagedError, seal, unseal
+from d2eval.foundation.files.sealed import HEAD_BYTES, DamagedError, seal, unseal
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", b"content\n" * 1000])

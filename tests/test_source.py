@@ -14,16 +14,16 @@ from checkouts import copy_checkout, sources
 from PIL import Image
 
 import d2eval
-from d2eval.extraction import features_of_images, open_source
-from d2eval.method import NoOptions, Runtime, method_class, registered
-from d2eval.source import SHIPPED, source_of
+from d2eval.contracts.method import NoOptions, Runtime, method_class, registered
+from d2eval.contracts.source import SHIPPED, source_of
+from d2eval.pipeline.extraction import features_of_images, open_source
 
 REPOSITORY = Path(d2eval.__file__).parents[1]
 METHOD = """
 import numpy as np
-from d2eval.features import make_features
-from d2eval.extraction import features_of_images, open_source
-from d2eval.method import Method
+from d2eval.contracts.features import make_features
+from d2eval.pipeline.extraction import features_of_images, open_source
+from d2eval.contracts.method import Method
 {imports}
 class Orb(Method):
     description = "a method under development"
@@ -109,7 +109,7 @@ def test_an_edited_checkout(tmp_path):
     """A method that is added to the registry, and one that is shipped, both edited."""
     checkout = copy_checkout(tmp_path)
     names = "orb", "methods.TEMPLATE:MyFeature"
-    found = partial(sources, checkout, "d2eval.method:method_class", *names)
+    found = partial(sources, checkout, "d2eval.contracts.method:method_class", *names)
 
     def write_orb(count: int) -> None:  # without what loads PyTorch each time
         write(orb, count)
@@ -255,7 +255,7 @@ def test_files_that_were_changed_since_they_were_loaded_tell_nothing(work):
 
 
 def test_line_ends_of_a_checkout_don_t_count(tmp_path):
-    from d2eval.source import digest_of
+    from d2eval.contracts.source import digest_of
 
     (tmp_path / "unix.py").write_bytes(b"a = 1\nb = 2\n")
     (tmp_path / "windows.py").write_bytes(b"a = 1\r\nb = 2\r\n")

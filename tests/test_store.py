@@ -13,14 +13,14 @@ import h5py
 import numpy as np
 import pytest
 
-from d2eval.errors import D2EvalError
-from d2eval.features import Features, no_features
-from d2eval.method import Identity
-from d2eval.resources import Cost
-from d2eval.sealed import seal, unseal
-from d2eval.source import Source
-from d2eval.store import Store
-from d2eval.weights import NOT_STATED, WeightsInfo
+from d2eval.contracts.features import Features, no_features
+from d2eval.contracts.method import Identity
+from d2eval.contracts.source import Source
+from d2eval.contracts.weights import NOT_STATED, WeightsInfo
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.sealed import seal, unseal
+from d2eval.foundation.machine.resources import Cost
+from d2eval.pipeline.store import Store
 
 IMAGE = "ab" * 32
 WEIGHTS = WeightsInfo("bundled", "made for this test", "12" * 32)
@@ -310,11 +310,11 @@ WRITERS = """
 import os, sys, time
 from pathlib import Path
 import numpy as np
-from d2eval.features import Features
-from d2eval.method import Identity
-from d2eval.resources import Cost
-from d2eval.store import Store
-from d2eval.weights import NOT_STATED
+from d2eval.contracts.features import Features
+from d2eval.contracts.method import Identity
+from d2eval.foundation.machine.resources import Cost
+from d2eval.pipeline.store import Store
+from d2eval.contracts.weights import NOT_STATED
 
 def write(first):
     store, number = Store(Path(sys.argv[1])), first

@@ -15,9 +15,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from d2eval.errors import D2EvalError
-from d2eval.torchfiles import read_torch
-from d2eval.weights import load_state_dict, sha256_of, to_safetensors
+from d2eval.contracts.weights import load_state_dict, sha256_of, to_safetensors
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.formats.torchfiles import read_torch
 
 VALUES = torch.arange(-12.0, 12.0).reshape(2, 3, 4)
 

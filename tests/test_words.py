@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2eval.errors import D2EvalError
-from d2eval.words import check_name, is_image_size, name_problem, real, reals, whole
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.text.words import check_name, is_image_size, name_problem, real, reals, whole
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from d2eval.localization import Threshold
-from d2eval.matcher import MatcherChoice
-from d2eval.protocol import load_protocol
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.protocol import load_protocol
+from d2eval.localization.poses import Threshold
 
 KeypointOrigin = Literal["own", "corner"]
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from d2eval.aachen.benchmark import KeypointOrigin
-from d2eval.aachen.dataset import Dataset
-from d2eval.errors import D2EvalError
-from d2eval.extraction import FeatureSource, features_of_images
-from d2eval.featurecache import CACHE_BYTES, FeatureCache
-from d2eval.features import Float32Array, Origin, seen_from
-from d2eval.matching import Matches
-from d2eval.pairs import PairMatcher, match_features
-from d2eval.progress import progress
-from d2eval.store import Store
+from d2eval.aachen.data.dataset import Dataset
+from d2eval.contracts.features import Float32Array, Origin, seen_from
+from d2eval.contracts.matching import Matches
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.terminal.progress import progress
+from d2eval.pipeline.extraction import FeatureSource, features_of_images
+from d2eval.pipeline.featurecache import CACHE_BYTES, FeatureCache
+from d2eval.pipeline.pairs import PairMatcher, match_features
+from d2eval.pipeline.store import Store
 
 Pair = tuple[str, str]
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pycolmap
 
-from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.registration import ModelPoints, Registered, partners
-from d2eval.atomic import write_bytes
-from d2eval.progress import progress
-from d2eval.sealed import seal
+from d2eval.foundation.files.atomic import write_bytes
+from d2eval.foundation.files.sealed import seal
+from d2eval.foundation.terminal.progress import progress
 
 BEST = 3  # database images for each query
 REJECTED, VERIFIED, INLIER = 0, 1, 2

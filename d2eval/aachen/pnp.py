@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pycolmap
 
 from d2eval.aachen.benchmark import PnpRegistration
-from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.registration import (
     ModelPoints,
     Registered,
@@ -19,7 +19,7 @@ from d2eval.aachen.registration import (
     mean_reprojection,
     partners,
 )
-from d2eval.progress import progress
+from d2eval.foundation.terminal.progress import progress
 
 Correspondences = dict[int, list[int]]  # points of the model by index of the query's keypoint
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pycolmap
 
 from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
-from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.triangulation import pipeline_options
-from d2eval.localization import shortage
-from d2eval.progress import progress
+from d2eval.foundation.terminal.progress import progress
+from d2eval.localization.poses import shortage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pycolmap
 
 from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
-from d2eval.aachen.dataset import Dataset, fingerprint
+from d2eval.aachen.data.dataset import Dataset, fingerprint
 from d2eval.aachen.matching import ImageKeypoints, collect_keypoints, match_pairs
 from d2eval.aachen.pictures import write_pictures
 from d2eval.aachen.pnp import register_by_pnp
@@ -25,14 +25,14 @@ from d2eval.aachen.workspace import (
     require_space,
     write_matches,
 )
-from d2eval.atomic import write_text
-from d2eval.errors import D2EvalError
-from d2eval.extraction import FeatureSource
-from d2eval.leftovers import scratch_folder
-from d2eval.manifest import environment, write_manifest
-from d2eval.pairs import PairMatcher
-from d2eval.runfolder import Row, RunName, run_folder, write_csv
-from d2eval.store import Store
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.atomic import write_text
+from d2eval.foundation.files.leftovers import scratch_folder
+from d2eval.pipeline.extraction import FeatureSource
+from d2eval.pipeline.pairs import PairMatcher
+from d2eval.pipeline.store import Store
+from d2eval.runs.folder import Row, RunName, run_folder, write_csv
+from d2eval.runs.manifest import environment, write_manifest
 
 NAME = "aachen"
 

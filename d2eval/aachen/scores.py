@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from d2eval.aachen.benchmark import AachenBenchmark
-from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.registration import Registered
-from d2eval.localization import count_within, pose_cells, pose_error, pose_line, wilson_interval
-from d2eval.runfolder import Row
+from d2eval.localization.poses import (
+    count_within,
+    pose_cells,
+    pose_error,
+    pose_line,
+    wilson_interval,
+)
+from d2eval.runs.folder import Row
 
 
 def query_rows(

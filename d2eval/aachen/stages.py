@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from d2eval.errors import D2EvalError
-from d2eval.resources import measure
-from d2eval.runfolder import Row
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.resources import measure
+from d2eval.runs.folder import Row
 
 STAGE_COLUMNS = (
     "stage", "images", "features", "pairs", "matches", "verified_pairs", "inlier_matches",

@@ -9,12 +9,12 @@ import numpy as np
 import pycolmap
 
 from d2eval.aachen.benchmark import AachenBenchmark, Triangulation
-from d2eval.aachen.dataset import Dataset
-from d2eval.errors import D2EvalError
-from d2eval.leftovers import temporary_path
-from d2eval.localization import pose_line
-from d2eval.progress import Progress
-from d2eval.store import Store
+from d2eval.aachen.data.dataset import Dataset
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.leftovers import temporary_path
+from d2eval.foundation.terminal.progress import Progress
+from d2eval.localization.poses import pose_line
+from d2eval.pipeline.store import Store
 
 VERSION = 1  # raise it when a change of the code changes the points
 MODEL_FILES = ("cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin")

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pycolmap
 
 from d2eval.aachen.benchmark import AachenBenchmark, KnownPoseVerification, TwoViewVerification
-from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.workspace import Pair, open_database
-from d2eval.errors import D2EvalError
-from d2eval.progress import Progress
-from d2eval.store import Store
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.terminal.progress import Progress
+from d2eval.pipeline.store import Store
 
 VERSION = 2  # raise it when a change of the code changes the verified matches
 CHUNK = 64  # pairs that COLMAP verifies at a time; a killed run loses no more

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pycolmap
 
-from d2eval.aachen.dataset import Dataset
-from d2eval.errors import D2EvalError
-from d2eval.matching import Matches
+from d2eval.aachen.data.dataset import Dataset
+from d2eval.contracts.matching import Matches
+from d2eval.foundation.errors import D2EvalError
 
 Pair = tuple[str, str]
 

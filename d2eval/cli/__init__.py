@@ -19,9 +19,9 @@ from d2eval.cli.caches import claim_caches
 from d2eval.cli.common import default_cache
 from d2eval.cli.parsing import Parser, check_options
 from d2eval.cli.streams import steady_streams
-from d2eval.console import complain
-from d2eval.errors import D2EvalError
-from d2eval.limits import LIMITS
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.limits import LIMITS
+from d2eval.foundation.terminal.console import complain
 
 # name -> (module, line for the overview)
 COMMANDS = {

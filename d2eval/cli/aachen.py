@@ -21,8 +21,8 @@ from d2eval.cli.common import (
     without_pose,
 )
 from d2eval.cli.matchers import add_matcher_argument, matcher_choice
-from d2eval.console import note, say, say_lines
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import note, say, say_lines
 
 TAKES_METHOD = True
 EXAMPLES = """examples:
@@ -68,9 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the evaluation and prints the summary."""
     from d2eval.aachen.benchmark import load_benchmark
-    from d2eval.aachen.covisibility import with_covisible_pairs
-    from d2eval.aachen.dataset import load_dataset
-    from d2eval.aachen.holdout import hold_out
+    from d2eval.aachen.data.covisibility import with_covisible_pairs
+    from d2eval.aachen.data.dataset import load_dataset
+    from d2eval.aachen.data.holdout import hold_out
+    from d2eval.aachen.report.pictures import plot_recall, plot_topview
+    from d2eval.aachen.report.runs import Runs, load_run
+    from d2eval.aachen.report.site import SITE
+    from d2eval.aachen.report.table import table_of_runs
     from d2eval.aachen.run import Settings, run
     from d2eval.cli.naming import (
         data_part,
@@ -81,15 +85,11 @@ def run(args: argparse.Namespace) -> int:
         protocol_part,
         run_name,
     )
-    from d2eval.extraction import open_source
-    from d2eval.pairs import open_matcher
-    from d2eval.progress import Progress
-    from d2eval.report.aachen.pictures import plot_recall, plot_topview
-    from d2eval.report.aachen.runs import Runs, load_run
-    from d2eval.report.aachen.site import SITE
-    from d2eval.report.aachen.table import table_of_runs
+    from d2eval.foundation.terminal.progress import Progress
+    from d2eval.pipeline.extraction import open_source
+    from d2eval.pipeline.pairs import open_matcher
+    from d2eval.pipeline.store import Store
     from d2eval.report.tables import write_table
-    from d2eval.store import Store
 
     benchmark = load_benchmark(args.protocol)
     table_of_runs(Runs([], []))  # what can't be reported is told now, not after the work

@@ -10,8 +10,8 @@ or broken, and each such thing has its line.
 import argparse
 
 from d2eval.cli.common import AACHEN_PROTOCOLS
-from d2eval.console import say
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import say
 
 PRINTS_ONLY = True
 EXAMPLES = """examples:
@@ -80,7 +80,7 @@ def _hpatches(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
 
 def _aachen(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
     from d2eval.aachen.benchmark import load_benchmark
-    from d2eval.aachen.check import check, describe
+    from d2eval.aachen.data.check import check, describe
 
     benchmark = load_benchmark(args.protocol)
     found = check(args.path, benchmark)
@@ -90,7 +90,7 @@ def _aachen(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
 
 def _inloc(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
     from d2eval.inloc.benchmark import load_benchmark
-    from d2eval.inloc.check import check, describe
+    from d2eval.inloc.data.check import check, describe
 
     benchmark = load_benchmark()
     found = check(args.path, benchmark)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.parsing import option_flags
-from d2eval.errors import D2EvalError
-from d2eval.labels import label_problem
-from d2eval.paths import expanded
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.text.labels import label_problem
 
 if TYPE_CHECKING:
-    from d2eval.method import Runtime
+    from d2eval.contracts.method import Runtime
 
 AACHEN_PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
 MOST_QUERIES = 10  # that are listed one by one
@@ -150,7 +150,7 @@ def runtime_of(args: argparse.Namespace) -> "Runtime":
     """
     import torch
 
-    from d2eval.method import Runtime
+    from d2eval.contracts.method import Runtime
 
     try:
         torch.empty(0, device=args.device)
@@ -219,7 +219,7 @@ def add_fresh_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_config_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """Adds an option for each field of the ``Config`` of the method ``name``."""
-    from d2eval.extraction import config_class
+    from d2eval.pipeline.extraction import config_class
 
     add_options(parser, config_class(name), f"method {name!r}", f"options of {name}")
 
@@ -227,7 +227,7 @@ def add_config_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 def add_options(
     parser: argparse.ArgumentParser, config: type, owner: str, title: str, start: str = "--"
 ) -> None:
-    """Adds an option for each field of ``config``, a dataclass of `d2eval.method.option` fields.
+    """Adds an option for each field of ``config``, a dataclass of `d2eval.option` fields.
 
     Args:
         parser: gets them.
@@ -277,7 +277,7 @@ def named_method(args: argparse.Namespace) -> str:
     Raises:
         D2EvalError: it stands for features from files.
     """
-    from d2eval.extraction import PRECOMPUTED
+    from d2eval.pipeline.extraction import PRECOMPUTED
 
     if args.method.startswith(PRECOMPUTED):
         raise D2EvalError(f"{args.command}: {args.method} stands for files; name a method")
@@ -286,6 +286,6 @@ def named_method(args: argparse.Namespace) -> str:
 
 def method_options(args: argparse.Namespace) -> dict[str, Any]:
     """The values for the ``Config`` of ``args.method`` among ``args``."""
-    from d2eval.extraction import config_class
+    from d2eval.pipeline.extraction import config_class
 
     return {f.name: getattr(args, f.name) for f in dataclasses.fields(config_class(args.method))}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.common import image_size, method_options, named_method
-from d2eval.console import say, say_lines
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import say, say_lines
 
 if TYPE_CHECKING:
-    from d2eval.architecture import Architecture
+    from d2eval.contracts.architecture import Architecture
 
 TAKES_METHOD = True
 METHOD_FIRST = True
@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints and writes."""
-    from d2eval.extraction import default_label
-    from d2eval.labels import make_label
-    from d2eval.method import method_class
+    from d2eval.contracts.method import method_class
+    from d2eval.foundation.text.labels import make_label
+    from d2eval.pipeline.extraction import default_label
     from d2eval.report.architecture_table import architecture_table, options_grid
     from d2eval.report.tables import write_table
 
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_size(architecture: "Architecture") -> None:
-    from d2eval.architecture import trace
-    from d2eval.errors import D2EvalError
+    from d2eval.contracts.architecture import trace
+    from d2eval.foundation.errors import D2EvalError
 
     for level in architecture.levels:
         if not all(trace(architecture.layers, level.size)[-1].size):

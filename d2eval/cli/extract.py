@@ -22,12 +22,12 @@ from d2eval.cli.common import (
     method_options,
     runtime_of,
 )
-from d2eval.console import say
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import say
 
 if TYPE_CHECKING:
-    from d2eval.extraction import FeatureSource
-    from d2eval.features import Features
+    from d2eval.contracts.features import Features
+    from d2eval.pipeline.extraction import FeatureSource
 
 TAKES_METHOD = True
 EXAMPLES = """examples:
@@ -81,9 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Extracts and writes, then says how many and where."""
-    from d2eval.errors import D2EvalError
-    from d2eval.export import check_extension, find_images, write_feature_files, write_hdf5
-    from d2eval.extraction import open_source
+    from d2eval.foundation.errors import D2EvalError
+    from d2eval.pipeline.export import check_extension, find_images, write_feature_files, write_hdf5
+    from d2eval.pipeline.extraction import open_source
 
     if args.format == "h5" and args.output_extension:
         raise D2EvalError("--extension names npz and mat files; --name names the h5 file")
@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
 def _features(
     source: "FeatureSource", images: dict[str, Path], workers: int
 ) -> "Iterator[tuple[str, Features]]":
-    from d2eval.extraction import features_of_images
-    from d2eval.progress import progress
+    from d2eval.foundation.terminal.progress import progress
+    from d2eval.pipeline.extraction import features_of_images
 
     items = [(path, name) for name, path in images.items()]
     found = features_of_images(source, items, workers)

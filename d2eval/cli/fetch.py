@@ -16,11 +16,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from d2eval.cli.common import add_cache_argument
-from d2eval.console import say
-from d2eval.download import fetch_file
-from d2eval.errors import D2EvalError
-from d2eval.weightgroups import WeightsGroup, weights_groups
-from d2eval.weights import load_state_dict
+from d2eval.contracts.weightgroups import WeightsGroup, weights_groups
+from d2eval.contracts.weights import load_state_dict
+from d2eval.foundation.downloads.download import fetch_file
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.terminal.console import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

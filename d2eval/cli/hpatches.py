@@ -17,8 +17,8 @@ from d2eval.cli.common import (
     runtime_of,
 )
 from d2eval.cli.matchers import add_matcher_argument, matcher_choice
-from d2eval.console import note, say, say_lines
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import note, say, say_lines
 
 TAKES_METHOD = True
 EXAMPLES = """examples:
@@ -68,18 +68,18 @@ def run(args: argparse.Namespace) -> int:
         number_part,
         run_name,
     )
-    from d2eval.extraction import open_source
+    from d2eval.foundation.text.labels import make_label
     from d2eval.hpatches.benchmark import load_benchmark
     from d2eval.hpatches.dataset import load_dataset
+    from d2eval.hpatches.report.curves import plot_runs
+    from d2eval.hpatches.report.table import table_of_runs
     from d2eval.hpatches.run import Settings, run
-    from d2eval.labels import make_label
-    from d2eval.pairs import open_matcher
-    from d2eval.report.curves import plot_runs
-    from d2eval.report.hpatches_table import table_of_runs
+    from d2eval.pipeline.extraction import open_source
+    from d2eval.pipeline.pairs import open_matcher
+    from d2eval.pipeline.store import Store
     from d2eval.report.published import shown_thresholds
     from d2eval.report.runs import load_run
     from d2eval.report.tables import write_table
-    from d2eval.store import Store
 
     benchmark = load_benchmark()
     shown = shown_thresholds()

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.common import label_argument
-from d2eval.console import note, say
-from d2eval.errors import D2EvalError
-from d2eval.paths import expanded
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import note, say
 
 if TYPE_CHECKING:
-    from d2eval.report.site import SiteFormat
+    from d2eval.localization.site import SiteFormat
 
 EXAMPLES = """examples:
   python -m d2eval import-result aachen --method d2_ms --values 44.9 66.3 88.8 --epoch 2019
@@ -71,10 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the result beside the run, or into a folder of its own."""
-    from d2eval.atomic import exclusive
     from d2eval.cli.naming import protocol_part, run_name
-    from d2eval.extraction import default_label
-    from d2eval.report.site import FILE, SiteResult
+    from d2eval.foundation.files.atomic import exclusive
+    from d2eval.localization.site import FILE, SiteResult
+    from d2eval.pipeline.extraction import default_label
 
     protocol = args.protocol or args.benchmark
     own = protocol_part(protocol, args.benchmark)
@@ -100,7 +100,7 @@ Chosen = tuple["SiteFormat[Any]", Any]
 
 
 def _aachen(args: argparse.Namespace, protocol: str) -> Chosen:
-    from d2eval.report.aachen.site import SITE
+    from d2eval.aachen.report.site import SITE
 
     if args.floor is not None:
         raise D2EvalError("import-result aachen: --floor goes with inloc; leave it out")
@@ -110,7 +110,7 @@ def _aachen(args: argparse.Namespace, protocol: str) -> Chosen:
 
 
 def _inloc(args: argparse.Namespace, protocol: str) -> Chosen:
-    from d2eval.report.inloc.site import SITE
+    from d2eval.inloc.report.site import SITE
 
     if args.epoch is not None or args.split is not None:
         raise D2EvalError("import-result inloc: --epoch and --split go with aachen; leave them out")
@@ -127,10 +127,10 @@ GROUPS: dict[str, Callable[[argparse.Namespace, str], Chosen]] = {
 
 def _published_methods(benchmark: str) -> set[str]:
     if benchmark == "aachen":
-        from d2eval.report.aachen.published import load_paper
+        from d2eval.aachen.report.published import load_paper
 
         return {row.method for row in load_paper()}
-    from d2eval.report.inloc.published import load_paper as load_inloc
+    from d2eval.inloc.report.published import load_paper as load_inloc
 
     return {row.kind.method for row in load_inloc()}
 
@@ -142,7 +142,7 @@ def _check_run(folder: Path, benchmark: str, method: str, protocol: str) -> None
         D2EvalError: it is of another method or protocol; also when its manifest is broken. A
             method that neither is registered nor in the paper's table only gets a note.
     """
-    from d2eval.method import registered
+    from d2eval.contracts.method import registered
     from d2eval.report.run_folders import MANIFEST, load_manifest
 
     if (folder / MANIFEST).is_file():

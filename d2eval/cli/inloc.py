@@ -23,9 +23,9 @@ from d2eval.cli.common import (
     without_pose,
 )
 from d2eval.cli.matchers import add_matcher_argument, matcher_choice
-from d2eval.console import note, say, say_lines
-from d2eval.labels import make_label
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import note, say, say_lines
+from d2eval.foundation.text.labels import make_label
 
 if TYPE_CHECKING:
     from d2eval.inloc.rows import DenseChoice
@@ -116,7 +116,7 @@ def name_parts(
         option_parts,
         protocol_part,
     )
-    from d2eval.maps import maps_class
+    from d2eval.contracts.maps import maps_class
 
     method, *options = method_parts(*sparse) if sparse else [None]
     network: list[str | None] = []
@@ -141,18 +141,18 @@ def name_parts(
 def run(args: argparse.Namespace) -> int:
     """Runs the evaluation and prints the summary."""
     from d2eval.cli.naming import matcher_parts, run_name
-    from d2eval.errors import D2EvalError
+    from d2eval.foundation.errors import D2EvalError
+    from d2eval.foundation.terminal.progress import Progress
     from d2eval.inloc.benchmark import load_benchmark
-    from d2eval.inloc.dataset import load_dataset
+    from d2eval.inloc.data.dataset import load_dataset
+    from d2eval.inloc.report.plots import plot_recall
+    from d2eval.inloc.report.runs import Runs, load_run
+    from d2eval.inloc.report.site import SITE
+    from d2eval.inloc.report.table import table_of_runs
     from d2eval.inloc.rows import DenseChoice, open_row, retrieve_globally
     from d2eval.inloc.run import Settings, run
-    from d2eval.progress import Progress
-    from d2eval.report.inloc.plots import plot_recall
-    from d2eval.report.inloc.runs import Runs, load_run
-    from d2eval.report.inloc.site import SITE
-    from d2eval.report.inloc.table import table_of_runs
+    from d2eval.pipeline.store import Store
     from d2eval.report.tables import write_table
-    from d2eval.store import Store
 
     strategy = args.strategy or ("pooled" if args.protocol == "inloc_hloc" else "sparse")
     if args.method is None and strategy != "dense":

@@ -8,7 +8,7 @@ from d2eval.cli.common import add_options
 from d2eval.cli.parsing import MATCHER_FLAG
 
 if TYPE_CHECKING:
-    from d2eval.matcher import MatcherChoice
+    from d2eval.contracts.matcher import MatcherChoice
 
 
 def add_matcher_argument(parser: argparse.ArgumentParser, default: str) -> None:
@@ -29,7 +29,7 @@ def add_matcher_argument(parser: argparse.ArgumentParser, default: str) -> None:
 
 def add_matcher_options(parser: argparse.ArgumentParser, name: str) -> None:
     """Adds an option for each field of the ``Config`` of the matcher ``name``."""
-    from d2eval.matcher import matcher_class
+    from d2eval.contracts.matcher import matcher_class
 
     config = matcher_class(name).Config
     add_options(parser, config, f"matcher {name!r}", f"options of matcher {name}", MATCHER_FLAG)
@@ -41,7 +41,7 @@ def matcher_choice(args: argparse.Namespace) -> "MatcherChoice | None":
     Raises:
         D2EvalError: an unknown matcher, or a value that it doesn't take.
     """
-    from d2eval.matcher import MatcherChoice, matcher_class
+    from d2eval.contracts.matcher import MatcherChoice, matcher_class
 
     if args.matcher is None:
         return None

@@ -8,20 +8,20 @@ import argparse
 from typing import TYPE_CHECKING
 
 from d2eval.cli.common import add_cache_argument
-from d2eval.console import say, say_lines
+from d2eval.foundation.terminal.console import say, say_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from d2eval.method import Adapter, Runtime
+    from d2eval.contracts.method import Adapter, Runtime
 
 PRINTS_ONLY = True
 HEADER = ("method", "dim", "description", "weights")
 MATCHERS = ("matcher", "", "description", "weights")
 FOOTER = """
 --method also takes precomputed:DIR (features from files that another program wrote) and
-module:Class (a d2eval.method.Method by its import path), which --matcher does, too. Networks for
-dense maps are of `d2eval inloc --dense-network`."""
+module:Class (a d2eval.Method by its import path), which --matcher does, too. Networks for dense
+maps are of `d2eval inloc --dense-network`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the list."""
-    from d2eval.maps import maps_class, registered_maps
-    from d2eval.matcher import Matcher, matcher_class
-    from d2eval.method import Runtime, method_class
-    from d2eval.registry import registered
+    from d2eval.contracts.maps import maps_class, registered_maps
+    from d2eval.contracts.matcher import Matcher, matcher_class
+    from d2eval.contracts.method import Runtime, method_class
+    from d2eval.contracts.registry import registered
 
     runtime = Runtime(cache=args.cache)
     lines = [HEADER, *(_line(name, method_class, runtime) for name in registered())]
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def _line(
     name: str, find: "Callable[[str], type[Adapter]]", runtime: "Runtime"
 ) -> tuple[str, str, str, str]:
-    from d2eval.errors import D2EvalError
+    from d2eval.foundation.errors import D2EvalError
 
     try:
         cls = find(name)

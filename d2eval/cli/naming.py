@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from d2eval.extraction import config_class, default_label
-from d2eval.labels import make_label
-from d2eval.matcher import MatcherChoice
-from d2eval.runfolder import RunName
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.foundation.text.labels import make_label
+from d2eval.pipeline.extraction import config_class, default_label
+from d2eval.runs.folder import RunName
 
 
 def run_name(given: str | None, parts: Iterable[str | None]) -> RunName:

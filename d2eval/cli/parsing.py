@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from d2eval.errors import D2EvalError
-from d2eval.text import printable
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.text.display import printable
 
 _NUMBER = re.compile(r"-\d*\.?\d+")
 MATCHER_FLAG = "--matcher-"  # begins the options of a matcher, which a method may have, too
@@ -104,10 +104,10 @@ def check_options(
 
 def owners_of(option: str) -> list[str]:
     """The methods, or matchers, that have ``option``; those that can't be imported are left out."""
-    from d2eval.matcher import Matcher, matcher_class
-    from d2eval.method import Method, method_class
-    from d2eval.precomputed import PrecomputedConfig
-    from d2eval.registry import registered
+    from d2eval.contracts.matcher import Matcher, matcher_class
+    from d2eval.contracts.method import Method, method_class
+    from d2eval.contracts.registry import registered
+    from d2eval.pipeline.precomputed import PrecomputedConfig
 
     of_matcher = option.startswith(MATCHER_FLAG)
     table, find = (Matcher.table, matcher_class) if of_matcher else (Method.table, method_class)

@@ -10,9 +10,9 @@ import argparse
 from pathlib import Path
 
 from d2eval.cli.common import add_runs_argument
-from d2eval.console import note, say
-from d2eval.errors import D2EvalError
-from d2eval.paths import expanded
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import note, say
 
 EXAMPLES = """examples:
   python -m d2eval plot mma
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _mma(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
-    from d2eval.report.curves import plot_mma
+    from d2eval.hpatches.report.curves import plot_mma
 
     if args.label or args.query:
         raise D2EvalError(
@@ -80,7 +80,7 @@ def _mma(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
 
 
 def _aachen(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
-    from d2eval.report.aachen.pictures import plot_aachen
+    from d2eval.aachen.report.pictures import plot_aachen
     from d2eval.report.figures import Choice
 
     choice = Choice(args.label, args.query, not args.no_published, args.sample)
@@ -88,8 +88,8 @@ def _aachen(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
 
 
 def _inloc(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
+    from d2eval.inloc.report.pictures import plot_inloc
     from d2eval.report.figures import Choice
-    from d2eval.report.inloc.pictures import plot_inloc
 
     choice = Choice(args.label, args.query, not args.no_published, args.sample)
     return plot_inloc(args.runs, args.output / "inloc", choice)

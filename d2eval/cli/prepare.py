@@ -5,8 +5,8 @@ Scenes that are done are kept, so the same command goes on where it was cut off.
 
 import argparse
 
-from d2eval.console import say
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import say
 
 EXAMPLES = """examples:
   python -m d2eval prepare megadepth MEGADEPTH --output SCENES
@@ -23,7 +23,7 @@ what MEGADEPTH holds, for each scene:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
-    from d2eval.preparation import registered_preparers
+    from d2eval.contracts.preparation import registered_preparers
 
     parser.epilog = EXAMPLES
     parser.add_argument("dataset", metavar="DATASET", help=", ".join(registered_preparers()))
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepares."""
-    from d2eval.preparation import preparer_class
+    from d2eval.contracts.preparation import preparer_class
 
     preparer = preparer_class(args.dataset)()
     say(*preparer.prepare(args.data, args.output, args.scenes))

@@ -13,8 +13,8 @@ from d2eval.cli.common import (
     positive,
     runtime_of,
 )
-from d2eval.console import say
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import say
 
 TAKES_METHOD = True
 METHOD_FIRST = True
@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Extracts and draws."""
-    from d2eval.errors import D2EvalError
-    from d2eval.extraction import MethodSource, features_of_images, open_source
-    from d2eval.images import read_image
+    from d2eval.foundation.errors import D2EvalError
+    from d2eval.foundation.images.decoding import read_image
+    from d2eval.pipeline.extraction import MethodSource, features_of_images, open_source
     from d2eval.report.figures import write_figure
     from d2eval.report.keypoints import draw
 
@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _default_output(method: str, image: Path) -> Path:
-    from d2eval.extraction import default_label
-    from d2eval.labels import make_label
+    from d2eval.foundation.text.labels import make_label
+    from d2eval.pipeline.extraction import default_label
 
     folder = image.absolute().parent.name
     return DEFAULT_OUTPUT / (make_label(f"{default_label(method)}_{folder}_{image.stem}") + ".png")

@@ -17,8 +17,8 @@ from d2eval.cli.common import (
     runtime_of,
 )
 from d2eval.cli.matchers import add_matcher_argument, matcher_choice
-from d2eval.console import say, say_lines
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import say, say_lines
 
 TAKES_METHOD = True
 EXAMPLES = """examples:
@@ -62,17 +62,17 @@ def run(args: argparse.Namespace) -> int:
     import cv2
     import numpy as np
 
-    from d2eval.atomic import exclusive
     from d2eval.cli.naming import matcher_parts, method_parts, run_name
-    from d2eval.errors import D2EvalError
-    from d2eval.extraction import PRECOMPUTED
-    from d2eval.images import read_image
-    from d2eval.matcher import MatcherChoice
-    from d2eval.progress import Progress
+    from d2eval.contracts.matcher import MatcherChoice
+    from d2eval.foundation.errors import D2EvalError
+    from d2eval.foundation.files.atomic import exclusive
+    from d2eval.foundation.images.decoding import read_image
+    from d2eval.foundation.terminal.progress import Progress
+    from d2eval.pipeline.extraction import PRECOMPUTED
+    from d2eval.pipeline.speed import as_row, matching_speed, method_speed
     from d2eval.report.speed import speed_table, with_earlier
     from d2eval.report.tables import write_table
     from d2eval.sample.photos import load_photo
-    from d2eval.speed import as_row, matching_speed, method_speed
 
     if args.method.startswith(PRECOMPUTED):
         raise D2EvalError("speed: features from files are not extracted; name a method")

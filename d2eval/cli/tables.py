@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d2eval.cli.common import add_runs_argument
-from d2eval.console import note, say, say_lines
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import note, say, say_lines
 
 if TYPE_CHECKING:
     from d2eval.report.run_folders import RunRoots
@@ -28,19 +28,19 @@ EXAMPLES = """examples:
 
 
 def _hpatches(runs: "RunRoots") -> "Table":
-    from d2eval.report.hpatches_table import hpatches_table
+    from d2eval.hpatches.report.table import hpatches_table
 
     return hpatches_table(runs)
 
 
 def _aachen(runs: "RunRoots") -> "Table":
-    from d2eval.report.aachen.table import aachen_table
+    from d2eval.aachen.report.table import aachen_table
 
     return aachen_table(runs)
 
 
 def _inloc(runs: "RunRoots") -> "Table":
-    from d2eval.report.inloc.table import inloc_table
+    from d2eval.inloc.report.table import inloc_table
 
     return inloc_table(runs)
 

@@ -8,8 +8,8 @@ goes and teaches little. The same command goes on where it was cut off. Several 
 import argparse
 
 from d2eval.cli.common import add_options, add_runtime_arguments
-from d2eval.console import say
-from d2eval.paths import expanded
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import say
 
 TRAINER = "d2net"
 EXAMPLES = """examples:
@@ -29,7 +29,7 @@ kinds of data:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
-    from d2eval.training import trainer_class
+    from d2eval.contracts.training import trainer_class
 
     parser.epilog = EXAMPLES
     parser.add_argument(
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from d2eval.cli.common import runtime_of
-    from d2eval.manifest import environment
-    from d2eval.processes import number_of_first, own_rank, together
-    from d2eval.training import trainer_class
+    from d2eval.contracts.training import trainer_class
+    from d2eval.foundation.machine.processes import number_of_first, own_rank, together
+    from d2eval.runs.manifest import environment
 
     rank = own_rank()
     several_gpus = args.device.startswith("cuda") and rank.world > 1

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from d2eval.geometry import HomographyEstimator
-from d2eval.matcher import MatcherChoice
-from d2eval.protocol import load_protocol
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.protocol import load_protocol
+from d2eval.metrics.homography import HomographyEstimator
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images.decoding import read_image
+from d2eval.foundation.terminal.progress import progress
 from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.hpatches.dataset import SPLITS, inspect, is_complete
-from d2eval.images import read_image
-from d2eval.progress import progress
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from d2eval.features import Features
-from d2eval.geometry import FloatArray, corner_error, error_auc, inside, project
+from d2eval.contracts.features import Features
+from d2eval.contracts.matching import Matches
 from d2eval.hpatches.benchmark import HPatchesBenchmark
-from d2eval.matching import Matches
+from d2eval.metrics.homography import FloatArray, corner_error, error_auc, inside, project
 
 Row = dict[str, Any]
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from d2eval.extraction import FeatureSource, features_of_images
+from d2eval.foundation.machine.resources import measure
+from d2eval.foundation.terminal.progress import progress
 from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.hpatches.dataset import Dataset, Sequence, fingerprint, pairs
 from d2eval.hpatches.evaluation import Row, evaluate_pair, summarize
-from d2eval.manifest import environment, write_manifest
-from d2eval.pairs import PairMatcher, match_features
-from d2eval.progress import progress
-from d2eval.resources import measure
-from d2eval.runfolder import RunName, run_folder, write_csv
-from d2eval.store import Store, StoredFeatures
+from d2eval.pipeline.extraction import FeatureSource, features_of_images
+from d2eval.pipeline.pairs import PairMatcher, match_features
+from d2eval.pipeline.store import Store, StoredFeatures
+from d2eval.runs.folder import RunName, run_folder, write_csv
+from d2eval.runs.manifest import environment, write_manifest
 
 NAME = "hpatches"
 

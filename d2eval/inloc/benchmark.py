@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from d2eval.errors import D2EvalError
-from d2eval.localization import Threshold
-from d2eval.matcher import MatcherChoice
-from d2eval.protocol import load_protocol
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.protocol import load_protocol
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.poses import Threshold
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from d2eval.inloc.candidates import Candidate
+from d2eval.inloc.data.candidates import Candidate
 
 
 def rerank(candidates: Sequence[Candidate]) -> list[Candidate]:

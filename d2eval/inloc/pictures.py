@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from d2eval.atomic import write_bytes
-from d2eval.images import load_image_file
-from d2eval.inloc.candidates import Candidate
-from d2eval.inloc.dataset import Database3D, Dataset
-from d2eval.inloc.dense_pv import DensePVSettings, descriptor_distances
-from d2eval.inloc.files import scan_of
-from d2eval.inloc.imresize import shrink
-from d2eval.inloc.render import render, scaled_intrinsics
-from d2eval.progress import progress
-from d2eval.sealed import seal
+from d2eval.foundation.files.atomic import write_bytes
+from d2eval.foundation.files.sealed import seal
+from d2eval.foundation.images.decoding import load_image_file
+from d2eval.foundation.terminal.progress import progress
+from d2eval.inloc.data.candidates import Candidate
+from d2eval.inloc.data.dataset import Database3D, Dataset
+from d2eval.inloc.data.files import scan_of
+from d2eval.inloc.verification.dense_pv import DensePVSettings, descriptor_distances
+from d2eval.inloc.verification.imresize import shrink
+from d2eval.inloc.verification.render import render, scaled_intrinsics
 
 FILE = "views.h5"
 BEST = 2  # candidates of each query

@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from d2eval.extraction import open_source
+from d2eval.contracts.maps import MapsMethod, maps_class
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.method import Identity, Runtime
 from d2eval.inloc.benchmark import InlocBenchmark
-from d2eval.inloc.dataset import Database3D, Dataset
-from d2eval.inloc.estimators import Estimator, SparseEstimator
-from d2eval.inloc.maps_estimator import DenseEstimator
-from d2eval.inloc.retrieval_maps import with_global_retrieval
+from d2eval.inloc.data.dataset import Database3D, Dataset
+from d2eval.inloc.poses.estimators import Estimator, SparseEstimator
+from d2eval.inloc.poses.maps_estimator import DenseEstimator
+from d2eval.inloc.poses.retrieval_maps import with_global_retrieval
 from d2eval.inloc.run import InlocRow
-from d2eval.maps import MapsMethod, maps_class
-from d2eval.matcher import MatcherChoice
-from d2eval.method import Identity, Runtime
-from d2eval.pairs import PairMatcher, open_matcher
-from d2eval.runfolder import RunName
-from d2eval.store import Store
+from d2eval.pipeline.extraction import open_source
+from d2eval.pipeline.pairs import PairMatcher, open_matcher
+from d2eval.pipeline.store import Store
+from d2eval.runs.folder import RunName
 
 
 @dataclass(frozen=True)

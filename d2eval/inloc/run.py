@@ -6,30 +6,30 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from d2eval.atomic import write_text
-from d2eval.errors import D2EvalError
-from d2eval.images import load_image_file
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.atomic import write_text
+from d2eval.foundation.images.decoding import load_image_file
+from d2eval.foundation.machine.resources import Cost, measure
+from d2eval.foundation.terminal.progress import progress
 from d2eval.inloc.benchmark import InlocBenchmark
-from d2eval.inloc.candidates import Candidate
 from d2eval.inloc.choice import merge, rerank
-from d2eval.inloc.dataset import Database3D, Dataset
-from d2eval.inloc.dense_pv import DensePVSettings, verify_pose
-from d2eval.inloc.estimators import Estimator, ImageRecord
-from d2eval.inloc.files import scan_of
-from d2eval.inloc.fingerprint import fingerprint
-from d2eval.inloc.imresize import shrink
+from d2eval.inloc.data.candidates import Candidate
+from d2eval.inloc.data.dataset import Database3D, Dataset
+from d2eval.inloc.data.files import scan_of
+from d2eval.inloc.data.fingerprint import fingerprint
+from d2eval.inloc.data.records import candidate_rows, from_records, to_records
 from d2eval.inloc.pictures import FILE as VIEWS
 from d2eval.inloc.pictures import write_views
+from d2eval.inloc.poses.estimators import Estimator, ImageRecord
 from d2eval.inloc.reasons import reasons
-from d2eval.inloc.records import candidate_rows, from_records, to_records
-from d2eval.inloc.render import scaled_intrinsics
 from d2eval.inloc.scores import query_rows, submission, summarize
-from d2eval.manifest import environment, write_manifest
-from d2eval.pairs import PairMatcher
-from d2eval.progress import progress
-from d2eval.resources import Cost, measure
-from d2eval.runfolder import Row, RunName, run_folder, write_csv
-from d2eval.store import Store
+from d2eval.inloc.verification.dense_pv import DensePVSettings, verify_pose
+from d2eval.inloc.verification.imresize import shrink
+from d2eval.inloc.verification.render import scaled_intrinsics
+from d2eval.pipeline.pairs import PairMatcher
+from d2eval.pipeline.store import Store
+from d2eval.runs.folder import Row, RunName, run_folder, write_csv
+from d2eval.runs.manifest import environment, write_manifest
 
 NAME = "inloc"
 VERSION = 2  # raise it when a change of the code changes verified poses

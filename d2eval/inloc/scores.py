@@ -5,11 +5,11 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from d2eval.inloc.benchmark import InlocBenchmark
-from d2eval.inloc.candidates import Candidate
-from d2eval.inloc.dataset import Dataset, Reference
-from d2eval.inloc.files import floor_of
-from d2eval.localization import Threshold, pose_cells, pose_error, pose_line, wilson_interval
-from d2eval.runfolder import Row
+from d2eval.inloc.data.candidates import Candidate
+from d2eval.inloc.data.dataset import Dataset, Reference
+from d2eval.inloc.data.files import floor_of
+from d2eval.localization.poses import Threshold, pose_cells, pose_error, pose_line, wilson_interval
+from d2eval.runs.folder import Row
 
 POOLED = "all"  # what the summary calls both floors together, as in the paper
 COUNTS = ("matches", "verified", "homographies", "points", "inliers")

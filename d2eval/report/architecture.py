@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from d2eval.architecture import Architecture
+from d2eval.contracts.architecture import Architecture
 from d2eval.report.architecture_levels import (
     BETWEEN_PARTS_IN,
     branches_size,

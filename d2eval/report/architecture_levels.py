@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from d2eval.architecture import Architecture, Step, TracedLayer, trace
+from d2eval.contracts.architecture import Architecture, Step, TracedLayer, trace
 from d2eval.report.architecture_network import COLORS, GIGA, role_of
 from d2eval.report.canvas import FONT_PT, LINE_IN, SMALL_PT, Canvas, by, text_width
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from d2eval.architecture import Architecture, Layer, TracedLayer
+from d2eval.contracts.architecture import Architecture, Layer, TracedLayer
 from d2eval.report.canvas import (
     FONT_PT,
     HEAD_PT,

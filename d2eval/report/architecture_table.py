@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from d2eval.architecture import Architecture, TracedLayer, trace
+from d2eval.contracts.architecture import Architecture, TracedLayer, trace
+from d2eval.foundation.text.display import markdown_text
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
-from d2eval.text import markdown_text
 
 GIGA = 1e9
 CONVENTION = (

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from d2eval.atomic import write_bytes
+from d2eval.foundation.files.atomic import write_bytes
 
 _LEGEND_GAP_IN = 0.12
 _LEGEND_PT = 9

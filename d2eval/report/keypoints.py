@@ -12,9 +12,9 @@ from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from d2eval.features import Features
-from d2eval.images import RgbImage
-from d2eval.method import ScoreMap
+from d2eval.contracts.features import Features
+from d2eval.contracts.method import ScoreMap
+from d2eval.foundation.images.decoding import RgbImage
 from d2eval.report.figures import new_figure
 
 WIDTH_IN, TALLEST_IN = 7.0, 7.5  # of a panel

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from d2eval.errors import D2EvalError
-from d2eval.protocol import load_protocol, load_toml
-from d2eval.report.rows import Scores, mma_column, read_rows, reading, score_columns, scores
+from d2eval.contracts.protocol import load_protocol, load_toml
+from d2eval.foundation.errors import D2EvalError
+from d2eval.runs.rows import Scores, mma_column, read_rows, reading, score_columns, scores
 
 REMEDY = "restore the file from the project, or install d2eval again"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import d2eval
-from d2eval.errors import D2EvalError
-from d2eval.files import read_json
-from d2eval.labels import make_label
+from d2eval.contracts.weights import NOT_STATED
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.reading import read_json
+from d2eval.foundation.text.display import printable
+from d2eval.foundation.text.labels import make_label
 from d2eval.report.names import method_name
-from d2eval.report.rows import reading
-from d2eval.text import printable
-from d2eval.weights import NOT_STATED
+from d2eval.runs.rows import reading
 
 DEFAULT_RUNS = Path("results/runs")
 # Our own measured runs, which ship with d2eval: in a checkout, and in an installed wheel

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from d2eval.report.rows import Scores, number, read_rows, reading, score_columns, scores
 from d2eval.report.run_folders import (
     REMEDY,
     SUMMARY,
@@ -16,6 +15,7 @@ from d2eval.report.run_folders import (
     run_folders,
     unfinished_note,
 )
+from d2eval.runs.rows import Scores, number, read_rows, reading, score_columns, scores
 
 COSTS = ("seconds_per_image", "peak_memory_mb")
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from d2eval.report.rows import read_rows, reading
+from d2eval.foundation.text.words import real, whole
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
-from d2eval.words import real, whole
+from d2eval.runs.rows import read_rows, reading
 
 Row = Mapping[str, Any]
 _KEY = ("what", "size", "device", "threads")  # of two rows that agree in these the later one stays
@@ -58,7 +58,7 @@ def _value(column: str, cell: str) -> Any:
 
 
 def speed_table(rows: Sequence[Row]) -> Table:
-    """Lines of `d2eval.speed.Speed` as CSV and Markdown."""
+    """Lines of `d2eval.pipeline.speed.Speed` as CSV and Markdown."""
     known = [{name: v for name, v in row.items() if v is not None} for row in rows]
     notes = (
         "GFLOP are those of the direct algorithm; GFLOP/s over the network alone (or the matcher), "

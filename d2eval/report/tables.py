@@ -7,8 +7,8 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-from d2eval.atomic import write_text
-from d2eval.text import csv_text, markdown_text
+from d2eval.foundation.files.atomic import write_text
+from d2eval.foundation.text.display import csv_text, markdown_text
 
 PAGE = 140  # the most characters of a table's line in Markdown
 _LONG, _LONGEST_KEY = 20, 40  # of a cell about its row, and of one that names it

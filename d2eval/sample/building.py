@@ -1,6 +1,6 @@
 """A building of two floors, each with a frame of its own: its rooms, and who looked at them."""
 
-from d2eval.photometry import Color, Lighting
+from d2eval.foundation.images.photometry import Color, Lighting
 from d2eval.sample.rooms import Box, Floor, Query, Station
 from d2eval.sample.scene import Camera
 from d2eval.sample.walls import Paint, Wall

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from d2eval.atomic import write_bytes, write_text
-from d2eval.features import Float32Array
-from d2eval.folders import build_once
-from d2eval.images import ImageFile, RgbImage
-from d2eval.photometry import Lamp, Lighting, Shadow, from_srgb8, photograph
-from d2eval.progress import progress
+from d2eval.contracts.features import Float32Array
+from d2eval.foundation.files.atomic import write_bytes, write_text
+from d2eval.foundation.files.folders import build_once
+from d2eval.foundation.images.decoding import ImageFile, RgbImage
+from d2eval.foundation.images.photometry import Lamp, Lighting, Shadow, from_srgb8, photograph
+from d2eval.foundation.terminal.progress import progress
 from d2eval.sample.photos import load_photo
 
 Float64Array = npt.NDArray[np.float64]

@@ -16,11 +16,11 @@ import scipy.io
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from d2eval.atomic import write_bytes, write_text
-from d2eval.folders import build_once
-from d2eval.images import RgbImage
-from d2eval.photometry import Lighting, photograph
-from d2eval.progress import Progress
+from d2eval.foundation.files.atomic import write_bytes, write_text
+from d2eval.foundation.files.folders import build_once
+from d2eval.foundation.images.decoding import RgbImage
+from d2eval.foundation.images.photometry import Lighting, photograph
+from d2eval.foundation.terminal.progress import Progress
 from d2eval.sample import scanning
 from d2eval.sample.building import FLOORS
 from d2eval.sample.photos import load_photo

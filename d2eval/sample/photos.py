@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from d2eval.images import ImageFile, load_image_file
+from d2eval.foundation.images.decoding import ImageFile, load_image_file
 
 
 def load_photo(name: str) -> ImageFile:

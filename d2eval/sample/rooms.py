@@ -6,7 +6,7 @@ Everything is in metres in the floor's room frame: x east, y north, z up.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from d2eval.photometry import Lighting
+from d2eval.foundation.images.photometry import Lighting
 from d2eval.sample.scene import Camera, Point
 from d2eval.sample.walls import Paint, Wall
 

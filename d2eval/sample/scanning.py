@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from d2eval.images import RgbImage
-from d2eval.photometry import to_srgb8
+from d2eval.foundation.images.decoding import RgbImage
+from d2eval.foundation.images.photometry import to_srgb8
 from d2eval.sample.rooms import Station
 from d2eval.sample.scene import Camera, FloatArray, Scene, View, look_at, render, to_camera
 from d2eval.sample.walls import Wall

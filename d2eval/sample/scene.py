@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from d2eval.features import Float32Array
+from d2eval.contracts.features import Float32Array
 
 FloatArray = npt.NDArray[np.float64]
 Point = tuple[float, float, float]

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from d2eval.images import RgbImage
-from d2eval.photometry import Color
+from d2eval.foundation.images.decoding import RgbImage
+from d2eval.foundation.images.photometry import Color
 from d2eval.sample.scene import Scene
 from d2eval.sample.walls import Paint, Wall, name_photos, paint_walls
 

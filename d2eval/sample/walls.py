@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from d2eval.features import Float32Array
-from d2eval.images import RgbImage
-from d2eval.photometry import Color, from_srgb8
+from d2eval.contracts.features import Float32Array
+from d2eval.foundation.images.decoding import RgbImage
+from d2eval.foundation.images.photometry import Color, from_srgb8
 from d2eval.sample.scene import Point, Rectangle
 
 PLASTER = 0.12  # albedo where the paint is black, so that its grain shows there too

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from d2eval.architecture import Architecture, Layer, Level, Step
+from d2eval.contracts.architecture import Architecture, Layer, Level, Step
 from methods.d2net.detection import MAX_EDGE_RATIO, MAX_STEP
 from methods.d2net.network import CHANNELS, CONVOLUTIONS, POOLS, dilation_of
 from methods.d2net.stages import MaxPool

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from d2eval.compiled import compiled
+from d2eval.foundation.arrays.compiled import compiled
 
 Flags = npt.NDArray[np.uint8]
 LEFT, UP = 1, 2  # equal to the left neighbour, to the upper one

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from d2eval.errors import D2EvalError
-from d2eval.resources import memory_to_use
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.resources import memory_to_use
 from methods.d2net.network import CHANNELS, map_size
 
 # Bytes of one conv1 activation in a strip. On the CPU each thread has some blocks of tiles to do in

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import torch
 
-from d2eval.architecture import Architecture
-from d2eval.errors import D2EvalError
-from d2eval.features import Features, make_features
-from d2eval.images import RgbImage
-from d2eval.method import Method, Runtime, ScoreMap, option
+from d2eval.contracts.architecture import Architecture
+from d2eval.contracts.features import Features, make_features
+from d2eval.contracts.method import Method, Runtime, ScoreMap, option
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images.decoding import RgbImage
 from methods.d2net.architecture import architecture
 from methods.d2net.memory import (
     MIN_STRIP_BYTES,

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from d2eval.errors import D2EvalError
-from d2eval.weights import check_values
+from d2eval.contracts.weights import check_values
+from d2eval.foundation.errors import D2EvalError
 from methods.d2net.flat import Flags, WindowConvolution, equal_neighbours
 from methods.d2net.stages import (
     AveragePool,

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from d2eval.images import RgbImage
+from d2eval.foundation.images.decoding import RgbImage
 from methods.d2net.detection import Detections, detect, localize, strips
 from methods.d2net.network import CHANNELS, D2Network, map_size
 

@@ -2,9 +2,10 @@
 
 A tile of 4x4 outputs needs 36 products for each pair of channels instead of 144 (Lavin and Gray,
 "Fast algorithms for convolutional neural networks", CVPR 2016). The products are 36 matrix
-products, which `d2eval.gemm` does; the transforms before and after them are additions along
-contiguous channels, compiled by Numba, for a block of tiles at a time that stays in the caches. A
-dilation of 2 is four plain convolutions on interleaved grids, so a tile takes every second pixel.
+products, which `d2eval.foundation.arrays.gemm` does; the transforms before and after them are
+additions along contiguous channels, compiled by Numba, for a block of tiles at a time that stays in
+the caches. A dilation of 2 is four plain convolutions on interleaved grids, so a tile takes every
+second pixel.
 
 What was measured, and what was tried and dropped, is in ``SPEED.md`` beside this file.
 """
@@ -20,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from d2eval.compiled import compiled
-from d2eval.gemm import multiply_transposed, prepack
+from d2eval.foundation.arrays.compiled import compiled
+from d2eval.foundation.arrays.gemm import multiply_transposed, prepack
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from d2eval.errors import D2EvalError
-from d2eval.features import Features
-from d2eval.matcher import Matcher
-from d2eval.matching import Matches, mutual_pairs
-from d2eval.method import option
-from d2eval.nearest import Block, nearest_in_blocks, similarity_blocks
-from d2eval.weights import NONE_NEEDED
+from d2eval.contracts.features import Features
+from d2eval.contracts.matcher import Matcher
+from d2eval.contracts.matching import Matches, mutual_pairs
+from d2eval.contracts.method import option
+from d2eval.contracts.weights import NONE_NEEDED
+from d2eval.foundation.arrays.nearest import Block, nearest_in_blocks, similarity_blocks
+from d2eval.foundation.errors import D2EvalError
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from d2eval.errors import D2EvalError
-from d2eval.features import Features
-from d2eval.matcher import Matcher
-from d2eval.matching import Matches, mutual_pairs, squared_distances
-from d2eval.method import option
-from d2eval.nearest import nearest_neighbors
-from d2eval.weights import NONE_NEEDED
+from d2eval.contracts.features import Features
+from d2eval.contracts.matcher import Matcher
+from d2eval.contracts.matching import Matches, mutual_pairs, squared_distances
+from d2eval.contracts.method import option
+from d2eval.contracts.weights import NONE_NEEDED
+from d2eval.foundation.arrays.nearest import nearest_neighbors
+from d2eval.foundation.errors import D2EvalError
 
 ANY = 2.0  # two L2-normalised descriptors lie no further apart
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from d2eval.errors import D2EvalError, reason_of
-from d2eval.files import require_file
-from d2eval.matfiles import as_numbers, read_structs
+from d2eval.foundation.errors import D2EvalError, reason_of
+from d2eval.foundation.files.reading import require_file
+from d2eval.foundation.formats.matfiles import as_numbers, read_structs
 from methods.vgg16.trunk import CONVOLUTIONS
 
 SUFFIX = ".mat"

@@ -1,4 +1,4 @@
-"""VGG16 as `d2eval.maps.MapsMethod`: the network of InLoc's Dense PE and of its retrieval."""
+"""VGG16 as `MapsMethod`: the network of InLoc's Dense PE and of its retrieval."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from d2eval.errors import D2EvalError
-from d2eval.images import RgbImage
-from d2eval.maps import Float32Array, Maps, MapsMethod
-from d2eval.method import Runtime, option
+from d2eval.contracts.maps import Float32Array, Maps, MapsMethod
+from d2eval.contracts.method import Runtime, option
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images.decoding import RgbImage
 from methods.d2net.memory import is_out_of_memory
 from methods.d2net.pyramid import CAFFE_MEAN_BGR, TORCH_MEAN_RGB, TORCH_STD_RGB
 from methods.vgg16.matlab import SUFFIX as MATLAB

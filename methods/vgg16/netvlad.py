@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from d2eval.errors import D2EvalError
-from d2eval.weights import check_values
+from d2eval.contracts.weights import check_values
+from d2eval.foundation.errors import D2EvalError
 
 GEM_POWER = 3.0
 GEM_FLOOR = 1e-6  # activations below it count as it, as in the authors' code

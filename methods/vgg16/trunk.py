@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import torch
 
-from d2eval.errors import D2EvalError
-from d2eval.resources import memory_to_use
-from d2eval.weights import check_values
+from d2eval.contracts.weights import check_values
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.resources import memory_to_use
 from methods.d2net.flat import WindowConvolution, equal_neighbours
 from methods.d2net.memory import (
     ACTIVATIONS,

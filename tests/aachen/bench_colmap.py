@@ -24,13 +24,13 @@ import pycolmap
 import torch
 
 from d2eval.aachen.benchmark import load_benchmark
-from d2eval.aachen.dataset import Dataset, load_dataset
+from d2eval.aachen.data.dataset import Dataset, load_dataset
 from d2eval.aachen.run import Settings, run
 from d2eval.aachen.triangulation import empty_model
-from d2eval.extraction import FeatureSource, features_of_images, open_source
-from d2eval.method import Runtime
-from d2eval.pairs import open_matcher
-from d2eval.store import Store
+from d2eval.contracts.method import Runtime
+from d2eval.pipeline.extraction import FeatureSource, features_of_images, open_source
+from d2eval.pipeline.pairs import open_matcher
+from d2eval.pipeline.store import Store
 
 MAX_IMAGES = 2**31 - 1  # in COLMAP's number of a pair
 FIXED = [

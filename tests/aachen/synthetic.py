@@ -11,14 +11,14 @@ import numpy as np
 import pycolmap
 
 from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
-from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.pnp import register_by_pnp
 from d2eval.aachen.registration import Registered, register_images
 from d2eval.aachen.triangulation import triangulate
 from d2eval.aachen.verification import Verified, verify_pairs
 from d2eval.aachen.workspace import create_database, write_matches
-from d2eval.store import Store
+from d2eval.pipeline.store import Store
 
 WIDTH, HEIGHT = 640, 480
 MATCHER = {"name": "by hand"}

@@ -10,9 +10,9 @@ from d2eval.aachen.benchmark import (
     TwoViewVerification,
     load_benchmark,
 )
-from d2eval.errors import D2EvalError
-from d2eval.localization import Threshold
-from d2eval.protocol import load_protocol
+from d2eval.contracts.protocol import load_protocol
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.poses import Threshold
 
 PROTOCOLS = ["aachen", "aachen_v1_1", "aachen_hloc"]
 

@@ -7,7 +7,7 @@ from aachen_folder import DAY, LINE, NIGHT, AachenFolder
 from PIL import Image
 
 from d2eval.aachen.benchmark import load_benchmark
-from d2eval.aachen.check import check as check_folder
+from d2eval.aachen.data.check import check as check_folder
 from d2eval.cli import main
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2eval.aachen.covisibility import covisible_pairs, read_tracks
-from d2eval.errors import D2EvalError
+from d2eval.aachen.data.covisibility import covisible_pairs, read_tracks
+from d2eval.foundation.errors import D2EvalError
 
 NVM = """NVM_V3
 

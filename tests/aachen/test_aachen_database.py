@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from d2eval.aachen.database import read_database
-from d2eval.errors import D2EvalError
+from d2eval.aachen.data.database import read_database
+from d2eval.foundation.errors import D2EvalError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 CASES = SHARED / "cases"

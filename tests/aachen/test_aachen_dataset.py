@@ -8,12 +8,12 @@ import pytest
 from aachen_folder import DAY, LINE, NIGHT, AachenFolder
 
 from d2eval.aachen.benchmark import load_benchmark
-from d2eval.aachen.check import check
-from d2eval.aachen.dataset import fingerprint, load_dataset
-from d2eval.aachen.files import describe_completeness
+from d2eval.aachen.data.check import check
+from d2eval.aachen.data.dataset import fingerprint, load_dataset
+from d2eval.aachen.data.files import describe_completeness
 from d2eval.cli.common import AACHEN_PROTOCOLS
-from d2eval.errors import D2EvalError
-from d2eval.localization import center, pose_line
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.poses import center, pose_line
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 FOUNTAIN = DATA / "aachen-fountain"

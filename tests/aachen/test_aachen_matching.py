@@ -9,17 +9,17 @@ import numpy as np
 import pycolmap
 import pytest
 
-import d2eval.pairs
-from d2eval.aachen.dataset import Dataset
+import d2eval.pipeline.pairs
+from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import collect_keypoints, match_pairs
-from d2eval.errors import D2EvalError
-from d2eval.features import make_features
-from d2eval.images import load_image_file
-from d2eval.matcher import MatcherChoice
-from d2eval.method import Runtime
-from d2eval.pairs import open_matcher
-from d2eval.resources import Cost
-from d2eval.store import Store, StoredFeatures
+from d2eval.contracts.features import make_features
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images.decoding import load_image_file
+from d2eval.foundation.machine.resources import Cost
+from d2eval.pipeline.pairs import open_matcher
+from d2eval.pipeline.store import Store, StoredFeatures
 
 SIZE = (12, 10)
 NAMES = [f"db/{k}.png" for k in range(6)]
@@ -142,8 +142,8 @@ def test_a_resumed_run_makes_only_what_lacks(dataset, tmp_path, monkeypatch):
     units = sorted((tmp_path / "cache" / "matches").glob("*/*.h5"))
     assert len(units) == len(dataset.pairs)
     units[3].unlink()
-    made, real = [], d2eval.pairs.matches_of
-    monkeypatch.setattr(d2eval.pairs, "matches_of", lambda *a: made.append(1) or real(*a))
+    made, real = [], d2eval.pipeline.pairs.matches_of
+    monkeypatch.setattr(d2eval.pipeline.pairs, "matches_of", lambda *a: made.append(1) or real(*a))
     again, source = match(dataset, tmp_path / "cache")
     assert again == usual
     assert len(made) == 1

@@ -7,10 +7,10 @@ import numpy as np
 import pycolmap
 import pytest
 
-from d2eval.aachen.database import read_database
-from d2eval.aachen.parsing import read_intrinsics, read_nvm, read_pairs
-from d2eval.errors import D2EvalError
-from d2eval.localization import center
+from d2eval.aachen.data.database import read_database
+from d2eval.aachen.data.parsing import read_intrinsics, read_nvm, read_pairs
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.poses import center
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 

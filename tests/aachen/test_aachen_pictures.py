@@ -7,7 +7,7 @@ from synthetic import added, fill_database, make_scene, register, verify, with_p
 from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.pictures import BEST, write_pictures
 from d2eval.aachen.triangulation import triangulate
-from d2eval.store import Store
+from d2eval.pipeline.store import Store
 
 
 @pytest.mark.parametrize("protocol", ["aachen", "aachen_hloc"])

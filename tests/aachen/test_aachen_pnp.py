@@ -9,8 +9,8 @@ from synthetic import Scene, fill_database, localize, make_scene, shifted, verif
 from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.pnp import covisibility_clusters, register_by_pnp
 from d2eval.aachen.triangulation import triangulate
-from d2eval.localization import pose_error
-from d2eval.store import Store
+from d2eval.localization.poses import pose_error
+from d2eval.pipeline.store import Store
 
 BENCHMARK = load_benchmark("aachen_hloc")
 

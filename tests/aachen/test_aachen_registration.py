@@ -15,7 +15,7 @@ from d2eval.aachen.registration import (
     register_images,
 )
 from d2eval.aachen.triangulation import triangulate
-from d2eval.store import Store
+from d2eval.pipeline.store import Store
 
 BENCHMARK = load_benchmark("aachen")
 

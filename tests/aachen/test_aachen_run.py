@@ -10,14 +10,14 @@ import pycolmap
 import pytest
 
 from d2eval.aachen.benchmark import load_benchmark
-from d2eval.aachen.dataset import Dataset, load_dataset
-from d2eval.aachen.holdout import hold_out
+from d2eval.aachen.data.dataset import Dataset, load_dataset
+from d2eval.aachen.data.holdout import hold_out
 from d2eval.aachen.matching import collect_keypoints, match_pairs
 from d2eval.aachen.run import RunResult, Settings, run
-from d2eval.extraction import open_source
-from d2eval.method import Runtime
-from d2eval.pairs import open_matcher
-from d2eval.store import Store
+from d2eval.contracts.method import Runtime
+from d2eval.pipeline.extraction import open_source
+from d2eval.pipeline.pairs import open_matcher
+from d2eval.pipeline.store import Store
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 FOUNTAIN, REFERENCE = SHARED / "data/aachen-fountain", SHARED / "reference"

@@ -7,11 +7,11 @@ import pycolmap
 import pytest
 
 from d2eval.aachen.benchmark import load_benchmark
-from d2eval.aachen.dataset import Dataset
+from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.registration import Registered, failure
 from d2eval.aachen.scores import mean_count, query_rows, submission, summarize
-from d2eval.localization import Threshold, wxyz
+from d2eval.localization.poses import Threshold, wxyz
 
 THRESHOLDS = {
     "2019": (Threshold(0.5, 2), Threshold(5, 10)),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from synthetic import Scene, added, localize, make_scene, with_pairs
 
 from d2eval.aachen.benchmark import load_benchmark
-from d2eval.localization import pose_error
+from d2eval.localization.poses import pose_error
 
 PROTOCOLS = ["aachen", "aachen_hloc"]
 NOTHING = np.zeros((0, 2), np.int32)

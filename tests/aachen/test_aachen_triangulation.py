@@ -8,8 +8,8 @@ from synthetic import fill_database, make_scene, verify, with_pairs
 from d2eval.aachen.benchmark import Triangulation, load_benchmark
 from d2eval.aachen.triangulation import empty_model, pipeline_options, posed_images, triangulate
 from d2eval.aachen.workspace import open_database
-from d2eval.errors import D2EvalError
-from d2eval.store import Store
+from d2eval.foundation.errors import D2EvalError
+from d2eval.pipeline.store import Store
 
 BENCHMARK = load_benchmark("aachen")
 CONFIGURATION = pycolmap.TwoViewGeometryConfiguration

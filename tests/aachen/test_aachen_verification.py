@@ -10,8 +10,8 @@ import d2eval.aachen.verification as verification
 from d2eval.aachen.benchmark import KnownPoseVerification, TwoViewVerification, load_benchmark
 from d2eval.aachen.triangulation import triangulate
 from d2eval.aachen.verification import epipolar_distances
-from d2eval.errors import D2EvalError
-from d2eval.store import Store
+from d2eval.foundation.errors import D2EvalError
+from d2eval.pipeline.store import Store
 
 PROTOCOLS = ["aachen", "aachen_hloc"]
 CONFIGURATION = pycolmap.TwoViewGeometryConfiguration

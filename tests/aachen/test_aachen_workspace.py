@@ -9,7 +9,7 @@ from synthetic import make_scene, shifted, with_pairs
 
 from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.workspace import create_database, open_database, write_matches
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 
 
 def user_version(path):

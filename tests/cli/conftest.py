@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from forked_commands import Commands
 
-from d2eval.report import curves
+from d2eval.hpatches.report import curves
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,11 @@ LONGEST_S = 300
 
 _SERVER = """
 import json, os, resource, signal, sys
-import d2eval.aachen.run, d2eval.hpatches.run, d2eval.inloc.run, d2eval.inloc.sparse
-import d2eval.report.aachen.pictures, d2eval.report.curves, d2eval.report.hpatches_table
-import d2eval.report.inloc.plots, d2eval.sample.aachen, d2eval.sample.hpatches
+import d2eval.aachen.run, d2eval.hpatches.run, d2eval.inloc.run, d2eval.inloc.poses.sparse
+import d2eval.aachen.report.pictures, d2eval.hpatches.report.curves, d2eval.hpatches.report.table
+import d2eval.inloc.report.plots, d2eval.sample.aachen, d2eval.sample.hpatches
 import matplotlib.backends.backend_agg, methods.rootsift
-from d2eval import progress
+from d2eval.foundation.terminal import progress
 from d2eval.__main__ import main
 
 progress.FIRST_S = 3600.0  # no line comes on a busy machine

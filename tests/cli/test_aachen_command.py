@@ -19,8 +19,8 @@ from forked_commands import Commands
 from PIL import Image
 
 from d2eval.cli import main
+from d2eval.pipeline.store import Store
 from d2eval.sample.aachen import make_aachen_sample
-from d2eval.store import Store
 
 STAGES = ["features", "matching", "verification", "triangulation", "registration"]
 DATABASE = [f"db/{n}.png" for n in range(1, 6)]

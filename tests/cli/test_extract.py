@@ -6,13 +6,13 @@ import pytest
 from PIL import Image
 
 from d2eval.cli import main
-from d2eval.extraction import open_source
+from d2eval.contracts.method import Runtime
 from d2eval.hpatches.benchmark import load_benchmark
 from d2eval.hpatches.dataset import load_dataset
 from d2eval.hpatches.run import Settings, run
-from d2eval.method import Runtime
-from d2eval.pairs import open_matcher
-from d2eval.store import Store
+from d2eval.pipeline.extraction import open_source
+from d2eval.pipeline.pairs import open_matcher
+from d2eval.pipeline.store import Store
 
 TEMPLATE = "methods.TEMPLATE:MyFeature"
 LABEL = "methods.TEMPLATE.MyFeature"

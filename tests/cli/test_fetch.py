@@ -15,9 +15,9 @@ from safetensors.torch import save
 
 import d2eval
 from d2eval.cli import main
-from d2eval.download import CHECKSUMS, verified_path
-from d2eval.protocol import load_toml
-from d2eval.weightgroups import WeightsGroup, weights_groups
+from d2eval.contracts.protocol import load_toml
+from d2eval.contracts.weightgroups import WeightsGroup, weights_groups
+from d2eval.foundation.downloads.download import CHECKSUMS, verified_path
 
 GROUP = load_toml(Path(str(files("methods") / "downloads.toml")))["d2net"]
 

@@ -27,10 +27,10 @@ from PIL import Image
 from progress_lines import without_progress
 from safetensors.torch import save_file
 
-from d2eval import progress
 from d2eval.cli import main
-from d2eval.protocol import load_protocol
-from d2eval.report import curves
+from d2eval.contracts.protocol import load_protocol
+from d2eval.foundation.terminal import progress
+from d2eval.hpatches.report import curves
 
 REPOSITORY = Path(__file__).parents[2]
 MMA = [f"mma_{t}px" for t in range(1, 16)]

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 import methods.vgg16.weights
 from d2eval.cli import main
-from d2eval.report.inloc.published import load_paper
+from d2eval.inloc.report.published import load_paper
 from d2eval.sample.inloc import make_inloc_sample
 
 QUERIES, CUTOUTS = "query/iphone7", "database/cutouts"

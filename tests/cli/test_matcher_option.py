@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from d2eval import speed
 from d2eval.cli import main
+from d2eval.pipeline import speed
 
 OUTSIDE = """
 from dataclasses import dataclass
 
 import numpy as np
 
-from d2eval.matcher import Matcher
-from d2eval.method import option
+from d2eval.contracts.matcher import Matcher
+from d2eval.contracts.method import option
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from d2eval.cli import main
-from d2eval.method import registered
+from d2eval.contracts.method import registered
 
 
 @pytest.fixture
@@ -57,10 +57,14 @@ BROKEN = {
     "syntax": ("outside_syntax:Feature", "def", "can't be imported (SyntaxError: "),
     "missing": ("outside_nothing:Feature", None, "No module named 'outside_nothing'"),
     "no_class": ("outside_empty:Feature", "", "has no attribute 'Feature'"),
-    "not_method": ("outside_dict:Feature", "Feature = {}", "is not a d2eval.method.Method"),
+    "not_method": (
+        "outside_dict:Feature",
+        "Feature = {}",
+        "is not a d2eval.Method",
+    ),
     "no_description": (
         "outside_bare:Feature",
-        "from d2eval.method import Method\nclass Feature(Method):\n    descriptor_dim = 8\n",
+        "from d2eval import Method\nclass Feature(Method):\n    descriptor_dim = 8\n",
         "AttributeError: ",
     ),
     "raises": (

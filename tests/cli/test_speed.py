@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from d2eval import speed
 from d2eval.cli import main
-from d2eval.gemm import multiply_transposed
+from d2eval.foundation.arrays.gemm import multiply_transposed
+from d2eval.pipeline import speed
 
 NINE = "rootsift-num-features9"
 

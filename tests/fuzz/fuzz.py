@@ -23,7 +23,7 @@ from pathlib import Path
 from mutations import mutate
 from parsers import PARSERS, Parser, write_input
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 
 READ, REFUSED = "read", "refused"
 

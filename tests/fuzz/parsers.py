@@ -22,31 +22,31 @@ import torch
 from PIL import Image
 from safetensors.torch import save as to_safetensors
 
-from d2eval.aachen.covisibility import read_tracks
-from d2eval.aachen.database import read_database
-from d2eval.aachen.parsing import read_intrinsics, read_nvm, read_pairs
-from d2eval.colmap_model import read_model
-from d2eval.download import addresses_of, verified_path
-from d2eval.featurefiles import read_feature_file, read_hloc_features
-from d2eval.files import read_lines
+from d2eval.aachen.data.covisibility import read_tracks
+from d2eval.aachen.data.database import read_database
+from d2eval.aachen.data.parsing import read_intrinsics, read_nvm, read_pairs
+from d2eval.aachen.report import matches
+from d2eval.aachen.report.site import SITE as AACHEN_SITE
+from d2eval.contracts.protocol import load_toml
+from d2eval.contracts.weights import load_state_dict
+from d2eval.foundation.downloads.download import addresses_of, verified_path
+from d2eval.foundation.files.reading import read_lines
+from d2eval.foundation.files.sealed import seal
+from d2eval.foundation.formats.matfiles import list_variables, read_variable
+from d2eval.foundation.images.decoding import read_image, read_image_size
 from d2eval.hpatches.dataset import read_homography
-from d2eval.images import read_image, read_image_size
-from d2eval.inloc import files as inloc_files
-from d2eval.inloc.alignments import read_alignment
 from d2eval.inloc.benchmark import load_benchmark as load_inloc
-from d2eval.inloc.retrieval import read_pair_list
-from d2eval.localization import read_poses
-from d2eval.manifest import read_manifest
-from d2eval.matfiles import list_variables, read_variable
-from d2eval.protocol import load_toml
-from d2eval.report.aachen import matches
-from d2eval.report.aachen.site import SITE as AACHEN_SITE
-from d2eval.report.inloc import views
-from d2eval.report.inloc.site import SITE as INLOC_SITE
-from d2eval.report.rows import number, read_rows, reading
+from d2eval.inloc.data import files as inloc_files
+from d2eval.inloc.data.alignments import read_alignment
+from d2eval.inloc.data.retrieval import read_pair_list
+from d2eval.inloc.report import views
+from d2eval.inloc.report.site import SITE as INLOC_SITE
+from d2eval.localization.colmap_model import read_model
+from d2eval.localization.poses import read_poses
+from d2eval.pipeline.featurefiles import read_feature_file, read_hloc_features
 from d2eval.report.runs import load_run
-from d2eval.sealed import seal
-from d2eval.weights import load_state_dict
+from d2eval.runs.manifest import read_manifest
+from d2eval.runs.rows import number, read_rows, reading
 from methods.d2net.training import checkpoint, posed
 from methods.d2net.training.depth_files import read_depth
 from methods.d2net.training.logs import RunLog

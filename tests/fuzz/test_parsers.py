@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mutations import mutate
 from parsers import PARSERS, Parser, write_input
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 
 CASES = Path(__file__).resolve().parents[2].parent / "shared/cases"
 MARK = b"\xef\xbb\xbf"
@@ -121,8 +121,8 @@ def test_real_lists_with_a_byte_order_mark(name, parser, tmp_path):
     assert data.startswith(MARK)
     read = PARSERS[parser].read
     if parser == "aachen-tracks":
-        from d2eval.aachen.covisibility import read_tracks
-        from d2eval.aachen.parsing import read_nvm
+        from d2eval.aachen.data.covisibility import read_tracks
+        from d2eval.aachen.data.parsing import read_nvm
 
         def read(path):
             return read_tracks(path, len(read_nvm(path)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 from d2eval.hpatches.benchmark import load_benchmark
 from d2eval.hpatches.dataset import (
     fingerprint,

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2eval.cli import main
-from d2eval.features import Features, no_features
-from d2eval.geometry import HomographyEstimator
+from d2eval.contracts.features import Features, no_features
+from d2eval.contracts.matching import mutual_nearest_neighbors
 from d2eval.hpatches.benchmark import load_benchmark
 from d2eval.hpatches.evaluation import evaluate_pair, match_errors, repeatability, summarize
-from d2eval.matching import mutual_nearest_neighbors
+from d2eval.metrics.homography import HomographyEstimator
 
 BENCHMARK = load_benchmark()
 THRESHOLDS = range(1, 16)

@@ -3,8 +3,8 @@
 import pytest
 
 from d2eval.cli import main
+from d2eval.contracts.protocol import ProtocolFile, load_protocol
 from d2eval.hpatches import benchmark
-from d2eval.protocol import ProtocolFile, load_protocol
 from d2eval.report import published
 
 

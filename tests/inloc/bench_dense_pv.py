@@ -10,12 +10,12 @@ import time
 import numpy as np
 import pycolmap
 
-from d2eval.inloc import dense_pv
-from d2eval.inloc.dataset import ScanPoints
-from d2eval.inloc.dense_pv import DensePVSettings, pv_score, verify_pose
-from d2eval.inloc.dense_sift import dense_sift, root_sift
-from d2eval.inloc.imresize import shrink
-from d2eval.inloc.render import render, scaled_intrinsics
+from d2eval.inloc.data.dataset import ScanPoints
+from d2eval.inloc.verification import dense_pv
+from d2eval.inloc.verification.dense_pv import DensePVSettings, pv_score, verify_pose
+from d2eval.inloc.verification.dense_sift import dense_sift, root_sift
+from d2eval.inloc.verification.imresize import shrink
+from d2eval.inloc.verification.render import render, scaled_intrinsics
 
 PROTOCOL = DensePVSettings(
     bin_size=8, step=4, magnification=6.0, window_size=1.5, contrast_threshold=0.005, scale=8

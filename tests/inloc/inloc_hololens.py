@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from d2eval.features import Features, make_features
+from d2eval.contracts.features import Features, make_features
+from d2eval.contracts.matching import Matches, mutual_nearest_neighbors
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.dataset import Database3D, Dataset, load_dataset
-from d2eval.inloc.retrieval import Retrieved
-from d2eval.inloc.sparse import Query
-from d2eval.matching import Matches, mutual_nearest_neighbors
+from d2eval.inloc.data.dataset import Database3D, Dataset, load_dataset
+from d2eval.inloc.data.retrieval import Retrieved
+from d2eval.inloc.poses.sparse import Query
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 HOLOLENS = SHARED / "data/inloc-hololens"

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from inloc_folder import alignment_text
 
-from d2eval.errors import D2EvalError
-from d2eval.inloc.alignments import read_alignment, to_floor
+from d2eval.foundation.errors import D2EvalError
+from d2eval.inloc.data.alignments import read_alignment, to_floor
 
 ROWS = ["0 -1 0 7", " 1  0 0 8", "   0 0 1 9", "0 0 0 1"]
 WHOLE = ["Before:", "1 0 0 1", "0 1 0 2", "0 0 1 3", "0 0 0 1", "", "After:", *ROWS]

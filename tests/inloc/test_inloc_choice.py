@@ -2,8 +2,8 @@
 
 import math
 
-from d2eval.inloc.candidates import Candidate
 from d2eval.inloc.choice import merge, rerank
+from d2eval.inloc.data.candidates import Candidate
 
 INF, NAN = math.inf, math.nan
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from inloc_folder import CUTOUTS, POSES, Q1, Q2, SIZE, InlocFolder
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.check import check
-from d2eval.inloc.dataset import load_dataset
+from d2eval.inloc.data.check import check
+from d2eval.inloc.data.dataset import load_dataset
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 LINE = f"PINHOLE {SIZE[0]} {SIZE[1]} 10.5 11 3.5 2.5"

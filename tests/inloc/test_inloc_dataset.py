@@ -19,11 +19,11 @@ from inloc_folder import (
 )
 from PIL import Image
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.dataset import Database3D, floor_of, load_dataset, scan_of
-from d2eval.inloc.fingerprint import fingerprint
-from d2eval.localization import center
+from d2eval.inloc.data.dataset import Database3D, floor_of, load_dataset, scan_of
+from d2eval.inloc.data.fingerprint import fingerprint
+from d2eval.localization.poses import center
 
 HOLOLENS = Path(__file__).resolve().parents[2].parent / "shared/data/inloc-hololens"
 needs_data = pytest.mark.skipif(not HOLOLENS.is_dir(), reason="no shared data")

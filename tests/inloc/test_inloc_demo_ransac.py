@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from d2eval.geometry import project
-from d2eval.inloc.demo_ransac import (
+from d2eval.inloc.poses.demo_ransac import (
     _samples,
     demo_inliers,
     least_squares_homography,
     minimal_homography,
 )
+from d2eval.metrics.homography import project
 
 TILTED = np.array([[1.1, 0.05, 3.0], [-0.04, 0.95, 5.0], [4e-4, -2e-4, 1.0]])
 

@@ -3,17 +3,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from d2eval.errors import D2EvalError
-from d2eval.geometry import project
-from d2eval.inloc import dense
-from d2eval.inloc.dense import (
+from d2eval.contracts.maps import Maps
+from d2eval.foundation.errors import D2EvalError
+from d2eval.inloc.poses import dense
+from d2eval.inloc.poses.dense import (
     DenseSettings,
     coarse_matches,
     fine_matches,
     homography_groups,
     match_dense,
 )
-from d2eval.maps import Maps
+from d2eval.metrics.homography import project
 
 SETTINGS = DenseSettings(2, 400, 10.0, 0.999, 100, 10000, "center", "poselib")
 

@@ -8,12 +8,12 @@ import numpy as np
 import pycolmap
 import pytest
 
-from d2eval.images import read_image
-from d2eval.inloc.dataset import ScanPoints
-from d2eval.inloc.dense_pv import DensePVSettings, pv_score, verify_pose
-from d2eval.inloc.dense_sift import dense_sift
-from d2eval.inloc.imresize import shrink
-from d2eval.inloc.render import RenderedView, scaled_intrinsics
+from d2eval.foundation.images.decoding import read_image
+from d2eval.inloc.data.dataset import ScanPoints
+from d2eval.inloc.verification.dense_pv import DensePVSettings, pv_score, verify_pose
+from d2eval.inloc.verification.dense_sift import dense_sift
+from d2eval.inloc.verification.imresize import shrink
+from d2eval.inloc.verification.render import RenderedView, scaled_intrinsics
 
 PHOTOS = Path(str(files("benchmarks") / "sample" / "photos"))
 PROTOCOL = DensePVSettings(

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from d2eval.inloc.dense_sift import DenseSiftSettings, dense_sift, root_sift
+from d2eval.inloc.verification.dense_sift import DenseSiftSettings, dense_sift, root_sift
 
 PHOW = DenseSiftSettings(
     bin_size=8, step=4, magnification=6.0, window_size=1.5, contrast_threshold=0.005

@@ -11,20 +11,20 @@ import pytest
 from inloc_folder import CUTOUTS, Q1, InlocFolder
 from inloc_hololens import HOLOLENS, needs_data
 
-from d2eval.errors import D2EvalError
-from d2eval.extraction import FeatureSource, open_source
-from d2eval.featurecache import FeatureCache
-from d2eval.inloc import estimators, maps_estimator
+from d2eval.contracts.maps import Maps, MapsMethod
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.dataset import Database3D, Dataset, load_dataset
-from d2eval.inloc.estimators import SparseEstimator
-from d2eval.inloc.maps_estimator import DenseEstimator
-from d2eval.inloc.records import to_records
+from d2eval.inloc.data.dataset import Database3D, Dataset, load_dataset
+from d2eval.inloc.data.records import to_records
+from d2eval.inloc.poses import estimators, maps_estimator
+from d2eval.inloc.poses.estimators import SparseEstimator
+from d2eval.inloc.poses.maps_estimator import DenseEstimator
 from d2eval.inloc.rows import DenseChoice
-from d2eval.maps import Maps, MapsMethod
-from d2eval.method import Runtime
-from d2eval.pairs import open_matcher
-from d2eval.store import Store
+from d2eval.pipeline.extraction import FeatureSource, open_source
+from d2eval.pipeline.featurecache import FeatureCache
+from d2eval.pipeline.pairs import open_matcher
+from d2eval.pipeline.store import Store
 
 
 def sparse(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2eval.inloc.imresize import shrink
+from d2eval.inloc.verification.imresize import shrink
 
 
 def kernel(x: float) -> float:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2eval.inloc.interpolation import interpolate_xyz
+from d2eval.inloc.poses.interpolation import interpolate_xyz
 
 MODES = ["bilinear", "nearest", "hloc"]
 

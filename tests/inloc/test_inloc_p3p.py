@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.p3p import P3PSettings, _iterations, _solutions, estimate_pose
-from d2eval.localization import pose_error
+from d2eval.inloc.poses.p3p import P3PSettings, _iterations, _solutions, estimate_pose
+from d2eval.localization.poses import pose_error
 
 SETTINGS = P3PSettings(**load_benchmark().strategy("p3p"))
 WIDTH, HEIGHT, FOCAL = 4032, 3024, 3136.0
@@ -78,7 +78,7 @@ def test_how_many_samples_there_must_be(inliers, n, expected):
 
 
 def test_a_pose_of_next_to_no_matches_among_very_many(monkeypatch):
-    monkeypatch.setattr("d2eval.inloc.p3p._samples", lambda *_: np.array([[0, 1, 2]] * 3))
+    monkeypatch.setattr("d2eval.inloc.poses.p3p._samples", lambda *_: np.array([[0, 1, 2]] * 3))
     pixels, points, _ = scene(6, 3)
     many = np.concatenate([pixels, np.zeros((500_000, 2))])
     behind = np.concatenate([points, np.zeros((500_000, 3))])

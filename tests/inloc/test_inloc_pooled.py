@@ -14,12 +14,12 @@ from inloc_hololens import (
     rows,
 )
 
-from d2eval.features import make_features
+from d2eval.contracts.features import make_features
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.pooled import PooledSettings, pooled_pose
-from d2eval.inloc.retrieval import Retrieved
-from d2eval.inloc.sparse import Query
-from d2eval.localization import pose_error
+from d2eval.inloc.data.retrieval import Retrieved
+from d2eval.inloc.poses.pooled import PooledSettings, pooled_pose
+from d2eval.inloc.poses.sparse import Query
+from d2eval.localization.poses import pose_error
 
 SETTINGS = PooledSettings(**load_benchmark("inloc_hloc").strategy("pooled"))
 SIZE = (640, 480)

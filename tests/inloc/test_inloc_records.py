@@ -6,10 +6,10 @@ import numpy as np
 import pycolmap
 import pytest
 
-from d2eval.inloc.candidates import Candidate
-from d2eval.inloc.files import Reference
-from d2eval.inloc.records import candidate_rows, from_records, to_records
-from d2eval.store import Store
+from d2eval.inloc.data.candidates import Candidate
+from d2eval.inloc.data.files import Reference
+from d2eval.inloc.data.records import candidate_rows, from_records, to_records
+from d2eval.pipeline.store import Store
 
 CUTOUTS = [f"DUC{floor}/000/DUC_cutout_000_{yaw}_0.jpg" for floor in (1, 2) for yaw in (0, 30)]
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from d2eval.inloc.render import (
+from d2eval.inloc.verification.render import (
     _nearest_by_torch,
     _nearest_on_cpu,
     render,

@@ -7,13 +7,13 @@ from inloc_folder import CUTOUTS as NAMES
 from inloc_folder import Q1, Q2, InlocFolder
 from PIL import Image
 
+from d2eval.contracts.method import Identity
+from d2eval.contracts.weights import NOT_STATED
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.dataset import Dataset, load_dataset
-from d2eval.inloc.retrieval import Retrieved
-from d2eval.inloc.retrieval_maps import rank, with_global_retrieval
-from d2eval.method import Identity
-from d2eval.store import Store
-from d2eval.weights import NOT_STATED
+from d2eval.inloc.data.dataset import Dataset, load_dataset
+from d2eval.inloc.data.retrieval import Retrieved
+from d2eval.inloc.poses.retrieval_maps import rank, with_global_retrieval
+from d2eval.pipeline.store import Store
 
 
 def vector(*values: float) -> np.ndarray:

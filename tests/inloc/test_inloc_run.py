@@ -9,18 +9,18 @@ import pytest
 from inloc_folder import InlocFolder
 from inloc_hololens import HOLOLENS, SHARED, needs_data
 
-from d2eval.errors import D2EvalError
-from d2eval.inloc import dense_pv
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc import run as run_module
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.dataset import load_dataset
-from d2eval.inloc.estimators import SparseEstimator
-from d2eval.inloc.maps_estimator import DenseEstimator
+from d2eval.inloc.data.dataset import load_dataset
+from d2eval.inloc.poses.estimators import SparseEstimator
+from d2eval.inloc.poses.maps_estimator import DenseEstimator
 from d2eval.inloc.rows import DenseChoice, open_row
 from d2eval.inloc.run import RunResult, Settings, run
-from d2eval.method import Runtime
-from d2eval.runfolder import RunName
-from d2eval.store import Store
+from d2eval.inloc.verification import dense_pv
+from d2eval.pipeline.store import Store
+from d2eval.runs.folder import RunName
 
 PAIRS = HOLOLENS / "pairs-query-oracle10.txt"
 WEIGHTS = SHARED / "weights/d2_vgg16_hed.pth"

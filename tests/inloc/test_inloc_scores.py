@@ -7,8 +7,8 @@ import pytest
 from inloc_folder import CUTOUTS, POSES, Q1, Q2, InlocFolder
 
 from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.candidates import Candidate
-from d2eval.inloc.dataset import Dataset, Reference, load_dataset
+from d2eval.inloc.data.candidates import Candidate
+from d2eval.inloc.data.dataset import Dataset, Reference, load_dataset
 from d2eval.inloc.scores import (
     candidate_error,
     count_localized,
@@ -16,7 +16,7 @@ from d2eval.inloc.scores import (
     submission,
     summarize,
 )
-from d2eval.localization import Threshold, read_poses, wilson_interval
+from d2eval.localization.poses import Threshold, read_poses, wilson_interval
 
 IDENTITY = pycolmap.Rigid3d()
 

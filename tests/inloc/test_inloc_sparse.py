@@ -17,12 +17,12 @@ from inloc_hololens import (
     rows,
 )
 
-from d2eval.features import Features, make_features, no_features
+from d2eval.contracts.features import Features, make_features, no_features
 from d2eval.inloc.benchmark import RetrievalSettings, load_benchmark
-from d2eval.inloc.homographies import HomographySettings
-from d2eval.inloc.p3p import P3PSettings
-from d2eval.inloc.retrieval import Retrieved
-from d2eval.inloc.sparse import (
+from d2eval.inloc.data.retrieval import Retrieved
+from d2eval.inloc.poses.homographies import HomographySettings
+from d2eval.inloc.poses.p3p import P3PSettings
+from d2eval.inloc.poses.sparse import (
     DirectSettings,
     Query,
     direct_candidates,
@@ -30,7 +30,7 @@ from d2eval.inloc.sparse import (
     sparse_candidates,
     verify,
 )
-from d2eval.localization import pose_error
+from d2eval.localization.poses import pose_error
 
 BENCHMARK = load_benchmark()
 SPARSE = HomographySettings(**BENCHMARK.strategy("sparse"))
@@ -204,7 +204,7 @@ def test_the_demo_looks_up_depth_a_pixel_off_and_takes_keypoints_as_files_hold_t
 
     cutout = wall.features("80")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("d2eval.inloc.sparse.estimate_pose", estimate)
+        patch.setattr("d2eval.inloc.poses.sparse.estimate_pose", estimate)
         for settings, origin in itertools.product((P3P, demo), ("center", "corner")):
             features = replace(wall.query.features, origin=origin)
             query = replace(wall.query, features=features)

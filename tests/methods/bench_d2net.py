@@ -14,9 +14,9 @@ import cv2
 import d2net_reference as reference
 import torch
 
-from d2eval.images import read_image
-from d2eval.method import Runtime, method_class
-from d2eval.weights import load_state_dict
+from d2eval.contracts.method import Runtime, method_class
+from d2eval.contracts.weights import load_state_dict
+from d2eval.foundation.images.decoding import read_image
 
 WEIGHTS = Path(str(files("methods.d2net") / "weights" / "d2_vgg16_hed_fp16.safetensors"))
 PHOTO = Path(str(files("benchmarks") / "sample" / "photos" / "astronaut.jpg"))

@@ -14,7 +14,7 @@ import d2net_reference as reference
 import numpy as np
 import torch
 
-from d2eval.features import Features
+from d2eval.contracts.features import Features
 
 # Largest error of an activation, in parts of the map's greatest. Seen: 1.5e-6 for plain sums of
 # thousands of products, 4e-6 for Winograd's algorithm.

@@ -8,7 +8,7 @@ stored before stay valid otherwise.
 
 import json
 
-from d2eval.source import RECORD, digest_of, methods_folder
+from d2eval.contracts.source import RECORD, digest_of, methods_folder
 
 TRAINING = "training"  # no features come from it
 

@@ -15,10 +15,10 @@ from option_contract import assert_options
 
 from d2eval.cli import COMMANDS
 from d2eval.cli.common import add_config_arguments, default_cache
-from d2eval.features import NORM_TOLERANCE, Features
-from d2eval.images import read_image
-from d2eval.method import Method, Runtime, method_class, registered
-from d2eval.weights import NONE_NEEDED, NOT_STATED
+from d2eval.contracts.features import NORM_TOLERANCE, Features
+from d2eval.contracts.method import Method, Runtime, method_class, registered
+from d2eval.contracts.weights import NONE_NEEDED, NOT_STATED
+from d2eval.foundation.images.decoding import read_image
 
 TEMPLATE = "methods.TEMPLATE:MyFeature"
 METHODS = [*registered(), TEMPLATE]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from d2eval.architecture import Architecture
-from d2eval.method import Runtime, ScoreMap
+from d2eval.contracts.architecture import Architecture
+from d2eval.contracts.method import Runtime, ScoreMap
 from methods.d2net import D2MultiScale, D2SingleScale, network
 from methods.d2net.architecture import layers
 from methods.d2net.method import D2Config

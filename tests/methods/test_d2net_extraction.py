@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from d2eval.features import Features
-from d2eval.images import read_image
-from d2eval.method import Runtime
+from d2eval.contracts.features import Features
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.images.decoding import read_image
 from methods.d2net import D2MultiScale, D2SingleScale
 from methods.d2net.detection import Strip, detect, localize, strips
 from methods.d2net.method import D2Config

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 from scipy import ndimage
 
-from d2eval.images import read_image
-from d2eval.method import Runtime
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.images.decoding import read_image
 from methods.d2net import D2MultiScale, D2SingleScale, network
 from methods.d2net.flat import LEFT, UP, equal_neighbours, propagate
 from methods.d2net.method import D2Config

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from d2eval.errors import D2EvalError
-from d2eval.method import Runtime, method_class
-from d2eval.resources import memory_to_use
+from d2eval.contracts.method import Runtime, method_class
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.resources import memory_to_use
 from methods.d2net import memory, method
 from methods.d2net.network import PRECISIONS
 from methods.d2net.pyramid import LevelImage, preprocess

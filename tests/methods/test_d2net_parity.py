@@ -9,15 +9,15 @@ import d2net_reference as reference
 import pytest
 import torch
 
-from d2eval.extraction import open_source
+from d2eval.contracts.method import Runtime
+from d2eval.contracts.weights import load_state_dict
+from d2eval.foundation.images.decoding import read_image
 from d2eval.hpatches.benchmark import load_benchmark
 from d2eval.hpatches.dataset import load_dataset
 from d2eval.hpatches.run import Settings, run
-from d2eval.images import read_image
-from d2eval.method import Runtime
-from d2eval.pairs import open_matcher
-from d2eval.store import Store
-from d2eval.weights import load_state_dict
+from d2eval.pipeline.extraction import open_source
+from d2eval.pipeline.pairs import open_matcher
+from d2eval.pipeline.store import Store
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 DATA = SHARED / "data/hpatches-sequences-release"

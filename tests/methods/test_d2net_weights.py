@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from d2eval.download import fetch_file
-from d2eval.errors import D2EvalError
-from d2eval.method import Runtime
-from d2eval.weightgroups import weights_groups
-from d2eval.weights import load_state_dict, sha256_of
+from d2eval.contracts.method import Runtime
+from d2eval.contracts.weightgroups import weights_groups
+from d2eval.contracts.weights import load_state_dict, sha256_of
+from d2eval.foundation.downloads.download import fetch_file
+from d2eval.foundation.errors import D2EvalError
 from methods.d2net import (
     D2MultiScale,
     D2MultiScaleTrained,

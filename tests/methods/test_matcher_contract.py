@@ -12,10 +12,10 @@ from option_contract import assert_options
 from d2eval.cli import hpatches
 from d2eval.cli.common import default_cache
 from d2eval.cli.matchers import add_matcher_options
-from d2eval.features import Features
-from d2eval.matcher import Matcher, matcher_class, matches_of
-from d2eval.method import Runtime
-from d2eval.registry import registered
+from d2eval.contracts.features import Features
+from d2eval.contracts.matcher import Matcher, matcher_class, matches_of
+from d2eval.contracts.method import Runtime
+from d2eval.contracts.registry import registered
 
 TEMPLATE = "methods.TEMPLATE_MATCHER:MyMatcher"
 MATCHERS = [*registered("matchers"), TEMPLATE]

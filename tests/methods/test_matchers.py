@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2eval import nearest
-from d2eval.features import Features
-from d2eval.matcher import MatcherChoice, matcher_class, matches_of
-from d2eval.matching import mutual_nearest_neighbors
-from d2eval.method import Runtime
+from d2eval.contracts.features import Features
+from d2eval.contracts.matcher import MatcherChoice, matcher_class, matches_of
+from d2eval.contracts.matching import mutual_nearest_neighbors
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.arrays import nearest
 
 
 def features(descriptors) -> Features:

@@ -7,10 +7,10 @@ import numpy as np
 import pycolmap
 import pytest
 
-from d2eval.errors import D2EvalError
-from d2eval.features import Features
-from d2eval.images import read_image
-from d2eval.method import Runtime
+from d2eval.contracts.features import Features
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images.decoding import read_image
 from methods.rootsift import RootSIFT, SiftConfig, UprightRootSIFT
 
 PHOTO = Path(__file__).resolve().parents[2] / "benchmarks/sample/photos/coffee.jpg"

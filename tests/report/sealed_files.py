@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from d2eval.sealed import HEAD_BYTES, seal
+from d2eval.foundation.files.sealed import HEAD_BYTES, seal
 
 
 @contextlib.contextmanager

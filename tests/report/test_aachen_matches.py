@@ -9,16 +9,16 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 from sealed_files import sealed_hdf5
 
-from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.report.aachen.matches import (
+from d2eval.aachen.report.matches import (
     draw,
     load_pairs,
     query_names,
     side_by_side,
 )
+from d2eval.cli import main
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.sealed import HEAD_BYTES
 from d2eval.report.figures import choose_queries
-from d2eval.sealed import HEAD_BYTES
 
 NAMES = ("query/night/a.jpg", "query/night/b.jpg")
 NIGHT_2019 = ("2019", "night")

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from d2eval.aachen.report.groups import PAPER, thresholds
+from d2eval.aachen.report.plots import Panel, draw, panels, plot_recall, recall_curve
+from d2eval.aachen.report.queries import load_queries
+from d2eval.aachen.report.runs import Runs, load_runs
 from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.localization import Threshold, count_within
-from d2eval.report.aachen.groups import PAPER, thresholds
-from d2eval.report.aachen.plots import Panel, draw, panels, plot_recall, recall_curve
-from d2eval.report.aachen.queries import load_queries
-from d2eval.report.aachen.runs import Runs, load_runs
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.poses import Threshold, count_within
 
 LIMITS_2019 = thresholds("aachen", "2019")
 NIGHT_2019, NIGHT_2020 = ("2019", "night"), ("2020", "night")

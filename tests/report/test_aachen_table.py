@@ -5,14 +5,14 @@ from pathlib import Path
 import markdown_tables as markdown
 import pytest
 
+from d2eval.aachen.report.groups import Group
+from d2eval.aachen.report.published import PUBLISHED, load_published
+from d2eval.aachen.report.runs import load_runs
+from d2eval.aachen.report.table import aachen_table
 from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.localization import Threshold
-from d2eval.protocol import load_protocol
-from d2eval.report.aachen.groups import Group
-from d2eval.report.aachen.published import PUBLISHED, load_published
-from d2eval.report.aachen.runs import load_runs
-from d2eval.report.aachen.table import aachen_table
+from d2eval.contracts.protocol import load_protocol
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.poses import Threshold
 
 PAPER_TITLE = "The paper's table (challenge protocol, night queries, epoch 2019)"
 NIGHT_2019, NIGHT_2020 = ("2019", "night"), ("2020", "night")

@@ -5,13 +5,13 @@ import pycolmap
 import pytest
 from PIL import Image
 
+from d2eval.aachen.report.queries import Query
+from d2eval.aachen.report.runs import load_run
+from d2eval.aachen.report.topview import Model, TopView, draw, ground_plane, load_model, top_view
 from d2eval.cli import main
-from d2eval.colmap_model import read_model_points, read_model_poses
-from d2eval.errors import D2EvalError
-from d2eval.localization import center, wxyz
-from d2eval.report.aachen.queries import Query
-from d2eval.report.aachen.runs import load_run
-from d2eval.report.aachen.topview import Model, TopView, draw, ground_plane, load_model, top_view
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.colmap_model import read_model_points, read_model_poses
+from d2eval.localization.poses import center, wxyz
 
 NIGHT_2019 = ("2019", "night")
 # Any rotation and shift: the world's axes mean nothing.

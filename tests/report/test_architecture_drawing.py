@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from d2eval.architecture import Architecture, Layer, Level
-from d2eval.method import method_class
+from d2eval.contracts.architecture import Architecture, Layer, Level
+from d2eval.contracts.method import method_class
 from d2eval.report.architecture import draw
 from d2eval.report.architecture_network import clusters
 from d2eval.report.architecture_table import architecture_table

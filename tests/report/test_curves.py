@@ -7,8 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.report.curves import draw, measured_curves, plot_mma, published_curves, write_figure
+from d2eval.foundation.errors import D2EvalError
+from d2eval.hpatches.report.curves import (
+    draw,
+    measured_curves,
+    plot_mma,
+    published_curves,
+    write_figure,
+)
 from d2eval.report.published import load_paper, presentation
 from d2eval.report.runs import load_runs
 
@@ -158,7 +164,7 @@ def test_sample_runs_have_a_figure_of_their_own(
         drawn[stem] = figure
         return write_figure(figure, folder, stem)
 
-    monkeypatch.setattr("d2eval.report.curves.write_figure", keep)
+    monkeypatch.setattr("d2eval.hpatches.report.curves.write_figure", keep)
     write_run("sample", "d2_ms", dataset="sample", weights="bundled stand-in", empty=("i",))
     paths, _ = plot_mma(runs, tmp_path / "plots")
     assert names(paths) == ["mma.png", "mma.svg", "mma_sample.png", "mma_sample.svg"]

@@ -5,9 +5,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from d2eval.cli import main
-from d2eval.localization import Threshold, count_within
-from d2eval.report.inloc.plots import SAMPLE_TITLE, draw, panels, recall_curve
-from d2eval.report.inloc.runs import load_runs
+from d2eval.inloc.report.plots import SAMPLE_TITLE, draw, panels, recall_curve
+from d2eval.inloc.report.runs import load_runs
+from d2eval.localization.poses import Threshold, count_within
 
 SPARSE = ("sparse", "d2_ms", "none")
 COUNTS = {"all": [120, 160, 200, 30, 60], "DUC1": [80, 100, 120, 20, 40]}

@@ -7,13 +7,13 @@ import markdown_tables as markdown
 import pytest
 
 from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.localization import Threshold
-from d2eval.report.inloc.groups import Group
-from d2eval.report.inloc.published import load_hloc
-from d2eval.report.inloc.runs import load_runs
-from d2eval.report.inloc.site import pooled
-from d2eval.report.inloc.table import inloc_table
+from d2eval.foundation.errors import D2EvalError
+from d2eval.inloc.report.groups import Group
+from d2eval.inloc.report.published import load_hloc
+from d2eval.inloc.report.runs import load_runs
+from d2eval.inloc.report.site import pooled
+from d2eval.inloc.report.table import inloc_table
+from d2eval.localization.poses import Threshold
 
 PAPER_TITLE = "The paper's table (both floors)"
 PARTIAL = "partial (16 of 356 queries, 60 of 9972 cutouts, 14 of 277 scans)"

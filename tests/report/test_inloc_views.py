@@ -9,9 +9,9 @@ from PIL import Image
 from sealed_files import sealed_hdf5
 
 from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.report.inloc.views import draw, error_map, load_views, query_names
-from d2eval.sealed import HEAD_BYTES
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.sealed import HEAD_BYTES
+from d2eval.inloc.report.views import draw, error_map, load_views, query_names
 
 SPARSE = ("sparse", "d2_ms", "dense_pv")
 NAMES = ("IMG_0001.JPG", "IMG_0002.JPG")

@@ -5,8 +5,8 @@ import pytest
 from matplotlib.collections import EllipseCollection, LineCollection, PathCollection
 from matplotlib.figure import Figure
 
-from d2eval.features import Features, make_features, no_features
-from d2eval.method import ScoreMap
+from d2eval.contracts.features import Features, make_features, no_features
+from d2eval.contracts.method import ScoreMap
 from d2eval.report.figures import write_figure
 from d2eval.report.keypoints import draw
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from d2eval.errors import D2EvalError
-from d2eval.report.aachen.runs import load_run as load_aachen_run
-from d2eval.report.hpatches_table import hpatches_table
-from d2eval.report.inloc.runs import load_run as load_inloc_run
+from d2eval.aachen.report.runs import load_run as load_aachen_run
+from d2eval.foundation.errors import D2EvalError
+from d2eval.hpatches.report.table import hpatches_table
+from d2eval.inloc.report.runs import load_run as load_inloc_run
 from d2eval.report.names import method_name
 from d2eval.report.run_folders import legend_entry
 from d2eval.report.runs import load_run

@@ -2,8 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from d2eval.localization import Threshold
-from d2eval.report.recall import MEASURED, PUBLISHED, RecallPanel, Shown, draw_recall
+from d2eval.localization.poses import Threshold
+from d2eval.localization.recall import MEASURED, PUBLISHED, RecallPanel, Shown, draw_recall
 from d2eval.report.styles import Style
 
 LIMITS = (Threshold(0.25, 2), Threshold(0.5, 5), Threshold(5, 10))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from d2eval.aachen.report.table import aachen_table
 from d2eval.cli import main
+from d2eval.hpatches.report.table import hpatches_table
+from d2eval.inloc.report.table import inloc_table
 from d2eval.report import run_folders as run_folders_module
-from d2eval.report.aachen.table import aachen_table
-from d2eval.report.hpatches_table import hpatches_table
-from d2eval.report.inloc.table import inloc_table
 from d2eval.report.run_folders import SHIPPED_RUNS, run_folders
 
 TABLES = {"hpatches": hpatches_table, "aachen": aachen_table, "inloc": inloc_table}

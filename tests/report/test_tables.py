@@ -5,11 +5,11 @@ from pathlib import Path
 import markdown_tables as markdown_file
 import pytest
 
+from d2eval.aachen.report.table import aachen_table
 from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.report.aachen.table import aachen_table
-from d2eval.report.hpatches_table import hpatches_table
-from d2eval.report.inloc.table import inloc_table
+from d2eval.foundation.errors import D2EvalError
+from d2eval.hpatches.report.table import hpatches_table
+from d2eval.inloc.report.table import inloc_table
 from d2eval.report.published import load_paper
 from d2eval.report.tables import Column, markdown_grid, paper_count
 

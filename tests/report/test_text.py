@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d2eval.cli import main
-from d2eval.errors import D2EvalError
-from d2eval.report.hpatches_table import hpatches_table
-from d2eval.report.rows import read_rows
-from d2eval.runfolder import write_csv
-from d2eval.text import csv_cell, from_csv_cell, markdown_text, printable
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.text.display import csv_cell, from_csv_cell, markdown_text, printable
+from d2eval.hpatches.report.table import hpatches_table
+from d2eval.runs.folder import write_csv
+from d2eval.runs.rows import read_rows
 
 EVIL = "=1+1|<b>x</b>\x1b[31m\nrow"
 TEXT = st.text(

@@ -10,8 +10,8 @@ import pycolmap
 import pytest
 from PIL import Image
 
-from d2eval.errors import D2EvalError
-from d2eval.folders import RECORD
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.folders import RECORD
 from d2eval.sample import aachen
 from d2eval.sample.aachen import DAY_SHOTS, DB_SHOTS, NIGHT_SHOTS, SHOTS, make_aachen_sample
 from d2eval.sample.photos import load_photo

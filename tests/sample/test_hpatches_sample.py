@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from d2eval.errors import D2EvalError
-from d2eval.folders import RECORD
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.folders import RECORD
 from d2eval.sample import hpatches
 from d2eval.sample.hpatches import SEQUENCES, image_from_photo, make_hpatches_sample
 from d2eval.sample.photos import load_photo

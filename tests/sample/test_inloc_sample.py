@@ -8,10 +8,10 @@ import scipy.io
 from PIL import Image
 from scipy.spatial import KDTree
 
-from d2eval.errors import D2EvalError
-from d2eval.folders import RECORD
-from d2eval.matching import mutual_nearest_neighbors
-from d2eval.method import Runtime, method_class
+from d2eval.contracts.matching import mutual_nearest_neighbors
+from d2eval.contracts.method import Runtime, method_class
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.folders import RECORD
 from d2eval.sample import inloc
 from d2eval.sample.building import FLOORS
 from d2eval.sample.inloc import floor_from_room, make_inloc_sample, query_pose

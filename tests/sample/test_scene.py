@@ -3,7 +3,7 @@ import numpy as np
 import pycolmap
 import pytest
 
-from d2eval.photometry import to_srgb8
+from d2eval.foundation.images.photometry import to_srgb8
 from d2eval.sample.photos import load_photo
 from d2eval.sample.scene import Camera, Rectangle, Scene, look_at, render, to_camera
 from d2eval.sample.square import PHOTOS, WALLS, make_square

@@ -10,7 +10,7 @@ import pycolmap
 import pytest
 from PIL import Image
 
-from d2eval.folders import RECORD
+from d2eval.foundation.files.folders import RECORD
 from d2eval.sample.training import (
     CAMERA,
     TRAINING_SHOTS,

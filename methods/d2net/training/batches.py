@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2eval.atomic import write_bytes
-from d2eval.errors import D2EvalError
-from d2eval.interrupts import for_children
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.atomic import write_bytes
+from d2eval.foundation.terminal.interrupts import for_children
 from methods.d2net.pyramid import preprocess
 from methods.d2net.training.pairs import PairSource, TrainingPair
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from d2eval.atomic import write_bytes
-from d2eval.errors import D2EvalError, MissingFileError, reason_of
-from d2eval.torchfiles import read_torch
-from d2eval.weights import to_safetensors
+from d2eval.contracts.weights import to_safetensors
+from d2eval.foundation.errors import D2EvalError, MissingFileError, reason_of
+from d2eval.foundation.files.atomic import write_bytes
+from d2eval.foundation.formats.torchfiles import read_torch
 
 FILE = "checkpoint.pt"
 BEST, BEST_AS_THEIRS = "best.safetensors", "best.pth"

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from d2eval.atomic import write_bytes
+from d2eval.foundation.files.atomic import write_bytes
 from methods.d2net.training.validation import THRESHOLDS
 
 Rows = Sequence[Mapping[str, Any]]

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from d2eval import npz
-from d2eval.errors import D2EvalError, MissingFileError
-from d2eval.files import read_bytes
-from d2eval.hdf5 import array_shape, read_array
-from d2eval.images import read_image, read_samples
+from d2eval.foundation.errors import D2EvalError, MissingFileError
+from d2eval.foundation.files.reading import read_bytes
+from d2eval.foundation.formats import npz
+from d2eval.foundation.formats.hdf5 import array_shape, read_array
+from d2eval.foundation.images.decoding import read_image, read_samples
 from methods.d2net.training.depth_warp import DepthMap, PosedView
 from methods.d2net.training.pairs import FloatArray
 

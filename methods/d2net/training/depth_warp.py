@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from d2eval.images import RgbImage
+from d2eval.foundation.images.decoding import RgbImage
 from methods.d2net.training.pairs import (
     CROP,
     STRIDE,

@@ -7,10 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from d2eval.errors import D2EvalError
-from d2eval.geometry import inside, project
-from d2eval.images import RgbImage, read_image, read_image_size
-from d2eval.paths import walk
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import walk
+from d2eval.foundation.images.decoding import RgbImage, read_image, read_image_size
+from d2eval.metrics.homography import inside, project
 from methods.d2net.training.lighting import relight
 from methods.d2net.training.pairs import (
     CROP,

@@ -3,8 +3,15 @@
 import cv2
 import numpy as np
 
-from d2eval.images import RgbImage
-from d2eval.photometry import Color, Lamp, Lighting, Shadow, from_srgb8, photograph
+from d2eval.foundation.images.decoding import RgbImage
+from d2eval.foundation.images.photometry import (
+    Color,
+    Lamp,
+    Lighting,
+    Shadow,
+    from_srgb8,
+    photograph,
+)
 
 NIGHT = 0.25  # share of images lit by a lamp in the dark
 SHADED = 0.5  # share of the others with a shadow

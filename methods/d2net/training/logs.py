@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from d2eval.atomic import open_own, write_text
-from d2eval.errors import D2EvalError, MissingFileError, reason_of
-from d2eval.files import read_text
-from d2eval.words import real, whole
+from d2eval.foundation.errors import D2EvalError, MissingFileError, reason_of
+from d2eval.foundation.files.atomic import open_own, write_text
+from d2eval.foundation.files.reading import read_text
+from d2eval.foundation.text.words import real, whole
 from methods.d2net.training.curves import draw_curves
 from methods.d2net.training.validation import THRESHOLDS, Matching
 

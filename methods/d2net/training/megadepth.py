@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from d2eval.errors import D2EvalError
-from d2eval.protocol import load_toml
-from d2eval.words import check_name
+from d2eval.contracts.protocol import load_toml
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.text.words import check_name
 from methods.d2net.training.depth_files import check_camera, read_view
 from methods.d2net.training.depth_warp import PIXEL_CENTER, PosedView, crop_pair
 from methods.d2net.training.pairs import (

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch.nn import functional
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
 
 POOLED = ("conv1_2", "conv2_2", "conv3_3")  # a max pool follows

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from d2eval.errors import D2EvalError
-from d2eval.method import option
+from d2eval.contracts.method import option
+from d2eval.foundation.errors import D2EvalError
 from methods.d2net.training.homographies import ViewLimits
 
 

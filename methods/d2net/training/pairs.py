@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from d2eval.errors import D2EvalError, reason_of
-from d2eval.images import RgbImage
+from d2eval.foundation.errors import D2EvalError, reason_of
+from d2eval.foundation.images.decoding import RgbImage
 
 CROP = 256  # pixels, both sides of a training crop
 STRIDE = 8  # pixels from cell to cell of the training network's map

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 
-from d2eval.atomic import write_bytes
+from d2eval.foundation.files.atomic import write_bytes
 from methods.d2net.training.pairs import TrainingPair, cell_centers
 
 DRAWN = 24  # correspondences, spread over the pair's

@@ -31,11 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from d2eval.errors import D2EvalError
-from d2eval.files import is_there, read_json, read_lines
-from d2eval.paths import find
-from d2eval.progress import progress
-from d2eval.words import check_name
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import find
+from d2eval.foundation.files.reading import is_there, read_json, read_lines
+from d2eval.foundation.terminal.progress import progress
+from d2eval.foundation.text.words import check_name
 from methods.d2net.training.depth_files import check_camera, read_view
 from methods.d2net.training.depth_warp import PosedView, crop_pair, seen_at, shared_point, unproject
 from methods.d2net.training.pairs import FloatArray, PairSource, TrainingPair, hash_of_files

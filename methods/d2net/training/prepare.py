@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from d2eval.atomic import exclusive, write_bytes
-from d2eval.colmap_formats import NO_POINT, ModelCamera, ModelImage
-from d2eval.colmap_model import ColmapModel, read_model
-from d2eval.errors import D2EvalError
-from d2eval.paths import listed
-from d2eval.preparation import Preparer
-from d2eval.progress import progress
+from d2eval.contracts.preparation import Preparer
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.atomic import exclusive, write_bytes
+from d2eval.foundation.files.paths import listed
+from d2eval.foundation.terminal.progress import progress
+from d2eval.localization.colmap_formats import NO_POINT, ModelCamera, ModelImage
+from d2eval.localization.colmap_model import ColmapModel, read_model
 from methods.d2net.training.depth_files import h5_depth_size
 from methods.d2net.training.megadepth import Observations, load_recipe
 from methods.d2net.training.pairs import FloatArray, IntArray
@@ -62,7 +62,7 @@ class MegaDepthPreparer(Preparer):
     description = "MegaDepth: overlaps and cameras of each undistorted scene"
 
     def prepare(self, data: Path, output: Path, scenes: Sequence[str]) -> list[str]:
-        """Prepares scenes; see `d2eval.preparation.Preparer`."""
+        """Prepares scenes; see `d2eval.contracts.preparation.Preparer`."""
         root = data.resolve()
         found, lacking = find_scenes(root, scenes)
         done = 0

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from d2eval import npz
-from d2eval.errors import D2EvalError
-from d2eval.files import open_bytes
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.reading import open_bytes
+from d2eval.foundation.formats import npz
 
 FORMAT = 1  # of the files; others are written anew
 REMEDY = "run 'd2eval prepare megadepth' again"

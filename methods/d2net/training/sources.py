@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from d2eval.errors import D2EvalError
-from d2eval.paths import expanded
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import expanded
 from methods.d2net.training.homographies import HomographyPairs, ViewLimits, photos_in, split_photos
 from methods.d2net.training.megadepth import (
     MegaDepthPairs,

@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
-from d2eval.atomic import exclusive, write_bytes, write_text
-from d2eval.errors import D2EvalError, reason_of
-from d2eval.method import Runtime
-from d2eval.processes import Rank, same_for_all
-from d2eval.progress import Progress as UnderWay
-from d2eval.progress import progress
-from d2eval.resources import peak_memory_mb
-from d2eval.training import Trainer
-from d2eval.weights import sha256_of
+from d2eval.contracts.method import Runtime
+from d2eval.contracts.training import Trainer
+from d2eval.contracts.weights import sha256_of
+from d2eval.foundation.errors import D2EvalError, reason_of
+from d2eval.foundation.files.atomic import exclusive, write_bytes, write_text
+from d2eval.foundation.machine.processes import Rank, same_for_all
+from d2eval.foundation.machine.resources import peak_memory_mb
+from d2eval.foundation.terminal.progress import Progress as UnderWay
+from d2eval.foundation.terminal.progress import progress
 from methods.d2net.memory import is_out_of_memory
 from methods.d2net.network import check_state
 from methods.d2net.training import checkpoint
@@ -54,7 +54,7 @@ class D2NetTrainer(Trainer):
         workers: int,
         rank: Rank,
     ) -> None:
-        """Opens data and weights; see `d2eval.training.Trainer`."""
+        """Opens data and weights; see `d2eval.contracts.training.Trainer`."""
         self._config, self._data, self._output = config, list(data), output
         self._runtime, self._workers, self._rank = runtime, workers, rank
         self._recipe = config.schedule()
@@ -93,7 +93,7 @@ class D2NetTrainer(Trainer):
         return keyed | {"processes": self._rank.world}
 
     def train(self, about: Callable[[], Mapping[str, Any]], say: Callable[[str], None]) -> None:
-        """Trains; see `d2eval.training.Trainer`."""
+        """Trains; see `d2eval.contracts.training.Trainer`."""
         with ExitStack() as stack:
             writes = self._rank.rank == 0
             if writes:

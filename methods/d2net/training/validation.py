@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2eval.geometry import project
-from d2eval.images import RgbImage, read_image
-from d2eval.matching import mutual_nearest_neighbors
+from d2eval.contracts.matching import mutual_nearest_neighbors
+from d2eval.foundation.images.decoding import RgbImage, read_image
+from d2eval.metrics.homography import project
 from methods.d2net.memory import choose_strips
 from methods.d2net.method import D2Config
 from methods.d2net.network import D2Network

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2eval.images import read_image
+from d2eval.foundation.images.decoding import read_image
 from d2eval.sample.training import CAMERA, TRAINING_SHOTS, VALIDATION_SHOTS, Shot, Taken, take
 
 CROP, STRIDE = 256, 8

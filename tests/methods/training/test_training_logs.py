@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 from methods.d2net.training import curves, logs
 from methods.d2net.training.curves import draw_curves
 from methods.d2net.training.logs import EpochRow, RunLog

@@ -9,7 +9,7 @@ import numpy as np
 import pycolmap
 import pytest
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 from d2eval.sample.training import CAMERA, write_megadepth_scene
 from methods.d2net.training.batches import Draws
 from methods.d2net.training.depth_files import read_depth

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 from methods.d2net.network import D2Network
 from methods.d2net.training.network import TrainingNetwork
 

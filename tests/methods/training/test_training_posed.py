@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2eval.errors import D2EvalError
-from d2eval.images import read_image
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images.decoding import read_image
 from d2eval.sample.training import CAMERA, write_posed_scene
 from methods.d2net.training.posed import (
     PosedPairs,

@@ -12,7 +12,7 @@ import pytest
 from scipy.io import loadmat
 
 from d2eval.cli import main
-from d2eval.images import read_image
+from d2eval.foundation.images.decoding import read_image
 from methods.d2net.training.posed import PosedPairs
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2eval.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError
 from methods.d2net.training.options import TrainingConfig
 from methods.d2net.training.pairs import PairSource, TrainingPair
 from methods.d2net.training.sources import MixedPairs, held_out_photos, open_source, parse

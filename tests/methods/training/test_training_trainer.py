@@ -15,12 +15,12 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from d2eval.errors import D2EvalError
-from d2eval.method import Runtime
-from d2eval.processes import Rank
+from d2eval.contracts.method import Runtime
+from d2eval.contracts.training import trainer_class
+from d2eval.contracts.weights import sha256_of
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.processes import Rank
 from d2eval.sample.photos import load_photo
-from d2eval.training import trainer_class
-from d2eval.weights import sha256_of
 from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
 from methods.d2net.training import checkpoint, learner
 from methods.d2net.training.checkpoint import Progress

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2eval.errors import D2EvalError
-from d2eval.method import Runtime
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.errors import D2EvalError
 from d2eval.sample.photos import load_photo
 from methods.d2net import D2SingleScale
 from methods.d2net.method import D2Config

@@ -1,0 +1,1 @@
+"""Aachen Day-Night's files and lists."""

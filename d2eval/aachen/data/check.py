@@ -1,0 +1,218 @@
+"""What an Aachen Day-Night folder holds and lacks; of the images, the headers are read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from d2eval.aachen.benchmark import AachenBenchmark
+from d2eval.aachen.data.dataset import file_notes, read_references
+from d2eval.aachen.data.files import (
+    KINDS,
+    Files,
+    count_images,
+    describe_completeness,
+    evaluated_lists,
+    find_problems,
+    merge_cameras,
+    read_files,
+    some,
+    split_of,
+    split_queries,
+)
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.reading import is_there
+from d2eval.foundation.images.decoding import read_image_size
+from d2eval.foundation.terminal.progress import progress
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """The pair list.
+
+    Attributes:
+        between_database: pairs of two database images.
+        with_query: pairs of a query and a database image.
+        per_query: (fewest, most) database images of a query that has any; (0, 0) without one.
+        queries: queries that have any.
+        database_images: database images that are in a pair.
+        is_union: whether the pairs of database images are exactly all pairs within the database
+            images of each query, as in the list of Aachen Day-Night v1.
+    """
+
+    between_database: int
+    with_query: int
+    per_query: tuple[int, int]
+    queries: int
+    database_images: int
+    is_union: bool
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found.
+
+    Attributes:
+        completeness: "complete" or "partial (...)".
+        counts: as of `count_images`.
+        cameras: of the database.
+        priors: those of them whose focal length is a prior.
+        lists: (file name, split, queries, whether evaluated) of the query lists.
+        pairs: of the pair list.
+        references: reference poses of queries that are evaluated.
+        facts: names of images that lack something that is not needed, a line each.
+        notes: what a run would tell.
+        problems: a line for each thing that is missing, broken or doesn't fit.
+    """
+
+    completeness: str
+    counts: dict[str, int]
+    cameras: int
+    priors: int
+    lists: tuple[tuple[str, str, int, bool], ...]
+    pairs: PairCounts
+    references: int
+    facts: tuple[str, ...]
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def count_pairs(files: Files) -> PairCounts:
+    """Counts the pair list by kind."""
+    splits = split_queries(files)
+    between, retrieved = set(), dict[str, set[str]]()
+    for a, b in files.pairs.pairs:
+        queries = [name for name in (a, b) if name in splits]
+        if not queries:
+            between.add(frozenset((a, b)))
+        elif len(queries) == 1:
+            retrieved.setdefault(queries[0], set()).add(b if queries[0] == a else a)
+    union = {frozenset(p) for names in retrieved.values() for p in combinations(names, 2)}
+    sizes = [len(names) for names in retrieved.values()] or [0]
+    return PairCounts(
+        between_database=len(between),
+        with_query=sum(len(names) for names in retrieved.values()),
+        per_query=(min(sizes), max(sizes)),
+        queries=len(retrieved),
+        database_images=len(set().union(*between, *retrieved.values())),
+        is_union=between == union,
+    )
+
+
+def _needed_images(files: Files) -> set[str]:
+    paired = {name for pair in files.pairs.pairs for name in pair}
+    return paired.union(*evaluated_lists(files).values())
+
+
+def _check_images(files: Files, folder: Path, problems: list[str]) -> Iterator[str]:
+    """Adds to ``problems`` what is wrong with image files; yields what does no harm."""
+    if not folder.is_dir():
+        problems.append(f"{folder}: no such folder; add the images")
+        return
+    cameras, needed = merge_cameras(files), _needed_images(files)
+    missing, misfits = [], []
+    for name in progress(files.database.image_ids, "checking the images"):
+        path = folder / name
+        if not path.is_file():
+            missing.append(name)
+            continue
+        try:
+            size = read_image_size(path)
+        except D2EvalError as error:
+            problems.append(str(error))
+            continue
+        camera = cameras.get(name)
+        if camera is not None and size != (camera.width, camera.height):
+            misfits.append(f"{name} ({size[0]}x{size[1]}, not {camera.width}x{camera.height})")
+    lacking = [name for name in missing if name in needed]
+    if lacking:
+        problems.append(f"{folder}: {len(lacking)} images are missing: {some(lacking)}; add them")
+    if misfits:
+        problems.append(
+            f"{folder}: {len(misfits)} images are not of the size of their intrinsics: "
+            f"{some(misfits)}; take the original images"
+        )
+    spare = [name for name in missing if name not in needed]
+    if spare:
+        yield f"without a file, not needed: {len(spare)} images: {some(spare)}"
+
+
+def _lacking(files: Files) -> Iterator[str]:
+    """What database images lack without harm to a run."""
+    splits = split_queries(files)
+    images = [name for name in files.database.image_ids if name not in splits]
+    for what, names in (("a pose", files.poses), ("an intrinsics line", files.intrinsics)):
+        lacking = [name for name in images if name not in names]
+        if names and lacking:
+            yield f"without {what}: {len(lacking)} database images: {some(lacking)}"
+
+
+def _check_references(files: Files, path: Path, problems: list[str], notes: list[str]) -> int:
+    if not is_there(path):
+        return 0
+    queries = {name: "" for names in evaluated_lists(files).values() for name in names}
+    try:
+        return len(read_references(path, queries, notes))
+    except D2EvalError as error:
+        problems.append(str(error))
+        return 0
+
+
+def check(root: Path, benchmark: AachenBenchmark) -> Check:
+    """Reads every file of the folder and the headers of its images, and lists all problems.
+
+    Raises:
+        D2EvalError: no such folder.
+    """
+    problems: list[str] = []
+    files = read_files(root, benchmark, report=problems.append)
+    find_problems(files, problems.append)
+    notes = file_notes(files)
+    references = _check_references(files, root / benchmark.layout.references, problems, notes)
+    facts = [*_lacking(files), *_check_images(files, root / benchmark.layout.images, problems)]
+    evaluated, cameras = evaluated_lists(files), files.database.cameras
+    counts = count_images(files)
+    return Check(
+        completeness=describe_completeness(counts, benchmark.complete),
+        counts=counts,
+        cameras=len({camera.camera_id for camera in cameras.values()}),
+        priors=len({c.camera_id for c in cameras.values() if c.has_prior_focal_length}),
+        lists=tuple(
+            (path.name, split_of(path), len(names), path in evaluated)
+            for path, names in files.lists.items()
+        ),
+        pairs=count_pairs(files),
+        references=references,
+        facts=tuple(facts),
+        notes=tuple(notes),
+        problems=tuple(problems),
+    )
+
+
+def describe(found: Check, benchmark: AachenBenchmark) -> list[str]:
+    """The lines of a report, without the problems."""
+    counts, pairs = found.counts, found.pairs
+    images = {key: counts[key] for key in ("database", "day", "night")}
+    parts = ", ".join(f"{count} {KINDS[key]}" for key, count in images.items())
+    fewest, most = pairs.per_query
+    each = str(most) if fewest == most else f"{fewest} to {most}"
+    complete = ", ".join(f"{total} {KINDS[key]}" for key, total in benchmark.complete.items())
+    lines = [
+        f"images in the database: {parts}; {found.cameras} cameras, {found.priors} with a prior "
+        "focal length",
+        f"database images with a pose: {counts['posed']}",
+    ]
+    for name, split, count, is_evaluated in found.lists:
+        state = "evaluated" if is_evaluated else "not evaluated"
+        lines.append(f"query list {name}: {count} {split}, {state}")
+    lines += [
+        f"pairs: {counts['pairs']} ({pairs.between_database} of database images, "
+        f"{pairs.with_query} of a query and a database image)",
+        f"queries with pairs: {pairs.queries}, each with {each} database images; "
+        f"{pairs.database_images} database images are in pairs",
+        f"pairs of database images: {'exactly' if pairs.is_union else 'not'} all pairs within the "
+        "database images of each query",
+        f"reference poses of queries: {found.references or 'none'}",
+        f"a full set: {complete}",
+    ]
+    return [*lines, *found.facts, *(f"note: {note}" for note in found.notes)]

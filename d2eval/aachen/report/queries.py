@@ -1,0 +1,78 @@
+"""The queries of a measured Aachen run: ``queries.csv``, poses as ``cam_from_world``."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pycolmap
+
+from d2eval.localization.poses import pose_from_wxyz
+from d2eval.report.run_folders import REMEDY
+from d2eval.runs.rows import number, read_rows, reading
+
+FILE = "queries.csv"
+_QUATERNION, _TRANSLATION = ("qw", "qx", "qy", "qz"), ("tx", "ty", "tz")
+_POSE = (*_QUATERNION, *_TRANSLATION)
+_COLUMNS = (
+    "name", "split", "registered", "position_m", "rotation_deg", *_POSE,
+    *(f"ref_{column}" for column in _POSE),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query image.
+
+    Attributes:
+        name: of the image.
+        split: day, night or holdout.
+        estimate: the pose found; None for an unregistered query.
+        reference: the pose it is scored against; None where there is none.
+        error: position in metres and rotation in degrees; infinite without an estimate. None
+            without a reference.
+    """
+
+    name: str
+    split: str
+    estimate: pycolmap.Rigid3d | None
+    reference: pycolmap.Rigid3d | None
+    error: tuple[float, float] | None
+
+
+def load_queries(folder: Path) -> list[Query]:
+    """Reads ``queries.csv`` of the run in ``folder``.
+
+    Raises:
+        D2EvalError: it is missing or broken.
+    """
+    path = folder / FILE
+    with reading(path, REMEDY):
+        rows = read_rows(path, _COLUMNS)
+        return [_query(row, path) for row in rows]
+
+
+def _query(row: Mapping[str, str], path: Path) -> Query:
+    estimate = _pose(row, "", path) if row["registered"] == "1" else None
+    reference = _pose(row, "ref_", path) if row["ref_qw"] else None
+    error = None
+    if reference is not None:
+        error = (math.inf, math.inf)
+        if estimate is not None:
+            error = number(row, "position_m"), number(row, "rotation_deg")
+    return Query(row["name"], row["split"], estimate, reference, error)
+
+
+def _pose(row: Mapping[str, str], prefix: str, path: Path) -> pycolmap.Rigid3d:
+    return pose_from_wxyz(
+        _floats(row, prefix, _QUATERNION),
+        _floats(row, prefix, _TRANSLATION),
+        f"{path}: {row['name']}",
+    )
+
+
+def _floats(row: Mapping[str, str], prefix: str, columns: Sequence[str]) -> list[float]:
+    try:
+        return [float(row[f"{prefix}{column}"]) for column in columns]
+    except ValueError as error:
+        raise ValueError(f"the pose of {row['name']} lacks numbers") from error

@@ -1,0 +1,1 @@
+"""What others implement: methods, matchers, maps, trainers; how they are named and found."""

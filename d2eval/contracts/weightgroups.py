@@ -1,0 +1,84 @@
+"""Groups of weights that ``d2eval fetch`` downloads, and whether fetched files are the authors'."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from d2eval.contracts.protocol import load_toml
+from d2eval.contracts.weights import WeightsInfo, sha256_of
+from d2eval.foundation.downloads.download import addresses_of, verified_path
+
+
+@dataclass(frozen=True)
+class WeightsGroup:
+    """Files that belong together, from ``methods/downloads.toml``.
+
+    Attributes:
+        name: also of the folder below ``<cache>/weights``.
+        description: one line for help.
+        base_url: where the authors publish them.
+        files: their names.
+        largest_mib: what no file of the group exceeds.
+        sha256: by file, where a public source states it.
+    """
+
+    name: str
+    description: str
+    base_url: str
+    files: tuple[str, ...]
+    largest_mib: int
+    sha256: Mapping[str, str]
+
+    def folder(self, cache: Path) -> Path:
+        """Where its files lie."""
+        return cache / "weights" / self.name
+
+    def doubt(self, cache: Path, file: str, sha256: str) -> str | None:
+        """Why a fetched file may not be the authors', in words for tables; None if it is.
+
+        It is theirs if a checksum of theirs is on record and agrees, or if the same bytes came
+        from their address.
+        """
+        theirs = f"{self.base_url.rstrip('/')}/{file}"
+        addresses = addresses_of(self.folder(cache), file)
+        if sha256 == self.sha256.get(file) or theirs in addresses:
+            return None
+        source = urlsplit(addresses[0]).netloc if addresses else "an unrecorded source"
+        return f"from {source}, unverified"
+
+
+def weights_groups() -> dict[str, WeightsGroup]:
+    """All groups by name."""
+    entries = load_toml(Path(str(files("methods") / "downloads.toml")))
+    return {
+        name: WeightsGroup(
+            name,
+            entry["description"],
+            entry["base_url"],
+            tuple(entry["files"]),
+            entry["largest_mib"],
+            entry.get("sha256", {}),
+        )
+        for name, entry in entries.items()
+    }
+
+
+def fetched_weights(group: WeightsGroup, cache: Path, file: str) -> tuple[Path, WeightsInfo] | None:
+    """A fetched file and what it is; None if it was not fetched.
+
+    Raises:
+        D2EvalError: as `d2eval.foundation.downloads.download.verified_path`.
+    """
+    path = verified_path(group.folder(cache), file)
+    if path is None:
+        return None
+    sha256 = sha256_of(path)
+    doubt = group.doubt(cache, file, sha256)
+    if doubt is None:
+        return path, WeightsInfo(f"official {file}", f"the authors' {file}", sha256)
+    about = (
+        f"called {file}, {doubt}: 'd2eval fetch {group.name} --force' compares with the authors'"
+    )
+    return path, WeightsInfo(f"{file} {doubt}", about, sha256)

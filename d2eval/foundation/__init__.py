@@ -1,0 +1,1 @@
+"""What every part stands on: errors, files, formats, images, arrays, the machine, downloads."""

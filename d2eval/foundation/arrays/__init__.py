@@ -1,0 +1,1 @@
+"""Products and nearest neighbours of large arrays."""

@@ -1,0 +1,140 @@
+"""Temporary files and folders that say whose they are, so that a later run clears them away.
+
+A name ends in machine, process and a random part. What a process that was killed has left is known
+by them; a process that is stopped in order removes its own.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from d2eval.foundation.errors import D2EvalError
+
+PATTERN = ".*.tmp"
+# Of another machine's processes nothing is known: theirs are left if nothing changed for so long.
+STALE_SECONDS = 7 * 24 * 3600
+CLOCK_SECONDS = 2.0  # how far a file's time may be from a process's
+_NAME = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}\.tmp", re.DOTALL)
+_own: set[Path] = set()
+
+
+@functools.cache
+def _machine() -> str:
+    """A short name of the host, its start and, in a container, the set of its processes.
+
+    Only within these does a process's number mean the same process.
+    """
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\n".join(parts).encode(errors="replace")).hexdigest()[:8]
+
+
+def _temporary_name(name: str) -> str:
+    short = name.encode(errors="replace")[:150].decode(errors="ignore")  # 255 bytes are allowed
+    return f".{short}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+
+
+@contextlib.contextmanager
+def temporary_path(target: Path) -> Iterator[Path]:
+    """A name beside ``target`` that nobody else has, for a file or a folder.
+
+    What is under it at the end of the block, or when the process is stopped, is removed.
+    """
+    path = target.with_name(_temporary_name(target.name))
+    _own.add(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        _own.discard(path)
+
+
+@contextlib.contextmanager
+def scratch_folder(folder: Path, name: str = "work") -> Iterator[Path]:
+    """An empty folder within ``folder``, gone at the end.
+
+    What killed runs have left of the kind goes too: in ``folder``, which this process holds, and
+    in those beside it.
+
+    Raises:
+        D2EvalError: it can't be made.
+    """
+    _remove(folder / f".{name}")  # as an older version called it
+    for pattern in (f"*/.{name}", f"*/{PATTERN}"):
+        clear_leftovers(folder.parent, pattern)
+    with temporary_path(folder / name) as scratch:
+        try:
+            scratch.mkdir(parents=True)
+        except OSError as error:
+            raise D2EvalError(f"{scratch}: can't be written ({error.strerror or error})") from error
+        yield scratch
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove_own() -> None:
+    """Removes what this process has under temporary names; for the moment before it ends."""
+    for path in list(_own):
+        _remove(path)
+
+
+def _changed(path: Path) -> float:
+    """When a file, or a folder or something right in it, was changed last."""
+    times = [path.lstat().st_mtime]
+    if path.is_dir() and not path.is_symlink():
+        times += [inner.lstat().st_mtime for inner in path.iterdir()]
+    return max(times)
+
+
+def _is_left(path: Path, locked: bool) -> bool:
+    """Whether no living process can still be using ``path``."""
+    named = _NAME.fullmatch(path.name)
+    if named is None or named[1] != _machine():
+        return locked or time.time() - _changed(path) > STALE_SECONDS
+    try:
+        started = psutil.Process(int(named[2])).create_time()
+    except (psutil.NoSuchProcess, OverflowError, ValueError):
+        return True
+    except psutil.Error:
+        return False
+    return started > _changed(path) + CLOCK_SECONDS  # another one got its number
+
+
+def clear_leftovers(folder: Path, pattern: str = PATTERN, *, locked: bool = False) -> None:
+    """Removes what processes that are gone have left under ``folder``.
+
+    Args:
+        folder: where.
+        pattern: of their names.
+        locked: whether this process alone may write in the folder, so that what is another
+            machine's, or an older version's, belongs to nobody.
+    """
+    for path in folder.glob(pattern):
+        with contextlib.suppress(OSError):  # its process has just moved it into place
+            if _is_left(path, locked):
+                _remove(path)
+
+
+@functools.cache
+def clear_once(folder: Path) -> None:
+    """`clear_leftovers`, once for a folder and process."""
+    clear_leftovers(folder)

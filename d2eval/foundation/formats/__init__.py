@@ -1,0 +1,1 @@
+"""Containers of arrays, each read so that a damaged file is an error."""

@@ -1,0 +1,1 @@
+"""Table and curves of HPatches."""

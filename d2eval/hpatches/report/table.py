@@ -1,0 +1,248 @@
+"""The paper's HPatches table, with what was measured here beside what was published."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from d2eval.report.names import method_name
+from d2eval.report.published import (
+    PaperRow,
+    load_paper,
+    presentation,
+    shown_thresholds,
+    table_thresholds,
+)
+from d2eval.report.run_folders import RunRoots
+from d2eval.report.runs import MeasuredRun, load_runs
+from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
+from d2eval.runs.rows import Scores, mma_column
+
+COUNTS = ("features", "matches")
+KINDS = ("published", "published_exact", "measured", "difference")  # of the columns of a number
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table.
+
+    Attributes:
+        section: of the table, as in ``results/published/hpatches.toml``.
+        name: the paper's name of the method, or the registered one if the paper has none.
+        paper: the published numbers it stands beside; only in the paper's section.
+        run: the measured numbers, if there are any.
+    """
+
+    section: str
+    name: str
+    paper: PaperRow | None
+    run: MeasuredRun | None
+
+
+def hpatches_table(runs_folder: RunRoots) -> Table:
+    """Builds the HPatches table.
+
+    Args:
+        runs_folder: of measured runs, or several; see `run_folders`.
+
+    Raises:
+        D2EvalError: a file it is made from is missing or broken.
+    """
+    runs, notes = load_runs(runs_folder, shown_thresholds())
+    return table_of_runs(runs, notes)
+
+
+def table_of_runs(runs: Sequence[MeasuredRun], notes: Sequence[str] = ()) -> Table:
+    """The table with ``runs``; ``notes`` are passed on for the user."""
+    lines = arrange(load_paper(), runs)
+    table = flat_csv(_csv_columns(), [_record(line) for line in lines])
+    return Table("hpatches", table, _markdown(lines), notes)
+
+
+def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line]:
+    """Puts each measured run where it may stand.
+
+    Beside a row of the paper stand only runs of its method with all features on HPatches; the
+    paper's table has no limit on features, and published numbers don't describe the sample.
+    """
+    rows = {row.method: row for row in paper if row.label}
+    titles = presentation("hpatches")["table"]["sections"]
+    sections: dict[str, list[MeasuredRun]] = {section: [] for section in titles}
+    for run in runs:
+        if run.is_sample:
+            section = "sample"
+        elif run.top_k is not None:
+            section = "top_k"
+        else:
+            section = "paper" if run.method in rows else "further"
+        sections[section].append(run)
+    lines = []
+    for method, row in rows.items():
+        own = [run for run in sections["paper"] if run.method == method]
+        beside: list[MeasuredRun | None] = [*own] or [None]
+        lines += [Line("paper", str(row.label), row, run) for run in beside]
+    for section in ("top_k", "further", "sample"):
+        for run in sections[section]:
+            lines.append(Line(section, method_name(run.method), None, run))
+    return lines
+
+
+def _csv_columns() -> list[Column]:
+    columns = [Column(name) for name in ("section", "row", "method", "label", "top_k")]
+    counts = [f"{count}_{kind}" for count in COUNTS for kind in KINDS]
+    mma = [f"{mma_column(t)}_{kind}" for t in table_thresholds() for kind in KINDS[::2] + KINDS[3:]]
+    costs = ["seconds_per_image", "peak_memory_mb"]
+    return [*columns, *map(Column, (*counts, *mma, *costs, "dataset", "weights"))]
+
+
+def _columns() -> list[Column]:
+    mma = f"MMA@{','.join(map(str, table_thresholds()))}px"
+    return [
+        Column("row", "Method", key=True),
+        Column("label", "Run", key=True),
+        Column("top_k", "K"),
+        Column("features_published", "Features published"),
+        Column("features_measured", "Features measured", paper_count),
+        Column("matches_published", "Matches published"),
+        Column("matches_measured", "Matches measured", paper_count),
+        Column("mma_published", f"{mma} published"),
+        Column("mma_measured", f"{mma} measured"),
+        Column("differences", "Features, matches diff."),
+        Column("seconds_per_image", "Seconds / image", "{:.2f}".format),
+        Column("peak_memory_mb", "Peak MiB", "{:.0f}".format),
+        Column("dataset", "Dataset", about=True),
+        Column("weights", "Weights", about=True),
+    ]
+
+
+def _markdown_record(line: Line) -> dict[str, Any]:
+    """The values of a line, with those of all thresholds, and both differences, in a cell."""
+    record = _record(line)
+    if "features_difference" in record:
+        both = [record[f"{count}_difference"] for count in COUNTS]
+        # + 0.0 makes a rounded -0.0 a plain zero
+        record["differences"] = " / ".join(f"{round(value, 1) + 0.0:+.1f}" for value in both)
+    for kind in ("published", "measured"):
+        values = [record.get(f"{mma_column(t)}_{kind}") for t in table_thresholds()]
+        if any(value is not None for value in values):
+            texts = ("-" if value is None else f"{value:.4f}" for value in values)
+            record[f"mma_{kind}"] = " / ".join(texts)
+    return record
+
+
+def _mma(scores: Scores, kind: str) -> dict[str, float]:
+    """The MMA at the table's thresholds, by column."""
+    known = (t for t in table_thresholds() if t in scores.mma)
+    return {f"{mma_column(t)}_{kind}": scores.mma[t] for t in known}
+
+
+def _record(line: Line) -> dict[str, Any]:
+    """The values of a line by column name; a column without a value is absent."""
+    record: dict[str, Any] = {"section": line.section, "row": line.name}
+    if line.paper:
+        exact = line.paper.scores["overall"]
+        record |= {
+            "method": line.paper.method,
+            "features_published": line.paper.features,
+            "features_published_exact": exact.features,
+            "matches_published": line.paper.matches,
+            "matches_published_exact": exact.matches,
+        }
+        record |= _mma(exact, "published")
+    if line.run:
+        measured = line.run.scores["overall"]
+        record |= {
+            "method": line.run.method,
+            "label": line.run.label,
+            "features_measured": measured.features,
+            "matches_measured": measured.matches,
+            "dataset": line.run.dataset,
+            "weights": line.run.weights,
+            **line.run.cost,
+        }
+        if line.run.top_k is not None:
+            record["top_k"] = line.run.top_k
+        record |= _mma(measured, "measured")
+    if line.paper and line.run:
+        against = {count: f"{count}_published_exact" for count in ("features", "matches")}
+        against |= {name: f"{name}_published" for name in map(mma_column, table_thresholds())}
+        for name, published in against.items():
+            if not {f"{name}_measured", published} <= record.keys():
+                continue
+            # The published numbers have at most 6 decimals: what lies below is float noise.
+            record[f"{name}_difference"] = round(record[f"{name}_measured"] - record[published], 6)
+    return record
+
+
+def _markdown(lines: Sequence[Line]) -> str:
+    parts = [
+        "# HPatches sequences: the D2-Net paper's table",
+        "Mean features of an image, mean matches of a pair and mean matching accuracy (MMA, "
+        "overall). Published and measured numbers stand in columns of their own.",
+    ]
+    for section, title in presentation("hpatches")["table"]["sections"].items():
+        own = [line for line in lines if line.section == section]
+        if own:
+            notes = "\n".join(f"- {note}" for note in _notes(section, own))
+            parts += [
+                f"## {title}",
+                markdown_grid(_columns(), [_markdown_record(line) for line in own]),
+                notes,
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _notes(section: str, lines: Sequence[Line]) -> list[str]:
+    runs = [line.run for line in lines if line.run]
+    notes = []
+    if section == "paper":
+        source = presentation("hpatches")["curves"]
+        notes.append(
+            "Published features and matches are as the paper prints them; published MMA is exact, "
+            f'from the rows "{source}" of results/published/hpatches_curves.csv.'
+        )
+        if known := _rounding_notes(lines):
+            notes.append(
+                f"The print and those exact numbers disagree: {'; '.join(known)}. The print stays."
+            )
+        if runs:
+            notes.append(
+                "A difference is measured minus published, against the exact published mean of "
+                "the same rows, because the printed one is rounded."
+            )
+        else:
+            notes.append(
+                "No measured run belongs beside these rows yet; `python -m d2eval hpatches --help` "
+                "says how to measure one."
+            )
+        if any(run.is_partial for run in runs):
+            notes.append(
+                "Rows with a partial dataset lack sequences of the benchmark: their differences "
+                "are no reproduction of the published numbers."
+            )
+    if section == "top_k":
+        notes.append("The paper's table keeps all features: these rows don't compare with it.")
+    if section == "further":
+        notes.append("The paper's table has no row for these.")
+    if section == "sample":
+        notes.append(
+            "The embedded sample is a few small sequences made for d2eval, not HPatches: these "
+            "numbers never compare with published ones."
+        )
+    if any(run.stand_in for run in runs):
+        notes.append(
+            "Stand-in weights are not the paper's: rows with them say how another model does."
+        )
+    return notes
+
+
+def _rounding_notes(lines: Iterable[Line]) -> list[str]:
+    """Where a printed count is not the exact one's rounding, each said once."""
+    found: list[str] = []
+    for line in lines:
+        record = _record(line)
+        for count in ("features", "matches"):
+            printed, exact = record[f"{count}_published"], record[f"{count}_published_exact"]
+            note = f"{line.name}, {count} {printed}, exact {exact:.1f}"
+            if paper_count(exact) != printed and note not in found:
+                found.append(note)
+    return found

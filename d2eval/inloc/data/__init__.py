@@ -1,0 +1,1 @@
+"""InLoc's files and lists."""

@@ -1,0 +1,1 @@
+"""From matches to poses of a query."""

@@ -1,0 +1,209 @@
+"""Poses from sparse features, one for each cutout: InLoc's Sparse PE and Direct PE."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pycolmap
+
+from d2eval.contracts.features import Features
+from d2eval.contracts.matching import Matches
+from d2eval.inloc.benchmark import RetrievalSettings
+from d2eval.inloc.data.candidates import Candidate
+from d2eval.inloc.data.retrieval import Retrieved
+from d2eval.inloc.poses.homographies import (
+    HomographySettings,
+    IndexArray,
+    frames,
+    homography_groups,
+)
+from d2eval.inloc.poses.interpolation import interpolate_xyz
+from d2eval.inloc.poses.p3p import P3PSettings, PoseEstimate, estimate_pose
+
+LoadFeatures = Callable[[str], Features]
+Match = Callable[[str], Matches]
+LoadXyz = Callable[[str], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class DirectSettings:
+    """Direct PE.
+
+    Attributes:
+        min_features: images of fewer are not matched.
+    """
+
+    min_features: int
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """An image that is localized.
+
+    Attributes:
+        name: of the image.
+        features: of the image.
+        camera: counts pixels from the centre of the top-left one, as keypoints do.
+    """
+
+    name: str
+    features: Features
+    camera: pycolmap.Camera
+
+
+def verify(
+    query: Features, cutout: Features, matches: Matches, settings: HomographySettings
+) -> list[IndexArray]:
+    """Groups of ``matches`` that a homography each explains; see `homography_groups`.
+
+    Features are discs of their scales, turned by their orientations where they have any (radians).
+
+    InLoc_demo hands the scales of D2-Net over as they are extracted, from the query in a size of
+    its own: not multiplied by its resize factor, as the keypoints are. First hypotheses are off by
+    that factor. Whether scales here are, is the method's choice; D2-Net's are not.
+
+    Args:
+        query: of the query.
+        cutout: of the cutout.
+        matches: (M, 2) indices into the two.
+        settings: of the verification.
+
+    Returns:
+        One rising array of rows of ``matches`` for each homography.
+    """
+    sides = []
+    for features, indices in ((query, matches[:, 0]), (cutout, matches[:, 1])):
+        shapes = frames(len(features), features.scales, features.orientations)
+        sides.append((features.keypoints[indices], shapes[indices]))
+    return homography_groups(*sides[0], *sides[1], settings)
+
+
+def locate(
+    query: Query,
+    cutout: Features,
+    matches: Matches,
+    xyz: npt.NDArray[np.floating],
+    settings: P3PSettings,
+    seed: int,
+) -> PoseEstimate:
+    """The pose by the matches that have depth (bilinear, in all four neighbours).
+
+    Source of "inloc_demo": custom_demo of the D2-Net authors reads keypoints from files as they
+    are, and parfor_sparsePE and parfor_originalPE hand them to interp2, which counts from 1.
+
+    Args:
+        query: features and camera.
+        cutout: of the cutout.
+        matches: (M, 2) indices into the two.
+        xyz: (H, W, 3) coordinates of the cutout's pixels in the frame of its floor.
+        settings: of the estimation.
+        seed: of the estimation.
+
+    Returns:
+        The estimate, whose inliers are a mask of the matches with depth.
+    """
+    sides = query.features.keypoints, cutout.keypoints
+    if settings.keypoints == "inloc_demo":
+        sides = query.features.own_keypoints(), cutout.own_keypoints() - 1
+    points = interpolate_xyz(xyz, sides[1][matches[:, 1]], "bilinear")
+    known = ~np.isnan(points).any(axis=1)
+    return estimate_pose(sides[0][matches[known, 0]], points[known], query.camera, settings, seed)
+
+
+def sparse_candidates(
+    query: Query,
+    retrieved: Sequence[Retrieved],
+    features: LoadFeatures,
+    match: Match,
+    xyz: LoadXyz,
+    limits: RetrievalSettings,
+    settings: HomographySettings,
+    p3p: P3PSettings,
+    seed: int,
+) -> list[Candidate]:
+    """Sparse PE: cutouts ranked by verified matches, each of the best with a pose from them.
+
+    The score is the retrieval's plus the number of verified matches; equal ones keep the order of
+    the retrieval.
+
+    Source: InLoc_demo, ht_top100_sparsePE_localization, parfor_sparseGV and parfor_sparsePE.
+
+    Args:
+        query: the query.
+        retrieved: its cutouts, best first.
+        features: of a cutout, by its name.
+        match: mutual nearest neighbours of the query and a cutout, by its name.
+        xyz: coordinates of a cutout, by its name; see `locate`.
+        limits: how many cutouts are verified, and how many of them get a pose.
+        settings: of the verification.
+        p3p: of the poses.
+        seed: of every pose by itself, so that the order of cutouts doesn't matter.
+
+    Returns:
+        The candidates by falling score.
+    """
+    verified: list[tuple[Retrieved, Matches, list[IndexArray]]] = []
+    for item in retrieved[: limits.candidates]:
+        cutout = features(item.cutout)
+        matches = match(item.cutout)
+        verified.append((item, matches, verify(query.features, cutout, matches, settings)))
+    scores = [item.score + sum(map(len, groups)) for item, _, groups in verified]
+    candidates = []
+    for index in np.argsort(-np.array(scores), kind="stable")[: limits.posed]:
+        item, matches, groups = verified[index]
+        kept = np.concatenate([*groups, np.zeros(0, np.int64)])
+        found = locate(query, features(item.cutout), matches[kept], xyz(item.cutout), p3p, seed)
+        candidates.append(
+            Candidate(
+                query.name, item.cutout, item.score, len(matches), len(kept), len(groups),
+                len(found.inliers), found.count, found.pose, scores[index], float("nan"),
+            )
+        )  # fmt: skip
+    return candidates
+
+
+def direct_candidates(
+    query: Query,
+    retrieved: Sequence[Retrieved],
+    features: LoadFeatures,
+    match: Match,
+    xyz: LoadXyz,
+    limits: RetrievalSettings,
+    settings: DirectSettings,
+    p3p: P3PSettings,
+    seed: int,
+) -> list[Candidate]:
+    """Direct PE: a pose for each of the best retrieved cutouts from matches that nothing verified.
+
+    Source: InLoc_demo, ht_top100_sparsePE_localization and parfor_originalPE, which takes the
+    matches of at_sparseransac, empty for images of few features.
+
+    Args:
+        query: the query.
+        retrieved: its cutouts, best first.
+        features: of a cutout, by its name.
+        match: mutual nearest neighbours of the query and a cutout, by its name.
+        xyz: coordinates of a cutout, by its name; see `locate`.
+        limits: how many cutouts get a pose.
+        settings: of the matching.
+        p3p: of the poses.
+        seed: of every pose by itself, so that the order of cutouts doesn't matter.
+
+    Returns:
+        The candidates in the order of the retrieval, which is their score.
+    """
+    candidates = []
+    for item in retrieved[: limits.posed]:
+        cutout = features(item.cutout)
+        matches = np.zeros((0, 2), np.int32)
+        if min(len(query.features), len(cutout)) >= settings.min_features:
+            matches = match(item.cutout)
+        found = locate(query, cutout, matches, xyz(item.cutout), p3p, seed)
+        candidates.append(
+            Candidate(
+                query.name, item.cutout, item.score, len(matches), 0, 0,
+                len(found.inliers), found.count, found.pose, item.score, float("nan"),
+            )
+        )  # fmt: skip
+    return candidates

@@ -1,0 +1,1 @@
+"""Dense pose verification: rendering and comparison of views."""

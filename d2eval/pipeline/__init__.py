@@ -1,0 +1,1 @@
+"""Images to features to matches, through the store."""

@@ -1,0 +1,222 @@
+"""Features of image files, from a method through the store, or from files made elsewhere."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from d2eval.contracts.features import InvalidFeaturesError
+from d2eval.contracts.method import Identity, Method, Runtime, method_class
+from d2eval.contracts.weights import NONE_NEEDED
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.images.decoding import ImageFile, RgbImage, load_image_file
+from d2eval.foundation.machine.resources import measure
+from d2eval.foundation.terminal.console import note, note_once
+from d2eval.foundation.text.labels import make_label
+from d2eval.pipeline.precomputed import PrecomputedConfig, PrecomputedFeatures, label_of
+from d2eval.pipeline.store import Store, StoredFeatures
+
+PRECOMPUTED = "precomputed:"
+
+
+class FeatureSource(Protocol):
+    """Anything that gives the features of an image file."""
+
+    label: str
+    extracted: int  # images that this process extracted, rather than read
+
+    def read(self, image: ImageFile, name: str) -> "StoredFeatures | Extraction":
+        """Features of ``image``, called ``name`` in its dataset, or what it takes to get them.
+
+        May run in several threads at once.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the features, for the manifest."""
+
+    def headline(self) -> str:
+        """One line that says what the features are made with."""
+
+
+@dataclass
+class MethodSource:
+    """A method whose features are kept in a store; what is there is not extracted again."""
+
+    label: str
+    method: Method
+    identity: Identity
+    store: Store
+    extracted: int = 0
+
+    def read(self, image: ImageFile, name: str) -> "StoredFeatures | Extraction":
+        """Stored features, or else the decoded image, to be extracted from.
+
+        Raises:
+            D2EvalError: the image is broken.
+        """
+        stored = self.store.read_features(self.identity, image.sha256)
+        return Extraction(self, image, image.decode()) if stored is None else stored
+
+    def describe(self) -> dict[str, Any]:
+        """The method's identity and its key."""
+        return {**asdict(self.identity), "key": self.identity.key}
+
+    def headline(self) -> str:
+        """The method and its weights."""
+        weights = self.identity.weights
+        if weights == NONE_NEEDED:
+            return f"{self.label}: no weights needed"
+        sha256 = f", sha256 {weights.sha256[:12]}" if weights.sha256 else ""
+        return f"{self.label}: weights {weights.name} ({weights.description}){sha256}"
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """An image that waits for its method."""
+
+    source: MethodSource
+    image: ImageFile
+    pixels: RgbImage
+
+    def run(self) -> StoredFeatures:
+        """Runs the method and checks that it keeps its contract; one image at a time.
+
+        Raises:
+            D2EvalError: it doesn't.
+        """
+        label, method = self.source.label, self.source.method
+        with measure() as cost:
+            try:
+                features = method.extract(self.pixels)
+            except InvalidFeaturesError as error:
+                raise D2EvalError(
+                    f"{self.image.path}: {label} gave bad features: {error}"
+                ) from error
+        size = (self.pixels.shape[1], self.pixels.shape[0])
+        if features.image_size != size or features.descriptors.shape[1] != method.descriptor_dim:
+            raise D2EvalError(
+                f"{self.image.path}: {label} broke its contract: image_size "
+                f"{features.image_size} (image {size}), descriptors of "
+                f"{features.descriptors.shape[1]} (declared {method.descriptor_dim})"
+            )
+        self.source.extracted += 1
+        key = self.source.store.features_key(self.source.identity, self.image.sha256)
+        return StoredFeatures(features, key, cost)
+
+    def save(self, unit: StoredFeatures) -> None:
+        """Puts what was extracted into the store. May run in several threads at once.
+
+        Raises:
+            D2EvalError: the disk is full or the cache can't be written.
+        """
+        source = self.source
+        source.store.write_features(source.identity, self.image.sha256, unit.features, unit.cost)
+
+
+def features_of_images(
+    source: FeatureSource, items: Iterable[tuple[Path, str]], workers: int
+) -> Iterator[tuple[ImageFile, StoredFeatures]]:
+    """Features of image files, in their order; an image without any gets a note.
+
+    Reading, hashing and decoding of the next images and writing of the last ones go on in threads
+    while one image is extracted. When something fails, what was extracted before it is written.
+
+    Args:
+        source: gives them.
+        items: (path, name in the dataset) of each image.
+        workers: threads; 0 does one thing after the other.
+
+    Raises:
+        D2EvalError: as `FeatureSource.read`, `Extraction` and `load_image_file`.
+    """
+    for image, unit in _features_of_images(source, items, workers):
+        if not len(unit.features):
+            note_once(f"{image.path}: no features")
+        yield image, unit
+
+
+def _features_of_images(
+    source: FeatureSource, items: Iterable[tuple[Path, str]], workers: int
+) -> Iterator[tuple[ImageFile, StoredFeatures]]:
+    def read(item: tuple[Path, str]) -> tuple[ImageFile, StoredFeatures | Extraction]:
+        image = load_image_file(item[0])
+        return image, source.read(image, item[1])
+
+    if not workers:
+        for image, found in map(read, items):
+            if isinstance(found, StoredFeatures):
+                yield image, found
+            else:
+                unit = found.run()
+                found.save(unit)
+                yield image, unit
+        return
+
+    waiting = iter(items)
+    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
+        reading = deque(readers.submit(read, item) for item in islice(waiting, workers + 1))
+        writing: deque[Future[None]] = deque()
+        try:
+            while reading:
+                image, found = reading.popleft().result()
+                reading.extend(readers.submit(read, item) for item in islice(waiting, 1))
+                if isinstance(found, StoredFeatures):
+                    yield image, found
+                    continue
+                unit = found.run()
+                writing.append(writers.submit(found.save, unit))
+                while len(writing) > workers:  # as many images at most wait in memory
+                    writing.popleft().result()
+                yield image, unit
+        finally:
+            for future in reading:
+                future.cancel()
+            for write in writing:
+                write.result()
+
+
+def config_class(name: str) -> type:
+    """The dataclass of options that ``--method name`` takes.
+
+    Raises:
+        D2EvalError: an unknown method.
+    """
+    return PrecomputedConfig if name.startswith(PRECOMPUTED) else method_class(name).Config
+
+
+def default_label(name: str) -> str:
+    """How rows call the features that ``--method name`` gives: by its name, or DIR's last part."""
+    if name.startswith(PRECOMPUTED):
+        return label_of(expanded(name.removeprefix(PRECOMPUTED)))
+    return make_label(name.replace(":", "."))
+
+
+def open_source(
+    name: str, options: dict[str, Any], runtime: Runtime, label: str | None = None
+) -> FeatureSource:
+    """The source that ``--method name`` means.
+
+    Args:
+        name: a registered method, "module:Class", or "precomputed:DIR".
+        options: values for the method's ``Config``.
+        runtime: device, seed and cache folder.
+        label: how rows name it; None: `default_label`.
+
+    Raises:
+        D2EvalError: an unknown method or option, or weights that are missing or don't fit.
+    """
+    if name.startswith(PRECOMPUTED):
+        folder = expanded(name.removeprefix(PRECOMPUTED))
+        return PrecomputedFeatures(folder, PrecomputedConfig(**options), label)
+    cls = method_class(name)
+    config = cls.Config(**options)
+    method = cls(config, runtime)
+    identity = method.identity(name, config)
+    label = label or default_label(name)
+    if not identity.source.known:
+        note(f"{label}: {identity.source.origin}, so no later run will use its features again")
+    return MethodSource(label, method, identity, Store(runtime.cache, runtime.fresh))

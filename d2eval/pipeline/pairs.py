@@ -1,0 +1,107 @@
+"""Matches of an image pair, through the store."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from d2eval.contracts.matcher import (
+    InvalidMatchesError,
+    Matcher,
+    MatcherChoice,
+    matcher_class,
+    matches_of,
+)
+from d2eval.contracts.matching import VERSION, Matches
+from d2eval.contracts.method import Identity, Runtime
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.terminal.console import note
+from d2eval.pipeline.store import Store, StoredFeatures
+
+
+@dataclass(frozen=True)
+class PairMatcher:
+    """A matcher whose matches are kept in a store.
+
+    Attributes:
+        matcher: gives them.
+        identity: what decides them, beside the features.
+        is_default: whether it is the protocol's own.
+    """
+
+    matcher: Matcher
+    identity: Identity
+    is_default: bool
+
+    def content(self, top_k: int | None = None) -> dict[str, Any]:
+        """What decides the matches of two sets of features, part of the key of stored ones.
+
+        Args:
+            top_k: how many features of each image are left; None: all.
+        """
+        return {"matcher": self.identity.key, "version": VERSION, "top_k": top_k}
+
+    def describe(self) -> dict[str, Any]:
+        """The matcher's identity, for the manifest, and whether it is the protocol's own."""
+        described = asdict(self.identity)
+        return {"name": described.pop("method"), **described, "default": self.is_default}
+
+    def headlines(self) -> list[str]:
+        """A line that says what matches, where that isn't the protocol's own."""
+        described = ", ".join(f"{k} {v}" for k, v in self.identity.config.items())
+        line = f"matcher {self.identity.method}" + (f": {described}" if described else "")
+        return [] if self.is_default else [line]
+
+
+def open_matcher(
+    chosen: MatcherChoice | None, default: MatcherChoice, runtime: Runtime
+) -> PairMatcher:
+    """Builds a matcher.
+
+    Args:
+        chosen: by the user; None takes ``default``.
+        default: the protocol's.
+        runtime: device, seed and cache folder.
+
+    Raises:
+        D2EvalError: an unknown matcher or option, or weights that are missing or don't fit.
+    """
+    choice = chosen or default
+    config = choice.config()
+    matcher = matcher_class(choice.name)(config, runtime)
+    identity = matcher.identity(choice.name, config)
+    if not identity.source.known:
+        note(f"{choice.name}: {identity.source.origin}, so no later run will use its matches again")
+    return PairMatcher(matcher, identity, choice.same_as(default))
+
+
+def match_features(
+    first: StoredFeatures,
+    other: StoredFeatures,
+    store: Store,
+    matcher: PairMatcher,
+    top_k: int | None = None,
+) -> Matches:
+    """Stored matches, or else the matcher's, which are then stored.
+
+    Args:
+        first: features of one image.
+        other: features of the other.
+        store: keeps the matches.
+        matcher: gives them.
+        top_k: how many features of each image were kept; None: all.
+
+    Raises:
+        D2EvalError: the matcher breaks its contract; the disk is full or the cache can't be
+            written.
+    """
+    path = store.matches_path(first.key, other.key, matcher.content(top_k))
+    stored = store.read_matches(path)
+    if stored is not None:
+        return stored
+    try:
+        matches = matches_of(matcher.matcher, first.features, other.features)
+    except InvalidMatchesError as error:
+        raise D2EvalError(
+            f"matcher {matcher.identity.method} broke its contract: {error}"
+        ) from error
+    store.write_matches(path, matches)
+    return matches

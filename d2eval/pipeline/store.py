@@ -1,0 +1,223 @@
+"""Features, matches and verified pairs on disk: one HDF5 file for each unit, complete or absent.
+
+A unit is written in memory first and then moved into place, so ``kill -9``, a full disk or two
+runs at once can't leave half of one. It carries its SHA-256, which is checked before anything else
+looks at it: one that is damaged is made again. Units are keyed by content: the method's identity
+and the image's SHA-256 for features; the two feature keys and the matcher's settings for matches.
+"""
+
+import hashlib
+import io
+import json
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from d2eval.contracts.features import OPTIONAL, Features
+from d2eval.contracts.matching import Matches
+from d2eval.contracts.method import Identity
+from d2eval.foundation.errors import D2EvalError, MissingFileError, reason_of
+from d2eval.foundation.files.atomic import write_bytes
+from d2eval.foundation.files.leftovers import PATTERN, clear_leftovers
+from d2eval.foundation.files.reading import read_bytes
+from d2eval.foundation.files.sealed import seal, unseal
+from d2eval.foundation.machine.resources import Cost
+from d2eval.foundation.terminal.console import note
+
+UNITS = (
+    "features",
+    "matches",
+    "verified",
+    "models",
+    "poses",
+    "maps",
+    "globals",
+)  # the folders of the cache that hold units
+UNSEALED = b"\x89HDF\r\n"  # what units of versions without a checksum begin with
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Features, the key that names them, and what their extraction cost."""
+
+    features: Features
+    key: str
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """What a unit holds."""
+
+    arrays: dict[str, npt.NDArray[Any]]
+    attributes: dict[str, Any]
+
+
+def _to_hdf5(unit: _Unit) -> bytes:
+    # HDF5 takes files in memory of one name for one file, hence another for each of the threads.
+    name = uuid.uuid4().hex
+    with h5py.File(name, "w", driver="core", backing_store=False) as file:
+        for key, array in unit.arrays.items():
+            file.create_dataset(key, data=array)
+        for key, value in unit.attributes.items():
+            file.attrs[key] = value
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+def _note_damage(path: Path, error: Exception) -> None:
+    reason = reason_of(error).removeprefix(f"{path}: ")
+    note(f"{path}: damaged ({reason}); made again")
+
+
+class Store:
+    """The units under one cache folder."""
+
+    def __init__(self, cache: Path, fresh: bool = False) -> None:
+        """Takes a cache folder.
+
+        Args:
+            cache: the folder; need not exist.
+            fresh: leave what was stored before unread, and store it anew.
+        """
+        self.root = cache
+        self._fresh = fresh
+        self._written: set[Path] = set()
+        for kind in UNITS:
+            clear_leftovers(cache / kind, f"*/{PATTERN}")
+        clear_leftovers(cache / "models", "*/.*")  # older versions kept models as folders
+
+    def _read(self, path: Path) -> _Unit | None:
+        """A unit, or None if there is none, or none that counts."""
+        if self._fresh and path not in self._written:
+            return None
+        try:
+            data = read_bytes(path)
+            if data.startswith(UNSEALED):
+                return None
+            unseal(self._name(path), data)
+            with h5py.File(io.BytesIO(data), "r") as file:  # HDF5 passes over the head
+                arrays = {name: item[()] for name, item in file.items()}
+                return _Unit(arrays, dict(file.attrs))
+        except MissingFileError:
+            return None
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is made again
+            _note_damage(path, error)
+            return None
+
+    def _write(self, path: Path, unit: _Unit) -> None:
+        write_bytes(path, seal(self._name(path), _to_hdf5(unit)))
+        self._written.add(path)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def features_key(self, identity: Identity, image_sha256: str) -> str:
+        """The key of one image's features."""
+        return f"{identity.key}-{image_sha256}"
+
+    def _features_path(self, identity: Identity, image_sha256: str) -> Path:
+        folder = f"{identity.method.replace(':', '.')}-{identity.key}"
+        return self.root / "features" / folder / f"{image_sha256}.h5"
+
+    def read_features(self, identity: Identity, image_sha256: str) -> StoredFeatures | None:
+        """The stored features of an image, or None if there are none (or they are damaged)."""
+        path = self._features_path(identity, image_sha256)
+        unit = self._read(path)
+        if unit is None:
+            return None
+        try:
+            arrays, attributes = unit.arrays, unit.attributes
+            size = attributes["image_size"]
+            features = Features(
+                arrays["keypoints"], arrays["scores"], arrays["descriptors"],
+                (int(size[0]), int(size[1])), **{name: arrays.get(name) for name in OPTIONAL},
+                origin=attributes["origin"],
+            )  # fmt: skip
+            cost = Cost(float(attributes["seconds"]), float(attributes["peak_memory_mb"]))
+        except (D2EvalError, KeyError, TypeError, ValueError, IndexError) as error:
+            _note_damage(path, error)
+            return None
+        return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
+
+    def write_features(
+        self, identity: Identity, image_sha256: str, features: Features, cost: Cost
+    ) -> StoredFeatures:
+        """Stores an image's features with what they cost.
+
+        Raises:
+            D2EvalError: the disk is full or the cache can't be written.
+        """
+        arrays = {
+            "keypoints": features.keypoints,
+            "scores": features.scores,
+            "descriptors": features.descriptors,
+        }
+        for name in OPTIONAL:
+            if getattr(features, name) is not None:
+                arrays[name] = getattr(features, name)
+        attributes = {
+            "image_size": np.array(features.image_size, np.int64),
+            "origin": features.origin,
+            "identity": json.dumps(asdict(identity)),
+            **asdict(cost),
+        }
+        path = self._features_path(identity, image_sha256)
+        self._write(path, _Unit(arrays, attributes))
+        return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
+
+    def unit_path(self, kind: str, content: Any) -> Path:
+        """Where the unit lies that ``content`` (anything that JSON can say) decides."""
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return self.root / kind / digest[:2] / f"{digest}.h5"
+
+    def read_arrays(self, path: Path) -> dict[str, npt.NDArray[Any]] | None:
+        """A unit's arrays by name, or None if there are none (or they are damaged)."""
+        unit = self._read(path)
+        return None if unit is None else unit.arrays
+
+    def write_arrays(self, path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Stores a unit.
+
+        Raises:
+            D2EvalError: the disk is full or the cache can't be written.
+        """
+        self._write(path, _Unit(arrays, {}))
+
+    def read_record(self, path: Path) -> Any:
+        """A unit that `write_record` wrote, or None if there is none (or it is damaged)."""
+        arrays = self.read_arrays(path)
+        if arrays is None:
+            return None
+        try:
+            return json.loads(arrays["record"].tobytes())
+        except (KeyError, ValueError, RecursionError) as error:
+            _note_damage(path, error)
+            return None
+
+    def write_record(self, path: Path, content: Any) -> None:
+        """Stores anything that JSON can say; raises as `write_arrays`."""
+        text = json.dumps(content).encode()
+        self.write_arrays(path, {"record": np.frombuffer(text, np.uint8)})
+
+    def matches_path(self, key_1: str, key_2: str, matcher: dict[str, Any]) -> Path:
+        """Where the matches of two sets of features under ``matcher`` lie."""
+        return self.unit_path("matches", [key_1, key_2, matcher])
+
+    def read_matches(self, path: Path) -> Matches | None:
+        """Stored matches, (M, 2) int32, or None if there are none (or they are damaged)."""
+        arrays = self.read_arrays(path)
+        if arrays is None or "matches" not in arrays:
+            return None
+        return np.asarray(arrays["matches"], np.int32)
+
+    def write_matches(self, path: Path, matches: Matches) -> None:
+        """Stores matches; raises as `write_arrays`."""
+        self.write_arrays(path, {"matches": matches})

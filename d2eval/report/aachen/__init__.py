@@ -1,1 +1,0 @@
-"""Aachen's runs and the site's results become a table, curves and pictures."""

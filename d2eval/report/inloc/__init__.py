@@ -1,1 +1,0 @@
-"""InLoc's runs and the site's results become a table, curves and pictures."""
