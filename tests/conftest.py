@@ -20,6 +20,8 @@ from PIL import Image
 
 from d2eval.foundation.terminal import progress
 
+pytest_plugins = ["run_folders"]
+
 TINY_SIZE = (96, 80)
 # Set before torch is loaded, for processes that tests start, too: where more threads than cores
 # work on one product they wait for each other, and a busy machine is ten times slower.

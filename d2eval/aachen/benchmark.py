@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from d2eval.contracts.matcher import MatcherChoice
 from d2eval.contracts.protocol import load_protocol
-from d2eval.localization.poses import Threshold
+from d2eval.metrics.poses import Threshold
 
 KeypointOrigin = Literal["own", "corner"]
 

@@ -14,7 +14,7 @@ from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.triangulation import pipeline_options
 from d2eval.foundation.terminal.progress import progress
-from d2eval.localization.poses import shortage
+from d2eval.localization.reasons import shortage
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,8 @@ from d2eval.aachen.benchmark import AachenBenchmark
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.registration import Registered
-from d2eval.localization.poses import (
-    count_within,
-    pose_cells,
-    pose_error,
-    pose_line,
-    wilson_interval,
-)
+from d2eval.foundation.formats.poses import pose_cells, pose_line
+from d2eval.metrics.poses import count_within, pose_error, wilson_interval
 from d2eval.runs.folder import Row
 
 

@@ -12,8 +12,8 @@ from d2eval.aachen.benchmark import AachenBenchmark, Triangulation
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.leftovers import temporary_path
+from d2eval.foundation.formats.poses import pose_line
 from d2eval.foundation.terminal.progress import Progress
-from d2eval.localization.poses import pose_line
 from d2eval.pipeline.store import Store
 
 VERSION = 1  # raise it when a change of the code changes the points

@@ -7,8 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from d2eval.contracts.protocol import load_toml
-from d2eval.contracts.weights import WeightsInfo, sha256_of
+from d2eval.contracts.weights import WeightsInfo
 from d2eval.foundation.downloads.download import addresses_of, verified_path
+from d2eval.foundation.files.reading import sha256_of
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Weights files: loaded without running code, identified by their SHA-256."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.files.limits import Budget
-from d2eval.foundation.files.reading import open_bytes, require_file
+from d2eval.foundation.files.reading import require_file
 from d2eval.foundation.formats.torchfiles import read_torch
 
 if TYPE_CHECKING:
     import torch
 
 AGAIN = "get the file again"
-CHUNK = 1 << 20
 HEADER = 8  # bytes of the length of safetensors' header, and what that is a multiple of
 NESTED = ("model", "state_dict", "model_state_dict")  # keys under which checkpoints hold weights
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before names
@@ -42,22 +40,6 @@ class WeightsInfo:
 
 NONE_NEEDED = WeightsInfo("none needed", "it has no weights", "")
 NOT_STATED = WeightsInfo("not stated", "nothing says which weights it was made with, if any", "")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        D2EvalError: the file can't be read.
-    """
-    digest = hashlib.sha256()
-    with open_bytes(path, AGAIN) as file:
-        try:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-        except OSError as error:
-            raise D2EvalError(f"{path}: weights can't be read ({reason_of(error)})") from error
-    return digest.hexdigest()
 
 
 def check_values(name: str, tensor: "torch.Tensor") -> None:

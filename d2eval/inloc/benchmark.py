@@ -7,7 +7,7 @@ from typing import Any
 from d2eval.contracts.matcher import MatcherChoice
 from d2eval.contracts.protocol import load_protocol
 from d2eval.foundation.errors import D2EvalError
-from d2eval.localization.poses import Threshold
+from d2eval.metrics.poses import Threshold
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Dataset
 from d2eval.inloc.poses.p3p import SAMPLE
-from d2eval.localization.poses import shortage
+from d2eval.localization.reasons import shortage
 
 NO_IMAGE, NO_CUTOUT = "no image of the query is there", "no cutout was retrieved"
 

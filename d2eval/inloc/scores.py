@@ -4,11 +4,12 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
+from d2eval.foundation.formats.poses import pose_cells, pose_line
 from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Dataset, Reference
 from d2eval.inloc.data.files import floor_of
-from d2eval.localization.poses import Threshold, pose_cells, pose_error, pose_line, wilson_interval
+from d2eval.metrics.poses import Threshold, pose_error, wilson_interval
 from d2eval.runs.folder import Row
 
 POOLED = "all"  # what the summary calls both floors together, as in the paper

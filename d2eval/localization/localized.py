@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.foundation.text.display import markdown_text
-from d2eval.localization.poses import Threshold
+from d2eval.metrics.poses import Threshold
 from d2eval.report.run_folders import REMEDY
 from d2eval.report.tables import Column
 from d2eval.runs.rows import number, read_rows, reading

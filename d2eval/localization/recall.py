@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from d2eval.localization.poses import Threshold
+from d2eval.metrics.poses import Threshold
 from d2eval.report.figures import add_legend, cells, new_figure
 from d2eval.report.styles import MARKS, Style
 

@@ -9,7 +9,7 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.text.display import csv_text
 from d2eval.localization.localized import threshold_of
-from d2eval.localization.poses import Threshold
+from d2eval.metrics.poses import Threshold
 from d2eval.runs.rows import read_rows, reading
 
 FILE = "site.csv"

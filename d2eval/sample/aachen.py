@@ -19,6 +19,7 @@ from PIL import Image
 
 from d2eval.foundation.files.atomic import write_bytes, write_text
 from d2eval.foundation.files.folders import build_once
+from d2eval.foundation.formats.poses import center, pose_line, wxyz
 from d2eval.foundation.images.decoding import RgbImage
 from d2eval.foundation.images.photometry import (
     Color,
@@ -29,7 +30,6 @@ from d2eval.foundation.images.photometry import (
     scale_channels,
 )
 from d2eval.foundation.terminal.progress import progress
-from d2eval.localization.poses import center, pose_line, wxyz
 from d2eval.sample.photos import load_photo
 from d2eval.sample.scene import Camera, FloatArray, Point, View, look_at, render, to_camera
 from d2eval.sample.square import PHOTOS, SKY, WALLS, make_square

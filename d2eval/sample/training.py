@@ -19,10 +19,10 @@ from PIL import Image
 from d2eval.contracts.features import Float32Array
 from d2eval.foundation.files.atomic import write_bytes, write_text
 from d2eval.foundation.files.folders import build_once
+from d2eval.foundation.formats.poses import wxyz
 from d2eval.foundation.images.decoding import RgbImage
 from d2eval.foundation.images.photometry import Lighting, photograph
 from d2eval.foundation.terminal.progress import progress
-from d2eval.localization.poses import wxyz
 from d2eval.sample.photos import load_photo
 from d2eval.sample.scene import Camera, FloatArray, Point, look_at, render, to_camera
 from d2eval.sample.square import PHOTOS, SKY, WALLS, make_square

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from d2eval.contracts.weightgroups import fetched_weights, weights_groups
-from d2eval.contracts.weights import WeightsInfo, load_state_dict, sha256_of
+from d2eval.contracts.weights import WeightsInfo, load_state_dict
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.files.reading import sha256_of
 
 GROUP = "d2net"  # in methods/downloads.toml
 BUNDLED_FILE = "d2_vgg16_hed_fp16.safetensors"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from d2eval.contracts.weights import WeightsInfo, load_state_dict, sha256_of
+from d2eval.contracts.weights import WeightsInfo, load_state_dict
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.files.reading import sha256_of
 from methods.d2net.network import CONVOLUTIONS, PREFIX
 from methods.d2net.weights import BUNDLED_FILE as LOWER_FILE
 from methods.vgg16.matlab import SUFFIX as MATLAB

@@ -24,6 +24,7 @@ import pytest
 import torch
 from forked_commands import Command
 from PIL import Image
+from places import REPOSITORY
 from progress_lines import without_progress
 from safetensors.torch import save_file
 
@@ -32,7 +33,6 @@ from d2eval.contracts.protocol import load_protocol
 from d2eval.foundation.terminal import progress
 from d2eval.hpatches.report import curves
 
-REPOSITORY = Path(__file__).parents[2]
 MMA = [f"mma_{t}px" for t in range(1, 16)]
 PAIR_COLUMNS = [
     "sequence", "image", "split", "features_1", "features_k", "matches", *MMA,

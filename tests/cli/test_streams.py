@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import REPOSITORY
 
 from d2eval.cli import main
 
 FULL = Path("/dev/full")
-REPOSITORY = Path(__file__).parents[2]
 
 
 def run(*arguments: str | bytes, redirect: str = "", **environment: str | None):

@@ -10,19 +10,18 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from places import REPOSITORY
 from safetensors.torch import load_file
 
 from d2eval.cli import main
 from d2eval.sample.photos import load_photo
 
-REPOSITORY = Path(__file__).parents[2]
 # One thread, since sums of several may depend on how the machine is loaded.
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 

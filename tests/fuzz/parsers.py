@@ -32,7 +32,9 @@ from d2eval.contracts.weights import load_state_dict
 from d2eval.foundation.downloads.download import addresses_of, verified_path
 from d2eval.foundation.files.reading import read_lines
 from d2eval.foundation.files.sealed import seal
+from d2eval.foundation.formats.colmap_model import read_model
 from d2eval.foundation.formats.matfiles import list_variables, read_variable
+from d2eval.foundation.formats.poses import read_poses
 from d2eval.foundation.images.decoding import read_image, read_image_size
 from d2eval.hpatches.dataset import read_homography
 from d2eval.inloc.benchmark import load_benchmark as load_inloc
@@ -41,8 +43,6 @@ from d2eval.inloc.data.alignments import read_alignment
 from d2eval.inloc.data.retrieval import read_pair_list
 from d2eval.inloc.report import views
 from d2eval.inloc.report.site import SITE as INLOC_SITE
-from d2eval.localization.colmap_model import read_model
-from d2eval.localization.poses import read_poses
 from d2eval.pipeline.featurefiles import read_feature_file, read_hloc_features
 from d2eval.report.runs import load_run
 from d2eval.runs.manifest import read_manifest

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import mutate
 from parsers import PARSERS, Parser, write_input
+from places import CASES, needs
 
 from d2eval.foundation.errors import D2EvalError
 
-CASES = Path(__file__).resolve().parents[2].parent / "shared/cases"
 MARK = b"\xef\xbb\xbf"
 each_parser = pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
 TEXT_PARSERS = {name: parser for name, parser in PARSERS.items() if parser.is_text}
@@ -102,7 +102,7 @@ def test_damage_differs_and_comes_again():
     assert len(set(made)) > 100
 
 
-@pytest.mark.skipif(not CASES.is_dir(), reason=f"no {CASES}")
+@needs(CASES)
 @pytest.mark.parametrize(
     ("name", "parser"),
     [

@@ -1,11 +1,10 @@
 """RootSIFT against plain SIFT with the square root worked out by hand, and on known blobs."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pycolmap
 import pytest
+from places import REPOSITORY
 
 from d2eval.contracts.features import Features
 from d2eval.contracts.method import Runtime
@@ -13,7 +12,7 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import read_image
 from methods.rootsift import RootSIFT, SiftConfig, UprightRootSIFT
 
-PHOTO = Path(__file__).resolve().parents[2] / "benchmarks/sample/photos/coffee.jpg"
+PHOTO = REPOSITORY / "benchmarks/sample/photos/coffee.jpg"
 
 
 def extractor(upright: bool = False, **options) -> RootSIFT:

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from d2eval.contracts.method import Runtime
-from d2eval.contracts.weights import sha256_of
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.reading import sha256_of
 from methods.vgg16 import Vgg16Dense
 from methods.vgg16.matlab import read_netvlad
 from methods.vgg16.method import Vgg16Config, network_size, preprocess, resize

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import REPOSITORY
 
 from d2eval.aachen.report.table import aachen_table
 from d2eval.cli import main
@@ -15,7 +16,6 @@ from d2eval.report import run_folders as run_folders_module
 from d2eval.report.run_folders import SHIPPED_RUNS, run_folders
 
 TABLES = {"hpatches": hpatches_table, "aachen": aachen_table, "inloc": inloc_table}
-REPOSITORY = SHIPPED_RUNS.parents[2]
 
 
 def texts(value):

@@ -23,7 +23,7 @@ from d2eval.aachen.data.files import (
 )
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import is_there
-from d2eval.localization.poses import read_poses, wxyz
+from d2eval.foundation.formats.poses import read_poses, wxyz
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.foundation.errors import D2EvalError
-from d2eval.localization.poses import center
+from d2eval.foundation.formats.poses import center
 
 SPLIT = "holdout"
 MIN_NEIGHBORS = 2  # a point needs two images with a pose

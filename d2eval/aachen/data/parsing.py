@@ -14,6 +14,7 @@ import pycolmap
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import read_lines
+from d2eval.foundation.formats.poses import pose_from_wxyz
 from d2eval.foundation.text.words import (
     MOST_COORDINATE,
     check_name,
@@ -23,7 +24,6 @@ from d2eval.foundation.text.words import (
     reals,
     whole,
 )
-from d2eval.localization.poses import pose_from_wxyz
 
 Report = Callable[[str], None]
 NVM_FIELDS = 11

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from d2eval.contracts.protocol import load_protocol
-from d2eval.localization.poses import Threshold
+from d2eval.metrics.poses import Threshold
 from d2eval.report.published import presentation
 
 CHALLENGE = "aachen"

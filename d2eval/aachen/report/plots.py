@@ -11,7 +11,6 @@ from d2eval.aachen.report.groups import PAPER, SAMPLE, Section, thresholds
 from d2eval.aachen.report.queries import load_queries
 from d2eval.aachen.report.runs import Runs
 from d2eval.aachen.report.table import Line, arrange
-from d2eval.localization.poses import Threshold
 from d2eval.localization.recall import (
     MEASURED,
     PUBLISHED,
@@ -22,6 +21,7 @@ from d2eval.localization.recall import (
     draw_recall,
     marks,
 )
+from d2eval.metrics.poses import Threshold
 from d2eval.report.figures import write_figure
 from d2eval.report.run_folders import legend_entry
 from d2eval.report.styles import Entry, Style, color_of, line_of, styles

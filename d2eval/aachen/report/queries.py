@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pycolmap
 
-from d2eval.localization.poses import pose_from_wxyz
+from d2eval.foundation.formats.poses import pose_from_wxyz
 from d2eval.report.run_folders import REMEDY
 from d2eval.runs.rows import number, read_rows, reading
 

@@ -19,8 +19,8 @@ from d2eval.aachen.report.groups import (
 from d2eval.aachen.report.site import SITE
 from d2eval.foundation.errors import D2EvalError
 from d2eval.localization.localized import Localized, load_reasons, localized_of, threshold_of
-from d2eval.localization.poses import Threshold
 from d2eval.localization.site import FILE, SiteResult, is_site_only
+from d2eval.metrics.poses import Threshold
 from d2eval.report.run_folders import (
     MANIFEST,
     REMEDY,

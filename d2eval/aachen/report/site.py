@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from d2eval.aachen.report.groups import PROTOCOLS, Group, epochs, thresholds
 from d2eval.localization.localized import site_percents
-from d2eval.localization.poses import Threshold
 from d2eval.localization.site import SiteFormat
+from d2eval.metrics.poses import Threshold
 
 SPLITS = ("day", "night")
 UNREPORTED = {"2019": 1}  # how many of the coarsest thresholds the site never reported

@@ -21,8 +21,8 @@ from d2eval.localization.localized import (
     number_columns,
     thresholds_text,
 )
-from d2eval.localization.poses import Threshold
 from d2eval.localization.site import SiteResult
+from d2eval.metrics.poses import Threshold
 from d2eval.report.names import method_name
 from d2eval.report.run_folders import RunRoots
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count

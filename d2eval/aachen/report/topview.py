@@ -15,8 +15,8 @@ from d2eval.aachen.report.groups import PROTOCOLS
 from d2eval.aachen.report.queries import Query
 from d2eval.aachen.report.runs import AachenRun
 from d2eval.foundation.errors import D2EvalError
-from d2eval.localization.colmap_model import read_model_points, read_model_poses
-from d2eval.localization.poses import center
+from d2eval.foundation.formats.colmap_model import read_model_points, read_model_poses
+from d2eval.foundation.formats.poses import center
 from d2eval.report.figures import new_figure
 from d2eval.report.run_folders import REMEDY
 from d2eval.runs.rows import reading

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from d2eval.contracts.weights import sha256_of
 from d2eval.foundation.downloads.transfer import (
     DEFAULT_PATIENCE,
     RESUME,
@@ -25,7 +24,7 @@ from d2eval.foundation.downloads.transfer import (
 )
 from d2eval.foundation.errors import D2EvalError, MissingFileError
 from d2eval.foundation.files.atomic import exclusive, write_text
-from d2eval.foundation.files.reading import read_json
+from d2eval.foundation.files.reading import read_json, sha256_of
 
 CHECKSUMS, ADDRESSES = "checksums.json", "addresses.json"
 RECORD_REMEDY = "restore it, or delete it to record the files anew with 'd2eval fetch'"

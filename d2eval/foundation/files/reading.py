@@ -6,6 +6,7 @@ files here. Libraries that open a path themselves (HDF5, SQLite, COLMAP) are ask
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -248,3 +249,16 @@ def is_there(path: Path) -> bool:
         return os.path.lexists(path)
     except ValueError:  # a zero byte
         return False
+
+
+def sha256_of(path: Path, remedy: str = "get the file again") -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        D2EvalError: the file can't be read.
+    """
+    digest = hashlib.sha256()
+    with open_bytes(path, remedy) as file, _errors_of(path, remedy):
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

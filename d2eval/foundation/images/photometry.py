@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from d2eval.contracts.features import Float32Array
 from d2eval.foundation.images.decoding import RgbImage
 
+Float32Array = npt.NDArray[np.float32]
 Color = tuple[float, float, float]
 
 WHITE: Color = (1.0, 1.0, 1.0)

@@ -54,8 +54,8 @@ def together(rank: Rank, device: str) -> Iterator[None]:
     import torch
 
     backend = "nccl" if device.startswith("cuda") else "gloo"
-    torch.distributed.init_process_group(backend, timeout=PATIENCE)
     try:
+        torch.distributed.init_process_group(backend, timeout=PATIENCE)
         yield
     except BaseException as error:  # noqa: BLE001 - whatever it is, the others must not wait
         code = _explain(error)

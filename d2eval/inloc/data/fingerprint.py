@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.foundation.files.reading import read_bytes
+from d2eval.foundation.formats.poses import wxyz
 from d2eval.inloc.data.dataset import Dataset
 from d2eval.inloc.data.files import depth_path
-from d2eval.localization.poses import wxyz
 
 
 def fingerprint(dataset: Dataset, hashes: Mapping[str, str]) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pycolmap
 
+from d2eval.foundation.formats.poses import pose_cells
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.files import Reference
 from d2eval.inloc.scores import candidate_error
-from d2eval.localization.poses import pose_cells
 from d2eval.runs.folder import Row
 
 

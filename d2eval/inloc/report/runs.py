@@ -12,8 +12,8 @@ from d2eval.inloc.report.groups import FLOORS, PROTOCOLS, Group, thresholds
 from d2eval.inloc.report.published import Kind
 from d2eval.inloc.report.site import SITE, pooled
 from d2eval.localization.localized import Localized, load_reasons, localized_of, threshold_of
-from d2eval.localization.poses import Threshold
 from d2eval.localization.site import FILE, SiteResult, is_site_only
+from d2eval.metrics.poses import Threshold
 from d2eval.report.run_folders import (
     MANIFEST,
     REMEDY,

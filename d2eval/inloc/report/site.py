@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from d2eval.inloc.report.groups import POOLED, PROTOCOLS, Group, thresholds
 from d2eval.localization.localized import site_percents
-from d2eval.localization.poses import Threshold
 from d2eval.localization.site import SiteFormat, SiteResult
+from d2eval.metrics.poses import Threshold
 
 # Reference poses of each floor, 329 in all. The authors keep them; all percentages that the site
 # has returned are counts of so many.

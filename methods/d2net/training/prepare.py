@@ -19,9 +19,9 @@ from d2eval.contracts.preparation import Preparer
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import exclusive, write_bytes
 from d2eval.foundation.files.paths import listed
+from d2eval.foundation.formats.colmap_formats import NO_POINT, ModelCamera, ModelImage
+from d2eval.foundation.formats.colmap_model import ColmapModel, read_model
 from d2eval.foundation.terminal.progress import progress
-from d2eval.localization.colmap_formats import NO_POINT, ModelCamera, ModelImage
-from d2eval.localization.colmap_model import ColmapModel, read_model
 from methods.d2net.training.depth_files import h5_depth_size
 from methods.d2net.training.megadepth import Observations, load_recipe
 from methods.d2net.training.pairs import FloatArray, IntArray

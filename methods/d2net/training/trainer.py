@@ -14,9 +14,9 @@ import torch
 
 from d2eval.contracts.method import Runtime
 from d2eval.contracts.training import Trainer
-from d2eval.contracts.weights import sha256_of
 from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.files.atomic import exclusive, write_bytes, write_text
+from d2eval.foundation.files.reading import sha256_of
 from d2eval.foundation.machine.processes import Rank, same_for_all
 from d2eval.foundation.machine.resources import peak_memory_mb
 from d2eval.foundation.terminal.progress import Progress as UnderWay
