@@ -1,13 +1,20 @@
 """Features of a dataset's images by name, of which the last used are kept in memory."""
 
-from collections import OrderedDict
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
+from cachetools import cachedmethod
+
+from d2eval.foundation.arrays.held import last_used
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
 from d2eval.pipeline.store import StoredFeatures
 
 CACHE_BYTES = 2 * 2**30
+
+
+def _descriptor_bytes(unit: StoredFeatures) -> int:
+    return unit.features.descriptors.nbytes
 
 
 class FeatureCache:
@@ -23,23 +30,15 @@ class FeatureCache:
             find: the image file of a name.
             limit: bytes of descriptors that are held; the last two images always are.
         """
-        self._source, self._find, self._limit = source, find, limit
-        self._units: OrderedDict[str, StoredFeatures] = OrderedDict()
-        self._bytes = 0
+        self._source, self._find = source, find
+        self._held = last_used(limit, _descriptor_bytes)
 
+    @cachedmethod(attrgetter("_held"))
     def get(self, name: str) -> StoredFeatures:
         """Features of the image called ``name``.
 
         Raises:
             D2EvalError: as `features_of_images`.
         """
-        if name in self._units:
-            self._units.move_to_end(name)
-            return self._units[name]
         ((_, unit),) = features_of_images(self._source, [(self._find(name), name)], workers=0)
-        self._units[name] = unit
-        self._bytes += unit.features.descriptors.nbytes
-        while self._bytes > self._limit and len(self._units) > 2:
-            _, dropped = self._units.popitem(last=False)
-            self._bytes -= dropped.features.descriptors.nbytes
         return unit

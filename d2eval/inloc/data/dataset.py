@@ -1,14 +1,16 @@
 """An InLoc folder as the protocol uses it: queries, cutouts with depth, scans, references."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pycolmap
+from cachetools import cachedmethod
 
+from d2eval.foundation.arrays.held import last_used
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.formats.matfiles import as_numbers, read_cells, read_numbers
@@ -111,6 +113,15 @@ class ScanPoints:
     xyz: npt.NDArray[np.float32]
     rgb: npt.NDArray[np.uint8]
 
+    @property
+    def nbytes(self) -> int:
+        """Of both arrays."""
+        return self.xyz.nbytes + self.rgb.nbytes
+
+
+def _bytes_of(points: npt.NDArray[np.float64] | ScanPoints) -> int:
+    return points.nbytes
+
 
 class Database3D:
     """Depth of cutouts and points of scans, read when they are asked for.
@@ -121,9 +132,7 @@ class Database3D:
 
     def __init__(self, dataset: Dataset, cache_bytes: int = CACHE_BYTES) -> None:
         self._dataset = dataset
-        self._cache_bytes = cache_bytes
-        self._held_bytes = 0
-        self._held: OrderedDict[str | Scan, tuple[np.ndarray, ...]] = OrderedDict()
+        self._held = last_used(cache_bytes, _bytes_of)
         self._alignments: dict[Scan, npt.NDArray[np.float64]] = {}
 
     def alignment(self, floor: str, scan: str) -> npt.NDArray[np.float64]:
@@ -137,46 +146,13 @@ class Database3D:
             self._alignments[floor, scan] = read_alignment(path)
         return self._alignments[floor, scan]
 
+    @cachedmethod(attrgetter("_held"))
     def xyz(self, cutout: str) -> npt.NDArray[np.float64]:
         """(H, W, 3) of every pixel of a cutout, metres, in the frame of its floor; NaN if unknown.
 
         Raises:
             D2EvalError: a file is missing or broken, or the depth isn't of the image's size.
         """
-        return self._get(cutout, lambda: (self._read_xyz(cutout),))[0]
-
-    def scan(self, floor: str, scan: str) -> ScanPoints:
-        """The points of a scan.
-
-        Raises:
-            D2EvalError: a file is missing or broken.
-        """
-        return ScanPoints(*self._get((floor, scan), lambda: self._read_scan(floor, scan)))
-
-    def _get(
-        self, key: str | Scan, read: Callable[[], tuple[np.ndarray, ...]]
-    ) -> tuple[np.ndarray, ...]:
-        if key in self._held:
-            self._held.move_to_end(key)
-            return self._held[key]
-        arrays = read()
-        for array in arrays:
-            array.flags.writeable = False
-        self._held[key] = arrays
-        self._held_bytes += sum(array.nbytes for array in arrays)
-        while self._held_bytes > self._cache_bytes and len(self._held) > 1:
-            _, dropped = self._held.popitem(last=False)
-            self._held_bytes -= sum(array.nbytes for array in dropped)
-        return arrays
-
-    def _find(self, files: Mapping[Scan, Path], key: Scan, what: str) -> Path:
-        if key not in files:
-            raise D2EvalError(
-                f"{self._dataset.root}: no {what} of scan {'/'.join(key)}; add its file"
-            )
-        return files[key]
-
-    def _read_xyz(self, cutout: str) -> npt.NDArray[np.float64]:
         if cutout not in self._dataset.cutouts:
             raise D2EvalError(f"{self._dataset.root}: no cutout {cutout}; add its file")
         image = self._dataset.cutouts[cutout]
@@ -186,9 +162,16 @@ class Database3D:
         check_depth_size(path, local.shape, read_image_size(image))
         xyz = to_floor(local, alignment)
         xyz[~np.isfinite(xyz).all(axis=2)] = np.nan
+        xyz.flags.writeable = False
         return xyz
 
-    def _read_scan(self, floor: str, scan: str) -> tuple[np.ndarray, ...]:
+    @cachedmethod(attrgetter("_held"))
+    def scan(self, floor: str, scan: str) -> ScanPoints:
+        """The points of a scan.
+
+        Raises:
+            D2EvalError: a file is missing or broken.
+        """
         path = self._find(self._dataset.scans, (floor, scan), "point cloud")
         alignment = self.alignment(floor, scan)
         cells = read_cells(path, "A")
@@ -202,7 +185,17 @@ class Database3D:
         local = np.stack([columns[k].ravel()[known] for k in (0, 1, 2)], axis=1)
         colors = [np.nan_to_num(columns[k].ravel()[known]) for k in (4, 5, 6)]
         rgb = np.stack([c.round().clip(0, 255).astype(np.uint8) for c in colors], axis=1)
-        return to_floor(local, alignment).astype(np.float32), rgb
+        points = ScanPoints(to_floor(local, alignment).astype(np.float32), rgb)
+        for array in (points.xyz, points.rgb):
+            array.flags.writeable = False
+        return points
+
+    def _find(self, files: Mapping[Scan, Path], key: Scan, what: str) -> Path:
+        if key not in files:
+            raise D2EvalError(
+                f"{self._dataset.root}: no {what} of scan {'/'.join(key)}; add its file"
+            )
+        return files[key]
 
 
 def check_depth_size(path: Path, shape: tuple[int, ...], image_size: tuple[int, int]) -> None:

@@ -2,18 +2,20 @@
 
 import hashlib
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import poselib
 import pycolmap
+from cachetools import cachedmethod
 
 from d2eval.contracts.maps import Maps, MapsMethod, stored_bytes
 from d2eval.contracts.method import Identity
+from d2eval.foundation.arrays.held import last_used
 from d2eval.foundation.files.reading import read_bytes
 from d2eval.foundation.images.decoding import load_image_file, read_image_size
 from d2eval.foundation.machine.resources import Cost, measure
@@ -51,8 +53,7 @@ class DenseEstimator:
 
     def __post_init__(self) -> None:
         self._hashes: dict[str, str] = {}
-        self._held: OrderedDict[str, Maps] = OrderedDict()
-        self._bytes = 0
+        self._held = last_used(CACHE_BYTES, stored_bytes)
 
     def _find(self, name: str) -> Path:
         return self.dataset.queries.get(name) or self.dataset.cutouts[name]
@@ -84,17 +85,9 @@ class DenseEstimator:
             )
         return records
 
+    @cachedmethod(attrgetter("_held"))
     def _maps(self, name: str) -> Maps:
-        if name in self._held:
-            self._held.move_to_end(name)
-            return self._held[name]
-        maps, _ = self._make(name)
-        self._held[name] = maps
-        self._bytes += stored_bytes(maps)
-        while self._bytes > CACHE_BYTES and len(self._held) > 2:
-            _, dropped = self._held.popitem(last=False)
-            self._bytes -= stored_bytes(dropped)
-        return maps
+        return self._make(name)[0]
 
     def _make(self, name: str) -> tuple[Maps, dict[str, Any]]:
         """The maps of an image, and the record of when they were made first."""
