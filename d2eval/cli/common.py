@@ -111,7 +111,7 @@ def add_runs_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _runs_folder(text: str) -> Path:
-    from d2eval.report.run_folders import SHIPPED, SHIPPED_RUNS
+    from d2eval.runs.measured import SHIPPED, SHIPPED_RUNS
 
     return SHIPPED_RUNS if text == SHIPPED else expanded(text)
 

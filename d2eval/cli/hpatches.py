@@ -72,13 +72,13 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.hpatches.benchmark import load_benchmark
     from d2eval.hpatches.dataset import load_dataset
     from d2eval.hpatches.report.curves import plot_runs
+    from d2eval.hpatches.report.published import shown_thresholds
+    from d2eval.hpatches.report.runs import load_run
     from d2eval.hpatches.report.table import table_of_runs
     from d2eval.hpatches.run import Settings, run
     from d2eval.pipeline.extraction import open_source
     from d2eval.pipeline.pairs import open_matcher
     from d2eval.pipeline.store import Store
-    from d2eval.report.published import shown_thresholds
-    from d2eval.report.runs import load_run
     from d2eval.report.tables import write_table
 
     benchmark = load_benchmark()

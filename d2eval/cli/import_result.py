@@ -143,15 +143,17 @@ def _check_run(folder: Path, benchmark: str, method: str, protocol: str) -> None
             method that neither is registered nor in the paper's table only gets a note.
     """
     from d2eval.contracts.method import registered
-    from d2eval.report.run_folders import MANIFEST, load_manifest
+    from d2eval.runs.manifest import load_manifest
+    from d2eval.runs.measured import MANIFEST, named
 
     if (folder / MANIFEST).is_file():
         manifest = load_manifest(folder, benchmark)
         said = manifest.content.get("protocol")
         # InLoc's merged rows are of two methods.
-        if method not in manifest.method.split(" and ") or said != protocol:
+        measured = named(manifest.method, manifest.matcher)
+        if method not in measured.split(" and ") or said != protocol:
             raise D2EvalError(
-                f"{folder}: holds a run of {manifest.method}, protocol {said}, not of {method}, "
+                f"{folder}: holds a run of {measured}, protocol {said}, not of {method}, "
                 f"protocol {protocol}; choose the right --method and --protocol, or another --label"
             )
     elif method not in {*registered(), *_published_methods(benchmark)}:

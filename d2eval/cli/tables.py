@@ -15,8 +15,8 @@ from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import note, say, say_lines
 
 if TYPE_CHECKING:
-    from d2eval.report.run_folders import RunRoots
     from d2eval.report.tables import Table
+    from d2eval.runs.measured import RunRoots
 
 EXAMPLES = """examples:
   python -m d2eval tables hpatches

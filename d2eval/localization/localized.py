@@ -9,9 +9,8 @@ from typing import Any
 
 from d2eval.foundation.text.display import markdown_text
 from d2eval.metrics.poses import Threshold
-from d2eval.report.run_folders import REMEDY
 from d2eval.report.tables import Column
-from d2eval.runs.rows import number, read_rows, reading
+from d2eval.runs.rows import REMEDY, number, read_rows, reading
 
 QUERIES = "queries.csv"
 MOST_NAMES = 3  # of queries without a pose for one reason

@@ -1,8 +1,12 @@
 """What methods are called: one name each, in every table and figure."""
 
+import re
 from functools import cache
 
-from d2eval.report.published import presentation
+from d2eval.contracts.weights import NOT_STATED
+from d2eval.foundation.text.display import printable
+from d2eval.runs.measured import Run
+from d2eval.runs.published import presentation
 
 _DIRECT = "Direct PE - "  # the rows of InLoc's table that are named by a method alone
 
@@ -26,3 +30,27 @@ def method_name(method: str) -> str:
     """
     name, plus, matcher = method.partition(" + ")
     return _known().get(name, name) + plus + matcher
+
+
+def legend_entry(run: Run, top_k: int | None = None) -> str:
+    """What a figure calls a run, such as "d2_ms, 7 of 108, stand-in".
+
+    Args:
+        run: its label says what it is of; where it doesn't hold the method's name, that follows.
+        top_k: how many features it kept of an image; None for all.
+    """
+    parts = [part.replace(":", ".").split(" and ") for part in (run.method, run.matcher) if part]
+    name = run.label
+    if not all(any(word in run.label for word in part) for part in parts):
+        name += f" ({method_name(run.named)})"
+    said = [printable(name)]
+    if top_k is not None and str(top_k) not in run.label:
+        said.append(f"top {top_k}")
+    if run.is_partial:
+        found = re.match(r"partial \((\d+ of \d+)", run.dataset)
+        said.append(found[1] if found else "partial")
+    if run.stand_in:
+        said.append("stand-in")
+    if run.weights == NOT_STATED.name:
+        said.append("weights not stated")
+    return ", ".join(said)

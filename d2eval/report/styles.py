@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from d2eval.report.published import presentation
+from d2eval.runs.published import presentation
 
 PALETTE = ("#CC6677", "#882255", "#332288", "#999933", "#44AA99", "#88CCEE")
 # Methods of the registry and of the paper's other tables. Any other one's colour is drawn by its

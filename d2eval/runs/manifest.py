@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,32 @@ from d2eval.foundation.errors import D2EvalError, MissingFileError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.reading import read_json
 from d2eval.foundation.machine.resources import git_commit, versions
+from d2eval.runs.rows import REMEDY, reading
 
 FILE = "manifest.json"
+SCHEMA = 1  # raise it when an entry comes to mean something else; manifests without it are older
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The entries of ``manifest.json`` that each benchmark's has.
+
+    Attributes:
+        method: the method's registered name.
+        matcher: one that isn't the protocol's, by name, or "". Manifests of earlier versions,
+            which knew one matcher, name none.
+        label: how its rows call the run.
+        dataset: the dataset's completeness.
+        stand_in: whether the weights stand in for the official ones; of several, whether one does.
+        content: the whole of it.
+    """
+
+    method: str
+    matcher: str
+    label: str
+    dataset: str
+    stand_in: bool
+    content: Mapping[str, Any]
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -29,21 +54,80 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes ``manifest.json`` into ``folder``."""
-    write_text(folder / FILE, json.dumps(content, indent=2, default=str) + "\n")
+    """Writes ``manifest.json`` into ``folder``, with the number of its schema."""
+    text = json.dumps({"schema": SCHEMA, **content}, indent=2, default=str)
+    write_text(folder / FILE, text + "\n")
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of the run in ``folder``, or None if there is none.
+def read_manifest(folder: Path, remedy: str = "remove the folder") -> dict[str, Any] | None:
+    """The content of ``manifest.json`` in ``folder``, or None if there is none.
 
     Raises:
-        D2EvalError: it is broken.
+        D2EvalError: it is broken, or of a later d2eval's schema.
     """
     path = folder / FILE
     try:
-        content = read_json(path, "remove the folder")
+        content = read_json(path, remedy)
     except MissingFileError:
         return None
     if not isinstance(content, dict):
-        raise D2EvalError(f"{path}: broken manifest (no object); remove the folder")
+        raise D2EvalError(f"{path}: broken manifest (no object); {remedy}")
+    schema = content.get("schema", 0)
+    if not isinstance(schema, int):
+        raise D2EvalError(f"{path}: broken manifest (schema is {schema!r}, no number); {remedy}")
+    if schema > SCHEMA:
+        raise D2EvalError(
+            f"{path}: is of schema {schema}, and this d2eval reads up to {SCHEMA}; install a newer "
+            "d2eval, or move the folder away"
+        )
     return content
+
+
+def load_manifest(folder: Path, benchmark: str) -> Manifest:
+    """The manifest of a run of ``benchmark``.
+
+    Raises:
+        D2EvalError: it is missing, broken, another benchmark's or of a later d2eval's schema.
+    """
+    path = folder / FILE
+    with reading(path, REMEDY):
+        content = read_manifest(folder, REMEDY)
+        if content is None or content.get("benchmark") != benchmark:
+            raise ValueError(f"not the manifest of an {benchmark} run")
+        return Manifest(
+            entry(content, "method", str),
+            _other_matcher(content),
+            entry(content, "label", str),
+            entry(entry(content, "dataset", dict), "completeness", str),
+            _stands_in(entry(content, "weights", dict, type(None))),
+            content,
+        )
+
+
+def entry(record: Mapping[str, Any], key: str, *kinds: type) -> Any:
+    """``record[key]``, of one of the types.
+
+    Raises:
+        ValueError: it is missing or of another type.
+    """
+    if key not in record:
+        raise ValueError(f"lacks {key}")
+    if not isinstance(record[key], kinds):
+        raise ValueError(f"{key} is {record[key]!r}, of another type than d2eval writes")
+    return record[key]
+
+
+def _other_matcher(content: Mapping[str, Any]) -> str:
+    if "matcher" not in content:
+        return ""
+    matcher = entry(content, "matcher", dict)
+    name = str(entry(matcher, "name", str))
+    return "" if entry(matcher, "default", bool) else name
+
+
+def _stands_in(weights: Mapping[str, Any] | None) -> bool:
+    if weights is None:
+        return False
+    if weights and all(isinstance(own, dict | None) for own in weights.values()):
+        return any(_stands_in(own) for own in weights.values())
+    return bool(entry(weights, "stand_in", bool))

@@ -13,6 +13,7 @@ from d2eval.foundation.files.reading import read_text
 from d2eval.foundation.text.display import from_csv_cell
 from d2eval.foundation.text.words import real
 
+REMEDY = "run the evaluation again or move the folder away"
 MOST = 1e12  # of any number in a row
 
 

@@ -5,7 +5,7 @@ import pytest
 from d2eval.cli import main
 from d2eval.contracts.protocol import ProtocolFile, load_protocol
 from d2eval.hpatches import benchmark
-from d2eval.report import published
+from d2eval.hpatches.report import published
 
 
 @pytest.mark.parametrize("thresholds", [[*range(1, 16), 20], [1, 3, 5, 10, 25], [2, 3]])

@@ -12,8 +12,8 @@ from d2eval.aachen.report.table import aachen_table
 from d2eval.cli import main
 from d2eval.hpatches.report.table import hpatches_table
 from d2eval.inloc.report.table import inloc_table
-from d2eval.report import run_folders as run_folders_module
-from d2eval.report.run_folders import SHIPPED_RUNS, run_folders
+from d2eval.runs import measured
+from d2eval.runs.measured import SHIPPED_RUNS, run_folders
 
 TABLES = {"hpatches": hpatches_table, "aachen": aachen_table, "inloc": inloc_table}
 
@@ -72,7 +72,7 @@ def test_both_or_either(write_run, runs, tmp_path, capsys, monkeypatch):
     write_run("rootsift", "rootsift")
     ours = tmp_path / "ours"
     runs.rename(ours)
-    monkeypatch.setattr(run_folders_module, "SHIPPED_RUNS", ours)
+    monkeypatch.setattr(measured, "SHIPPED_RUNS", ours)
     (runs / "hpatches").mkdir(parents=True)
     write_run("rootsift", "rootsift")
     monkeypatch.chdir(tmp_path)

@@ -6,8 +6,8 @@ from matplotlib.colors import to_rgb
 
 from d2eval.report.figures import cells
 from d2eval.report.names import method_name
-from d2eval.report.published import presentation
 from d2eval.report.styles import PALETTE, Entry, Style, color_of, line_of, styles
+from d2eval.runs.published import presentation
 
 # Machado, Oliveira and Fernandes, A physiologically-based model for simulation of color vision
 # deficiency (2009): linear RGB as seen without one kind of cones.

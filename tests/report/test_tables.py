@@ -8,9 +8,9 @@ import pytest
 from d2eval.aachen.report.table import aachen_table
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
+from d2eval.hpatches.report.published import load_paper
 from d2eval.hpatches.report.table import hpatches_table
 from d2eval.inloc.report.table import inloc_table
-from d2eval.report.published import load_paper
 from d2eval.report.tables import Column, markdown_grid, paper_count
 
 PARTIAL = "partial (7 of 108 sequences)"

@@ -10,22 +10,45 @@ import pytest
 from d2eval import __version__
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.machine.resources import git_commit, measure
-from d2eval.runs.manifest import environment, read_manifest, write_manifest
+from d2eval.runs.manifest import SCHEMA, environment, load_manifest, read_manifest, write_manifest
 
 CONTENT = {"benchmark": "hpatches", "top_k": None, "seed": 3, "nested": {"a": [1, 2.5]}}
 
 
 def test_a_manifest_comes_back(tmp_path):
     write_manifest(tmp_path / "run", CONTENT)
-    assert read_manifest(tmp_path / "run") == CONTENT
+    assert read_manifest(tmp_path / "run") == {"schema": SCHEMA, **CONTENT}
     text = (tmp_path / "run" / "manifest.json").read_text()
-    assert json.loads(text) == CONTENT
+    assert json.loads(text) == {"schema": SCHEMA, **CONTENT}
     assert text.endswith("}\n")
 
 
 def test_paths_become_text(tmp_path):
     write_manifest(tmp_path, {"root": tmp_path})
-    assert read_manifest(tmp_path) == {"root": str(tmp_path)}
+    assert read_manifest(tmp_path) == {"schema": SCHEMA, "root": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("schema", "refused"),
+    [
+        ({}, None),  # of the versions before there was one
+        ({"schema": 0}, None),
+        ({"schema": SCHEMA}, None),
+        ({"schema": SCHEMA + 1}, f"is of schema {SCHEMA + 1}, and this d2eval reads up to"),
+        ({"schema": "new"}, "schema is 'new', no number"),
+    ],
+)
+def test_earlier_schemas_are_read_and_later_ones_refused(tmp_path, schema, refused):
+    content = {"benchmark": "hpatches", "method": "m", "label": "l", "weights": None}
+    content |= {"dataset": {"completeness": "complete"}, **schema}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    if refused is None:
+        assert load_manifest(tmp_path, "hpatches").method == "m"
+        return
+    for read in (read_manifest, lambda folder: load_manifest(folder, "hpatches")):
+        with pytest.raises(D2EvalError, match=refused) as caught:
+            read(tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 def test_no_manifest(tmp_path):

@@ -16,7 +16,7 @@ from d2eval.foundation.formats.hdf5 import member, open_own_hdf5, read_dataset, 
 from d2eval.foundation.images.decoding import RgbImage, read_image
 from d2eval.foundation.text.words import check_name, whole
 from d2eval.report.figures import new_figure, write_figure
-from d2eval.report.run_folders import REMEDY
+from d2eval.runs.rows import REMEDY
 
 FILE, WHAT = "matches.h5", "file of matches"
 _GAP_PX = 20

@@ -12,7 +12,7 @@ from d2eval.aachen.report.topview import MODEL, draw, load_model, top_view
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.progress import progress
 from d2eval.report.figures import Choice, choose_queries, write_figure
-from d2eval.report.run_folders import SHIPPED_RUNS, RunRoots
+from d2eval.runs.measured import SHIPPED_RUNS, RunRoots
 
 
 def plot_aachen(

@@ -23,7 +23,7 @@ from d2eval.localization.recall import (
 )
 from d2eval.metrics.poses import Threshold
 from d2eval.report.figures import write_figure
-from d2eval.report.run_folders import legend_entry
+from d2eval.report.names import legend_entry
 from d2eval.report.styles import Entry, Style, color_of, line_of, styles
 
 LAST_M = 10.0  # where curves end
@@ -144,7 +144,7 @@ def recall_curve(
 def draw(made: Sequence[Panel], title: str | None = None) -> Figure:
     """Draws the panels in rows, and the legends below them."""
     runs = {line.run.label: line.run for panel in made for line in panel.lines if line.run}
-    looks = styles([Entry(run.label, run.method) for run in runs.values()])
+    looks = styles([Entry(run.label, run.named) for run in runs.values()])
     return draw_recall(
         [
             RecallPanel(

@@ -8,7 +8,7 @@ from d2eval.aachen.report.groups import CHALLENGE, PAPER, Group, thresholds
 from d2eval.localization.localized import percent
 from d2eval.metrics.poses import Threshold
 from d2eval.report.names import method_name
-from d2eval.report.published import REMEDY, presentation, published_file
+from d2eval.runs.published import REMEDY, presentation, published_file
 from d2eval.runs.rows import read_rows, reading
 
 _FURTHER = {

@@ -8,8 +8,7 @@ from pathlib import Path
 import pycolmap
 
 from d2eval.foundation.formats.poses import pose_from_wxyz
-from d2eval.report.run_folders import REMEDY
-from d2eval.runs.rows import number, read_rows, reading
+from d2eval.runs.rows import REMEDY, number, read_rows, reading
 
 FILE = "queries.csv"
 _QUATERNION, _TRANSLATION = ("qw", "qx", "qy", "qz"), ("tx", "ty", "tz")

@@ -21,20 +21,18 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.localization.localized import Localized, load_reasons, localized_of, threshold_of
 from d2eval.localization.site import FILE, SiteResult, is_site_only
 from d2eval.metrics.poses import Threshold
-from d2eval.report.run_folders import (
+from d2eval.runs.manifest import entry, load_manifest
+from d2eval.runs.measured import (
     MANIFEST,
-    REMEDY,
     SUMMARY,
     Manifest,
     Run,
     RunRoots,
     check_origin,
-    entry,
-    load_manifest,
     run_folders,
     unfinished_note,
 )
-from d2eval.runs.rows import number, read_rows, reading
+from d2eval.runs.rows import REMEDY, number, read_rows, reading
 
 NAME = "aachen"
 _COLUMNS = (
@@ -155,6 +153,7 @@ def load_run(folder: Path) -> AachenRun:
     return AachenRun(
         folder.name,
         manifest.method,
+        manifest.matcher,
         manifest.dataset,
         weights,
         manifest.stand_in,

@@ -24,8 +24,8 @@ from d2eval.localization.localized import (
 from d2eval.localization.site import SiteResult
 from d2eval.metrics.poses import Threshold
 from d2eval.report.names import method_name
-from d2eval.report.run_folders import RunRoots
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
+from d2eval.runs.measured import RunRoots
 
 INTRODUCTION = (
     "Localized queries in percent, by position and rotation error. Numbers that were published, "
@@ -104,7 +104,7 @@ def arrange(runs: Runs) -> dict[Section, list[Line]]:
     for run in runs.measured:
         for group in run.results:
             found = beside.setdefault(run.section(group), {})
-            found.setdefault((run.method, run.label), {})["run"] = run
+            found.setdefault((run.named, run.label), {})["run"] = run
     for returned in runs.returned:
         found = beside.setdefault(Section(BENCHMARK, returned.group), {})
         found.setdefault((returned.method, returned.label), {})["returned"] = returned

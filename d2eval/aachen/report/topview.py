@@ -18,8 +18,7 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.formats.colmap_model import read_model_points, read_model_poses
 from d2eval.foundation.formats.poses import center
 from d2eval.report.figures import new_figure
-from d2eval.report.run_folders import REMEDY
-from d2eval.runs.rows import reading
+from d2eval.runs.rows import REMEDY, reading
 
 MODEL = "model"
 SHOWN_SHARE = (0.02, 0.98)  # of the points, along each axis: triangulation leaves far outliers

@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from d2eval.foundation.errors import D2EvalError
+from d2eval.hpatches.report.published import PaperRow, load_paper, shown_thresholds
+from d2eval.hpatches.report.runs import MeasuredRun, load_runs
 from d2eval.localization.recall import MEASURED, PUBLISHED
 from d2eval.report.figures import add_legend, new_figure, write_figure
-from d2eval.report.published import PaperRow, load_paper, presentation, shown_thresholds
-from d2eval.report.run_folders import RunRoots, legend_entry
-from d2eval.report.runs import MeasuredRun, load_runs
+from d2eval.report.names import legend_entry
 from d2eval.report.styles import Entry, styles
+from d2eval.runs.measured import RunRoots
+from d2eval.runs.published import presentation
 from d2eval.runs.rows import Scores
 
 MEASURED_WIDTH = 1.2
@@ -110,7 +112,7 @@ def published_curves(paper: Iterable[PaperRow], width: float) -> list[Curve]:
 
 def measured_curves(runs: Sequence[MeasuredRun]) -> list[Curve]:
     """Thin curves with markers, in the colour and line style of the run's method."""
-    looks = styles([Entry(run.label, run.method) for run in runs])
+    looks = styles([Entry(run.label, run.named) for run in runs])
     return [
         Curve(
             legend_entry(run, run.top_k), looks[run.label].color, looks[run.label].line,

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from d2eval.report.names import method_name
-from d2eval.report.published import (
+from d2eval.hpatches.report.published import (
     PaperRow,
     load_paper,
-    presentation,
     shown_thresholds,
     table_thresholds,
 )
-from d2eval.report.run_folders import RunRoots
-from d2eval.report.runs import MeasuredRun, load_runs
+from d2eval.hpatches.report.runs import MeasuredRun, load_runs
+from d2eval.report.names import method_name
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
+from d2eval.runs.measured import RunRoots
+from d2eval.runs.published import presentation
 from d2eval.runs.rows import Scores, mma_column
 
 COUNTS = ("features", "matches")
@@ -73,16 +73,16 @@ def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line
         elif run.top_k is not None:
             section = "top_k"
         else:
-            section = "paper" if run.method in rows else "further"
+            section = "paper" if run.named in rows else "further"
         sections[section].append(run)
     lines = []
     for method, row in rows.items():
-        own = [run for run in sections["paper"] if run.method == method]
+        own = [run for run in sections["paper"] if run.named == method]
         beside: list[MeasuredRun | None] = [*own] or [None]
         lines += [Line("paper", str(row.label), row, run) for run in beside]
     for section in ("top_k", "further", "sample"):
         for run in sections[section]:
-            lines.append(Line(section, method_name(run.method), None, run))
+            lines.append(Line(section, method_name(run.named), None, run))
     return lines
 
 
@@ -151,7 +151,7 @@ def _record(line: Line) -> dict[str, Any]:
     if line.run:
         measured = line.run.scores["overall"]
         record |= {
-            "method": line.run.method,
+            "method": line.run.named,
             "label": line.run.label,
             "features_measured": measured.features,
             "matches_measured": measured.matches,

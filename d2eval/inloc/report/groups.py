@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from d2eval.contracts.protocol import load_protocol
 from d2eval.metrics.poses import Threshold
-from d2eval.report.published import presentation
+from d2eval.runs.published import presentation
 
 INLOC, DEMO, HLOC = "inloc", "inloc_demo", "inloc_hloc"  # stems of the benchmark files
 _TITLES = presentation("inloc")

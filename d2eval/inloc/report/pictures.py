@@ -10,7 +10,7 @@ from d2eval.inloc.report.runs import InlocRun, choose, load_runs
 from d2eval.inloc.report.views import FILE as VIEWS
 from d2eval.inloc.report.views import plot_views, query_names
 from d2eval.report.figures import Choice, choose_queries
-from d2eval.report.run_folders import RunRoots
+from d2eval.runs.measured import RunRoots
 
 
 def plot_inloc(runs_folder: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:

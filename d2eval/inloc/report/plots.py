@@ -32,7 +32,7 @@ from d2eval.localization.recall import (
     marks,
 )
 from d2eval.report.figures import write_figure
-from d2eval.report.run_folders import legend_entry
+from d2eval.report.names import legend_entry
 from d2eval.report.styles import Entry, Style, color_of, styles
 
 LAST_M = 2.0  # where curves end

@@ -8,7 +8,7 @@ from d2eval.inloc.report.groups import HLOC, INLOC, PAPER, Group, Section, thres
 from d2eval.localization.localized import percent
 from d2eval.metrics.poses import Threshold
 from d2eval.report.names import method_name
-from d2eval.report.published import REMEDY, presentation, published_file
+from d2eval.runs.published import REMEDY, presentation, published_file
 from d2eval.runs.rows import read_rows, reading
 
 POOLED_STRATEGY, UNVERIFIED = "pooled", "none"  # hloc's

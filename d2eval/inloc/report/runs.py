@@ -14,21 +14,19 @@ from d2eval.inloc.report.site import SITE, pooled
 from d2eval.localization.localized import Localized, load_reasons, localized_of, threshold_of
 from d2eval.localization.site import FILE, SiteResult, is_site_only
 from d2eval.metrics.poses import Threshold
-from d2eval.report.run_folders import (
+from d2eval.runs.manifest import entry, load_manifest
+from d2eval.runs.measured import (
     MANIFEST,
-    REMEDY,
     SUMMARY,
     Manifest,
     Run,
     RunRoots,
     check_origin,
-    entry,
-    load_manifest,
+    named,
     run_folders,
     unfinished_note,
-    with_matcher,
 )
-from d2eval.runs.rows import number, read_rows, reading
+from d2eval.runs.rows import REMEDY, number, read_rows, reading
 
 NAME = "inloc"
 QUERIES = "queries.csv"
@@ -129,7 +127,7 @@ def load_run(folder: Path) -> InlocRun:
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {protocol!r}; d2eval knows {', '.join(PROTOCOLS)}")
         kind = _kind(entry(manifest.content, "row", dict))
-        kind = replace(kind, method=with_matcher(kind.method, manifest.content))
+        kind = replace(kind, method=named(kind.method, manifest.matcher))
     path = folder / SUMMARY
     with reading(path, REMEDY):
         rows = read_rows(path, _COLUMNS)
@@ -144,6 +142,7 @@ def load_run(folder: Path) -> InlocRun:
         return InlocRun(
             folder.name,
             manifest.method,
+            manifest.matcher,
             manifest.dataset,
             rows[0]["weights"],
             manifest.stand_in,

@@ -15,8 +15,8 @@ from d2eval.localization.localized import (
     thresholds_text,
 )
 from d2eval.metrics.poses import Threshold
-from d2eval.report.run_folders import RunRoots
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
+from d2eval.runs.measured import RunRoots
 
 INTRODUCTION = (
     "Localized queries in percent, by position error (smaller than the threshold) and rotation "

@@ -16,7 +16,7 @@ from d2eval.foundation.files.limits import Budget
 from d2eval.foundation.formats.hdf5 import member, open_own_hdf5, read_dataset, text_attribute
 from d2eval.foundation.images.decoding import ImageFile, RgbImage
 from d2eval.report.figures import new_figure, write_figure
-from d2eval.report.run_folders import REMEDY
+from d2eval.runs.rows import REMEDY
 
 FILE, WHAT = "views.h5", "file of views"
 RANKS = [str(rank) for rank in range(1, 100)]

@@ -15,8 +15,9 @@ from d2eval.hpatches.report.curves import (
     published_curves,
     write_figure,
 )
-from d2eval.report.published import load_paper, presentation
-from d2eval.report.runs import load_runs
+from d2eval.hpatches.report.published import load_paper
+from d2eval.hpatches.report.runs import load_runs
+from d2eval.runs.published import presentation
 
 PARTIAL = "partial (7 of 108 sequences)"
 FIGURE = presentation("hpatches")["figure"]

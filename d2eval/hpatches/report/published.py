@@ -1,18 +1,12 @@
-"""What is in ``results/published``: how results are shown, and the paper's HPatches numbers."""
+"""The paper's HPatches numbers, as data in ``results/published``."""
 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
 
-from d2eval.contracts.protocol import load_protocol, load_toml
-from d2eval.foundation.errors import D2EvalError
+from d2eval.contracts.protocol import load_protocol
+from d2eval.runs.published import REMEDY, presentation, published_file
 from d2eval.runs.rows import Scores, mma_column, read_rows, reading, score_columns, scores
-
-REMEDY = "restore the file from the project, or install d2eval again"
 
 
 @dataclass(frozen=True)
@@ -43,16 +37,6 @@ class PaperRow:
     def name(self) -> str:
         """What tables and figures call it; the figure's spelling only if the table has none."""
         return self.label or self.legend
-
-
-@cache
-def presentation(benchmark: str) -> Mapping[str, Any]:
-    """How a benchmark's results are shown: the content of ``results/published/<benchmark>.toml``.
-
-    Raises:
-        D2EvalError: the file is missing or broken.
-    """
-    return load_toml(published_file(f"{benchmark}.toml"))
 
 
 def table_thresholds() -> list[int]:
@@ -97,21 +81,6 @@ def load_paper() -> list[PaperRow]:
         said = (counts.get("features"), counts.get("matches"))
         paper.append(PaperRow(label, row["method"], *look, *said, exact[row["curve"]]))
     return paper
-
-
-def published_file(name: str) -> Path:
-    """The path of a file of published numbers, in a checkout or an installed wheel.
-
-    Raises:
-        D2EvalError: the folder is not there.
-    """
-    try:
-        return Path(str(files("results.published") / name))
-    except ModuleNotFoundError as error:
-        raise D2EvalError(
-            f"results/published/{name}: not found; install d2eval again, and start it where no "
-            "other Python package named results hides it"
-        ) from error
 
 
 def _load_curves() -> dict[str, dict[str, Scores]]:

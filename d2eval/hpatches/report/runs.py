@@ -4,18 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from d2eval.report.run_folders import (
-    REMEDY,
-    SUMMARY,
-    Run,
-    RunRoots,
-    check_origin,
-    entry,
-    load_manifest,
-    run_folders,
-    unfinished_note,
-)
-from d2eval.runs.rows import Scores, number, read_rows, reading, score_columns, scores
+from d2eval.runs.manifest import entry, load_manifest
+from d2eval.runs.measured import SUMMARY, Run, RunRoots, check_origin, run_folders, unfinished_note
+from d2eval.runs.rows import REMEDY, Scores, number, read_rows, reading, score_columns, scores
 
 COSTS = ("seconds_per_image", "peak_memory_mb")
 
@@ -81,6 +72,7 @@ def load_run(folder: Path, thresholds_px: Sequence[int]) -> MeasuredRun:
         return MeasuredRun(
             folder.name,
             manifest.method,
+            manifest.matcher,
             manifest.dataset,
             overall["weights"],
             manifest.stand_in,
