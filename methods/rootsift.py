@@ -12,7 +12,8 @@ import numpy as np
 import pycolmap
 
 from d2eval.contracts.features import Features, make_features
-from d2eval.contracts.method import Method, Runtime, option
+from d2eval.contracts.method import Method, Runtime
+from d2eval.contracts.options import option
 from d2eval.contracts.weights import NONE_NEEDED
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage

@@ -1,7 +1,9 @@
 """The command line: ``d2eval COMMAND`` or ``python -m d2eval COMMAND``.
 
-Each command is a module with ``add_arguments(parser)`` and ``run(args) -> int``. Only the command
-that is asked for is imported, and it imports what is heavy when it runs. A command that takes
+Each command is a module with ``add_arguments(parser)`` and ``run(args) -> int``, and so is each
+benchmark, see `d2eval.cli.evaluate`. Only the command that is asked for is imported, and it imports
+what is heavy when it runs. One whose options depend on its first argument has
+``add_chosen(parser, argument)``. A command that takes
 ``--method`` sets ``TAKES_METHOD``: the options of the method named are added to its own, and with
 ``--method`` given several times it runs once for each. With ``METHOD_FIRST`` the method is the
 first argument instead. ``PRINTS_ONLY``: its output is all that it gives, no files.
@@ -13,21 +15,21 @@ import itertools
 import os
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from functools import cache
+from typing import Any
 
 from d2eval.cli.caches import claim_caches
-from d2eval.cli.common import default_cache
 from d2eval.cli.parsing import Parser, check_options
 from d2eval.cli.streams import steady_streams
+from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.limits import LIMITS
+from d2eval.foundation.files.paths import default_cache
 from d2eval.foundation.terminal.console import complain
+from d2eval.foundation.version import program_version
 
-# name -> (module, line for the overview)
+# name -> (module, line for the overview); each benchmark is a command, too
 COMMANDS = {
-    "hpatches": ("d2eval.cli.hpatches", "evaluate a method on HPatches sequences"),
-    "aachen": ("d2eval.cli.aachen", "evaluate a method on Aachen Day-Night"),
-    "inloc": ("d2eval.cli.inloc", "evaluate a method on InLoc"),
     "extract": ("d2eval.cli.extract", "write a method's features for outside tools"),
     "tables": ("d2eval.cli.tables", "regenerate the paper's tables, measured beside published"),
     "plot": ("d2eval.cli.plot", "draw the paper's curves, measured over published"),
@@ -98,23 +100,25 @@ def _first_method(command: str, arguments: Sequence[str]) -> str | None:
 
 
 def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentParser:
-    from d2eval import __version__
-
     parser = Parser(
         prog="d2eval",
         description="Evaluates local image features on HPatches, Aachen Day-Night and InLoc "
         "exactly as the D2-Net paper (CVPR 2019) did.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("--version", action="version", version=f"d2eval {__version__}")
+    parser.add_argument("--version", action="version", version=f"d2eval {program_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module, line) in COMMANDS.items():
+    lines = {name: f"evaluate a method on {name}" for name in _benchmarks()}
+    for name, line in {**lines, **{name: line for name, (_, line) in COMMANDS.items()}}.items():
         if name != command:
             commands.add_parser(name, help=line)
             continue
-        loaded = importlib.import_module(module)
+        loaded = _module(name)
         sub = commands.add_parser(name, help=line, description=loaded.__doc__)
         loaded.add_arguments(sub)
+        following = arguments[arguments.index(name) + 1 :]
+        if hasattr(loaded, "add_chosen") and following:
+            loaded.add_chosen(sub, following[0])
         first = getattr(loaded, "METHOD_FIRST", False)
         named = _without("--method", arguments)[1]
         method = _first_method(name, arguments) if first else next(iter(named), None)
@@ -146,7 +150,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((a for a in arguments if not a.startswith("-")), None)
-    command = command if command in COMMANDS else None
     with steady_streams() as output:
         code = _run(command, arguments)
         output.flush()
@@ -155,19 +158,34 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"standard output can't be written ({output.failure}); what goes to files is there"
             )
             # Only where the output is all that was asked for has the command failed.
-            if command is None or getattr(_module(command), "PRINTS_ONLY", False):
+            if command is None or _prints_only(command):
                 code = code or 2
     return code
 
 
-def _module(command: str) -> ModuleType:
-    return importlib.import_module(COMMANDS[command][0])
+def _benchmarks() -> list[str]:
+    """The registered benchmarks that no other command is called like."""
+    return [name for name in registered(BENCHMARKS) if name not in COMMANDS]
+
+
+def _prints_only(command: str) -> bool:
+    return command in COMMANDS and getattr(_module(command), "PRINTS_ONLY", False)
+
+
+@cache
+def _module(command: str) -> Any:
+    if command in COMMANDS:
+        return importlib.import_module(COMMANDS[command][0])
+    from d2eval.cli.evaluate import Command
+
+    return Command(command)
 
 
 def _run(command: str | None, arguments: Sequence[str]) -> int:
     try:
         LIMITS.read(os.environ)
         claim_caches(arguments)
+        command = command if command in (*COMMANDS, *_benchmarks()) else None
         several = _for_each_method(command, list(arguments))
         parsed = [_parser(command, each).parse_args(each) for each in several]
         for args in parsed:

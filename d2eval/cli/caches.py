@@ -7,9 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from d2eval.cli.common import default_cache
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.files.paths import default_cache, expanded
 
 
 def claim_caches(arguments: Sequence[str]) -> None:

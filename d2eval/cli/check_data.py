@@ -9,7 +9,8 @@ or broken, and each such thing has its line.
 
 import argparse
 
-from d2eval.cli.common import AACHEN_PROTOCOLS
+from d2eval.cli.common import add_options, options_of
+from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import say
 
@@ -26,81 +27,26 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.epilog = EXAMPLES
-    parser.add_argument("dataset", choices=list(CHECKS), help="which benchmark's layout")
+    parser.add_argument("dataset", choices=list(registered(BENCHMARKS)), help="whose layout")
     parser.add_argument("path", type=expanded, metavar="PATH", help="the dataset's folder")
-    parser.add_argument(
-        "--sequences",
-        default="*",
-        metavar="PATTERN",
-        help="hpatches: only these, e.g. 'v_*' or 'i_leuven,v_bird'",
-    )
-    parser.add_argument(
-        "--protocol",
-        default=AACHEN_PROTOCOLS[0],
-        choices=AACHEN_PROTOCOLS,
-        help="aachen: whose files are looked for (default %(default)s)",
-    )
+
+
+def add_chosen(parser: argparse.ArgumentParser, dataset: str) -> None:
+    """Adds the options of the benchmark that is named."""
+    if dataset in registered(BENCHMARKS):
+        from d2eval.evaluation.benchmark import benchmark_class
+
+        config = benchmark_class(dataset).Options
+        add_options(parser, config, f"benchmark {dataset!r}", f"options of {dataset}")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the report of the dataset's own check."""
-    lines, problems = CHECKS[args.dataset](args)
-    say(*lines, *(f"problem: {problem}" for problem in problems))
-    if not problems:
-        say(f"sound: {SOUND[args.dataset]}")
-    return 2 if problems else 0
+    from d2eval.evaluation.benchmark import benchmark_class
 
-
-def _hpatches(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
-    from d2eval.hpatches.benchmark import load_benchmark
-    from d2eval.hpatches.check import check
-
-    benchmark = load_benchmark()
-    found = check(args.path, benchmark, args.sequences)
-    splits = ", ".join(f"{count} {split}" for split, count in found.sequences.items())
-    lines = [
-        f"HPatches in {args.path}: {found.completeness}",
-        f"sequences: {sum(found.sequences.values())} ({splits}), {found.images} images, "
-        f"{found.pairs} pairs",
-    ]
-    lacking = [
-        f"{count} of {benchmark.complete[split]} {split}"
-        for split, count in found.lacking.items()
-        if count
-    ]
-    shown = {
-        "lacking": lacking,
-        "excluded by the protocol": found.excluded,
-        "not sequences, ignored": found.ignored,
-        "extra in sequences, ignored": found.extra,
-    }
-    lines += [f"{what}: {', '.join(names)}" for what, names in shown.items() if names]
-    return lines, found.problems
-
-
-def _aachen(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
-    from d2eval.aachen.benchmark import load_benchmark
-    from d2eval.aachen.data.check import check, describe
-
-    benchmark = load_benchmark(args.protocol)
-    found = check(args.path, benchmark)
-    head = f"{benchmark.name} in {args.path}: {found.completeness}"
-    return [head, *describe(found, benchmark)], found.problems
-
-
-def _inloc(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
-    from d2eval.inloc.benchmark import load_benchmark
-    from d2eval.inloc.data.check import check, describe
-
-    benchmark = load_benchmark()
-    found = check(args.path, benchmark)
-    head = f"{benchmark.name} in {args.path}: {found.completeness}"
-    return [head, *describe(found, benchmark)], found.problems
-
-
-CHECKS = {"hpatches": _hpatches, "aachen": _aachen, "inloc": _inloc}
-SOUND = {
-    "hpatches": "every file was read",
-    "aachen": "the files fit each other, and the images have the sizes of their intrinsics",
-    "inloc": "the files fit each other, and the depth has the sizes of the images",
-}
+    cls = benchmark_class(args.dataset)
+    found = cls(options_of(cls.Options, args)).check(args.path)
+    say(*found.lines, *(f"problem: {problem}" for problem in found.problems))
+    if not found.problems:
+        say(f"sound: {found.sound}")
+    return 2 if found.problems else 0

@@ -2,11 +2,8 @@
 
 import argparse
 import dataclasses
-import os
 import secrets
-import sys
 import typing
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,28 +14,7 @@ from d2eval.foundation.text.labels import label_problem
 
 if TYPE_CHECKING:
     from d2eval.contracts.method import Runtime
-
-AACHEN_PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
-MOST_QUERIES = 10  # that are listed one by one
-INLOC_PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")
-
-
-def default_cache() -> Path:
-    """``D2EVAL_CACHE``, else the user's cache folder.
-
-    Raises:
-        D2EvalError: there is no home folder.
-    """
-    if os.environ.get("D2EVAL_CACHE"):
-        return expanded(os.environ["D2EVAL_CACHE"])
-    usual = "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"
-    try:
-        return expanded(os.environ.get("XDG_CACHE_HOME") or usual) / "d2eval"
-    except D2EvalError as error:
-        raise D2EvalError(
-            "the cache folder: there is no home folder to put it in; give --cache DIR or set "
-            "D2EVAL_CACHE"
-        ) from error
+    from d2eval.pipeline.extraction import MethodChoice
 
 
 def add_cache_argument(parser: argparse.ArgumentParser) -> None:
@@ -244,8 +220,9 @@ def add_options(
     for flag, field in option_flags(config, start).items():
         help_text = field.metadata.get("help", "")
         kind: dict[str, Any] = {
-            "type": types[field.name],
+            "type": _of_text(types[field.name]),
             "choices": field.metadata.get("choices"),
+            "metavar": field.metadata.get("metavar"),
         }
         if types[field.name] is bool:
             kind = {"action": argparse.BooleanOptionalAction}
@@ -257,18 +234,10 @@ def add_options(
             ) from error
 
 
-def without_pose(queries: Sequence[Mapping[str, Any]], column: str) -> list[str]:
-    """Lines that say which queries have no pose and why, of many the first ones.
-
-    Args:
-        queries: rows of queries.csv.
-        column: which is 1 where there is a pose.
-    """
-    lacking = [row for row in queries if not row[column]]
-    lines = [f"no pose for {row['name']}: {row['reason']}" for row in lacking[:MOST_QUERIES]]
-    if len(lacking) > MOST_QUERIES:
-        lines.append(f"and {len(lacking) - MOST_QUERIES} more; queries.csv has the reasons")
-    return lines
+def _of_text(kind: Any) -> Any:
+    """What makes a value of a field's type from an argument; of "int | None" what makes an int."""
+    plain = next((own for own in typing.get_args(kind) if own is not type(None)), kind)
+    return expanded if plain is Path else plain
 
 
 def named_method(args: argparse.Namespace) -> str:
@@ -284,8 +253,24 @@ def named_method(args: argparse.Namespace) -> str:
     return str(args.method)
 
 
+def method_choice(args: argparse.Namespace) -> "MethodChoice":
+    """``args.method`` with its options."""
+    from d2eval.pipeline.extraction import MethodChoice
+
+    return MethodChoice(args.method, method_options(args))
+
+
 def method_options(args: argparse.Namespace) -> dict[str, Any]:
     """The values for the ``Config`` of ``args.method`` among ``args``."""
     from d2eval.pipeline.extraction import config_class
 
     return {f.name: getattr(args, f.name) for f in dataclasses.fields(config_class(args.method))}
+
+
+def options_of(config: type, args: argparse.Namespace) -> Any:
+    """A ``config`` with its values among ``args``.
+
+    Raises:
+        D2EvalError: a value that it doesn't take.
+    """
+    return config(**{field.name: getattr(args, field.name) for field in dataclasses.fields(config)})

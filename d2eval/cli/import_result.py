@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the result beside the run, or into a folder of its own."""
-    from d2eval.cli.naming import protocol_part, run_name
+    from d2eval.evaluation.naming import protocol_part, run_name
     from d2eval.foundation.files.atomic import exclusive
     from d2eval.localization.site import FILE, SiteResult
     from d2eval.pipeline.extraction import default_label

@@ -31,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the list."""
-    from d2eval.contracts.maps import maps_class, registered_maps
+    from d2eval.contracts.maps import maps_class
     from d2eval.contracts.matcher import Matcher, matcher_class
     from d2eval.contracts.method import Runtime, method_class
-    from d2eval.contracts.registry import registered
+    from d2eval.contracts.registry import MAPS, registered
 
     runtime = Runtime(cache=args.cache)
     lines = [HEADER, *(_line(name, method_class, runtime) for name in registered())]
-    lines += [_line(name, maps_class, runtime) for name in registered_maps()]
+    lines += [_line(name, maps_class, runtime) for name in registered(MAPS)]
     lines += [("", "", "", ""), MATCHERS]
     lines += [_line(name, matcher_class, runtime) for name in registered(Matcher.table)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]

@@ -10,10 +10,11 @@ import argparse
 from pathlib import Path
 
 from d2eval.cli.common import add_runs_argument
-from d2eval.foundation.errors import D2EvalError
+from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import note, say
 
+MMA = "hpatches"  # whose figure is the one of mean matching accuracy
 EXAMPLES = """examples:
   python -m d2eval plot mma
   python -m d2eval plot mma --runs results/runs --no-published     # your runs alone
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument(
         "figure",
-        choices=list(FIGURES),
+        choices=["mma", *(name for name in registered(BENCHMARKS) if name != MMA)],
         help="mma: mean matching accuracy on HPatches over thresholds; aachen, inloc: recall over "
         "the position error, and pictures of the runs",
     )
@@ -59,40 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draws the figure."""
-    paths, notes = FIGURES[args.figure](args)
+    from d2eval.evaluation.benchmark import benchmark_class
+    from d2eval.report.figures import Choice
+
+    benchmark = benchmark_class(MMA if args.figure == "mma" else args.figure)()
+    choice = Choice(args.label, args.query, not args.no_published, args.sample)
+    paths, notes = benchmark.figures(args.runs, args.output, choice)
     for line in notes:
         note(line)
     for path in paths:
         say(f"wrote {path}")
     return 0
-
-
-def _mma(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
-    from d2eval.hpatches.report.curves import plot_mma
-
-    if args.label or args.query:
-        raise D2EvalError(
-            "--run and --query go with `d2eval plot aachen` and `plot inloc`; leave them out"
-        )
-    return plot_mma(
-        args.runs, args.output, published=not args.no_published, sample_only=args.sample
-    )
-
-
-def _aachen(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
-    from d2eval.aachen.report.pictures import plot_aachen
-    from d2eval.report.figures import Choice
-
-    choice = Choice(args.label, args.query, not args.no_published, args.sample)
-    return plot_aachen(args.runs, args.output / "aachen", choice)
-
-
-def _inloc(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
-    from d2eval.inloc.report.pictures import plot_inloc
-    from d2eval.report.figures import Choice
-
-    choice = Choice(args.label, args.query, not args.no_published, args.sample)
-    return plot_inloc(args.runs, args.output / "inloc", choice)
-
-
-FIGURES = {"mma": _mma, "aachen": _aachen, "inloc": _inloc}

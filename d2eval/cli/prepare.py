@@ -23,10 +23,10 @@ what MEGADEPTH holds, for each scene:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
-    from d2eval.contracts.preparation import registered_preparers
+    from d2eval.contracts.registry import PREPARERS, registered
 
     parser.epilog = EXAMPLES
-    parser.add_argument("dataset", metavar="DATASET", help=", ".join(registered_preparers()))
+    parser.add_argument("dataset", metavar="DATASET", help=", ".join(registered(PREPARERS)))
     parser.add_argument("data", type=expanded, metavar="FOLDER", help="the dataset's folder")
     parser.add_argument(
         "--output", required=True, type=expanded, metavar="SCENES",

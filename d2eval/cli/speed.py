@@ -12,6 +12,7 @@ from d2eval.cli.common import (
     add_method_arguments,
     image_size,
     joined_numbers,
+    method_choice,
     method_options,
     positive,
     runtime_of,
@@ -62,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     import cv2
     import numpy as np
 
-    from d2eval.cli.naming import matcher_parts, method_parts, run_name
     from d2eval.contracts.matcher import MatcherChoice
+    from d2eval.evaluation.naming import matcher_parts, method_parts, run_name
     from d2eval.foundation.errors import D2EvalError
     from d2eval.foundation.files.atomic import exclusive
     from d2eval.foundation.images.decoding import read_image
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     photo = read_image(args.image) if args.image else load_photo("astronaut").decode()
     runtime = runtime_of(args)
     options = method_options(args)
-    label = run_name(None, method_parts(args.method, options)).label
+    label = run_name(None, method_parts(method_choice(args))).label
     rows = []
     for size in args.size or [(800, 640)]:
         image = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -8,15 +8,11 @@ of queries; InLoc's for each protocol and floor.
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from d2eval.cli.common import add_runs_argument
+from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import note, say, say_lines
-
-if TYPE_CHECKING:
-    from d2eval.report.tables import Table
-    from d2eval.runs.measured import RunRoots
 
 EXAMPLES = """examples:
   python -m d2eval tables hpatches
@@ -27,31 +23,10 @@ EXAMPLES = """examples:
 """
 
 
-def _hpatches(runs: "RunRoots") -> "Table":
-    from d2eval.hpatches.report.table import hpatches_table
-
-    return hpatches_table(runs)
-
-
-def _aachen(runs: "RunRoots") -> "Table":
-    from d2eval.aachen.report.table import aachen_table
-
-    return aachen_table(runs)
-
-
-def _inloc(runs: "RunRoots") -> "Table":
-    from d2eval.inloc.report.table import inloc_table
-
-    return inloc_table(runs)
-
-
-TABLES = {"hpatches": _hpatches, "aachen": _aachen, "inloc": _inloc}
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.epilog = EXAMPLES
-    parser.add_argument("benchmark", choices=list(TABLES), help="whose table")
+    parser.add_argument("benchmark", choices=list(registered(BENCHMARKS)), help="whose table")
     add_runs_argument(parser)
     parser.add_argument(
         "--output",
@@ -64,9 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the table and prints it."""
+    from d2eval.evaluation.benchmark import benchmark_class
     from d2eval.report.tables import write_table
 
-    table = TABLES[args.benchmark](args.runs)
+    table = benchmark_class(args.benchmark)().table(args.runs)
     for line in table.notes:
         note(line)
     paths = write_table(table, args.output)

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.contracts.features import NORM_TOLERANCE
-from d2eval.contracts.method import Adapter, find_class
-from d2eval.contracts.registry import load_registry
+from d2eval.contracts.method import Adapter
+from d2eval.contracts.registry import MAPS, find_class
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage
 
@@ -92,7 +92,7 @@ class MapsMethod(Adapter):
             subtracted, as plain pooling needs it.
     """
 
-    table = "maps"
+    table = MAPS
     centered: bool = False
 
     @abstractmethod
@@ -108,11 +108,6 @@ class MapsMethod(Adapter):
         """
 
 
-def registered_maps() -> dict[str, str]:
-    """Every known network: name -> "module:Class", without importing any of them."""
-    return load_registry()["maps"]
-
-
 def maps_class(name: str) -> type[MapsMethod]:
     """The class registered as ``name``, or named directly as "module:Class".
 
@@ -120,4 +115,4 @@ def maps_class(name: str) -> type[MapsMethod]:
         D2EvalError: no such network (the nearest names are suggested), or it can't be imported.
     """
     # The base is abstract, which only matters to who builds one.
-    return find_class(name, registered_maps(), MapsMethod, "dense maps")  # type: ignore[type-abstract]
+    return find_class(name, MAPS, MapsMethod, "dense maps")  # type: ignore[type-abstract]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from d2eval.contracts.features import Features
-from d2eval.contracts.method import Adapter, Runtime, find_listed
-from d2eval.contracts.registry import MATCHERS
+from d2eval.contracts.method import Adapter, Runtime
+from d2eval.contracts.registry import MATCHERS, find_class
 from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def matcher_class(name: str) -> type[Matcher]:
         D2EvalError: no such matcher (the nearest names are suggested), or it can't be imported.
     """
     # The base is abstract, which only matters to who builds one.
-    return find_listed(name, Matcher, "matcher")  # type: ignore[type-abstract]
+    return find_class(name, MATCHERS, Matcher, "matcher")  # type: ignore[type-abstract]
 
 
 def _check_option(name: str, value: Any, types: Mapping[str, Any]) -> None:

@@ -7,67 +7,19 @@ can't be read by mistake.
 """
 
 import dataclasses
-import difflib
 import hashlib
-import importlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from d2eval.contracts.architecture import Architecture
 from d2eval.contracts.features import Features, Float32Array
-from d2eval.contracts.registry import METHODS, other_table, registered
-from d2eval.contracts.source import SHIPPED, Source, loading, source_of
+from d2eval.contracts.options import NoOptions, Runtime
+from d2eval.contracts.registry import METHODS, find_class, registered
+from d2eval.contracts.source import SHIPPED, Source, source_of
 from d2eval.contracts.weights import NOT_STATED, WeightsInfo
-from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage
-
-T = TypeVar("T")
-
-
-def option(
-    default: Any, help: str, *, choices: Sequence[str] | None = None, keyed: bool = True
-) -> Any:
-    """A field of a method's ``Config`` that the command line offers as ``--field-name``.
-
-    Args:
-        default: its default; a bool gives ``--name`` and ``--no-name``.
-        help: one line for ``--help``.
-        choices: the values allowed, for text options.
-        keyed: False for an option that does not decide the features by itself, such as a path to
-            weights whose hash is in the key already.
-    """
-    return dataclasses.field(
-        default=default, metadata={"help": help, "choices": choices, "keyed": keyed}
-    )
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """The ``Config`` of a method without options."""
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Where and how a method runs, the same for all methods.
-
-    Attributes:
-        device: a torch device name, "cpu" or "cuda".
-        seed: for methods that draw random numbers.
-        memory_limit: bytes that the process may come to hold, for methods that can do with less;
-            None is 80 % of what is free beside what it holds.
-        cache: the cache folder, under which fetched weights lie in ``weights/<group>``.
-        fresh: whether what is stored already is made again.
-    """
-
-    device: str = "cpu"
-    seed: int = 0
-    memory_limit: int | None = None
-    cache: Path = Path(".d2eval")
-    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,9 +103,6 @@ class Adapter(ABC):
         return Identity(name, self.version, keyed, self.weights or NOT_STATED, source)
 
 
-AdapterT = TypeVar("AdapterT", bound=Adapter)
-
-
 class Method(Adapter):
     """A local feature: subclass it in one file and register the class by name.
 
@@ -195,45 +144,6 @@ class Method(Adapter):
         return None
 
 
-def find_class(
-    name: str, targets: dict[str, str], base: type[T], kind: str, list_hint: str = ""
-) -> type[T]:
-    """The class that ``name`` stands for, or that it names directly as "module:Class".
-
-    Args:
-        name: what the user asks for.
-        targets: the known ones, name -> "module:Class".
-        base: what the class must be derived from.
-        kind: what it is called in errors.
-        list_hint: where the known ones are listed, for errors.
-
-    Raises:
-        D2EvalError: no such name (the nearest names are suggested), or it can't be imported.
-    """
-    target = name if ":" in name else targets.get(name)
-    if target is None:
-        near = difflib.get_close_matches(name, targets, n=2, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(targets)}"
-        raise D2EvalError(f"unknown {kind} {name!r}; {hint}{list_hint}")
-    module, _, attribute = target.partition(":")
-    loading(module)
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # the module may be anyone's and raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise D2EvalError(f"{kind} {name!r}: {target} can't be imported ({reason})") from error
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise D2EvalError(f"{kind} {name!r}: {target} is not a d2eval.{base.__name__}")
-    return found
-
-
-def find_listed(name: str, base: type[AdapterT], kind: str) -> type[AdapterT]:
-    """`find_class` among what is registered and ``d2eval methods`` lists."""
-    elsewhere = None if ":" in name else other_table(name, base.table)
-    hint = f"; {elsewhere}" if elsewhere else " ('d2eval methods' lists them)"
-    return find_class(name, registered(base.table), base, kind, hint)
-
-
 def method_class(name: str) -> type[Method]:
     """The class registered as ``name``, or named directly as "module:Class".
 
@@ -241,4 +151,4 @@ def method_class(name: str) -> type[Method]:
         D2EvalError: no such method (the nearest names are suggested), or it can't be imported.
     """
     # The base is abstract, which only matters to who builds one.
-    return find_listed(name, Method, "method")  # type: ignore[type-abstract]
+    return find_class(name, METHODS, Method, "method")  # type: ignore[type-abstract]

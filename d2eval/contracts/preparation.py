@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from d2eval.contracts.method import find_class
-from d2eval.contracts.registry import load_registry
+from d2eval.contracts.registry import PREPARERS, find_class
 
 
 class Preparer(ABC):
@@ -38,15 +37,10 @@ class Preparer(ABC):
         """
 
 
-def registered_preparers() -> dict[str, str]:
-    """Every preparer: name -> "module:Class", without importing any of them."""
-    return load_registry()["preparers"]
-
-
 def preparer_class(name: str) -> type[Preparer]:
     """The class registered as ``name``, or named directly as "module:Class".
 
     Raises:
         D2EvalError: no such preparer, or it can't be imported.
     """
-    return find_class(name, registered_preparers(), Preparer, "dataset")  # type: ignore[type-abstract]
+    return find_class(name, PREPARERS, Preparer, "dataset")  # type: ignore[type-abstract]

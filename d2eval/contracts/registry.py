@@ -1,15 +1,21 @@
-"""``methods/registry.toml``: what this repository registers by name, a table for each kind."""
+"""What is found by name: ``methods/registry.toml``, entry points, and "module:Class" itself."""
 
 import difflib
+import importlib
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 from d2eval.contracts.protocol import load_toml
+from d2eval.contracts.source import loading
 from d2eval.foundation.errors import D2EvalError
 
-METHODS, MATCHERS = "methods", "matchers"
-KINDS = (MATCHERS, "maps", "trainers", "preparers", METHODS)  # tables of the file
+METHODS, MATCHERS, MAPS = "methods", "matchers", "maps"
+TRAINERS, PREPARERS, BENCHMARKS = "trainers", "preparers", "benchmarks"
+KINDS = (BENCHMARKS, MATCHERS, MAPS, TRAINERS, PREPARERS, METHODS)  # tables of the file
+_LISTED = {METHODS: " ('d2eval methods' lists them)", MATCHERS: " ('d2eval methods' lists them)"}
+T = TypeVar("T")
 
 
 def _path() -> Path:
@@ -67,3 +73,35 @@ def other_table(name: str, kind: str) -> str | None:
         if other != kind and name in table:
             return f"{_path()} has it in the table [{other}], not in [{kind}]"
     return None
+
+
+def find_class(name: str, table: str, base: type[T], kind: str) -> type[T]:
+    """The class that ``name`` stands for, or that it names directly as "module:Class".
+
+    Args:
+        name: what the user asks for.
+        table: of what is registered.
+        base: what the class must be derived from.
+        kind: what it is called in errors.
+
+    Raises:
+        D2EvalError: no such name (the nearest names are suggested), or it can't be imported.
+    """
+    targets = {} if ":" in name else registered(table)
+    target = name if ":" in name else targets.get(name)
+    if target is None:
+        near = difflib.get_close_matches(name, targets, n=2, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(targets)}"
+        elsewhere = other_table(name, table)
+        listed = f"; {elsewhere}" if elsewhere else _LISTED.get(table, "")
+        raise D2EvalError(f"unknown {kind} {name!r}; {hint}{listed}")
+    module, _, attribute = target.partition(":")
+    loading(module)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # the module may be anyone's and raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise D2EvalError(f"{kind} {name!r}: {target} can't be imported ({reason})") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise D2EvalError(f"{kind} {name!r}: {target} is not a d2eval.{base.__name__}")
+    return found

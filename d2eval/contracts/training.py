@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from d2eval.contracts.method import Runtime, find_class
-from d2eval.contracts.registry import load_registry
+from d2eval.contracts.method import Runtime
+from d2eval.contracts.registry import TRAINERS, find_class
 from d2eval.foundation.machine.processes import Rank
 
 
@@ -63,15 +63,10 @@ class Trainer(ABC):
         """
 
 
-def registered_trainers() -> dict[str, str]:
-    """Every trainer: name -> "module:Class", without importing any of them."""
-    return load_registry()["trainers"]
-
-
 def trainer_class(name: str) -> type[Trainer]:
     """The class registered as ``name``, or named directly as "module:Class".
 
     Raises:
         D2EvalError: no such trainer, or it can't be imported.
     """
-    return find_class(name, registered_trainers(), Trainer, "trainer")  # type: ignore[type-abstract]
+    return find_class(name, TRAINERS, Trainer, "trainer")  # type: ignore[type-abstract]

@@ -15,6 +15,7 @@ class Check:
     """What was found; counts are of sequences without any problem.
 
     Attributes:
+        root: the folder.
         completeness: "complete" or "partial (S of 108 sequences)".
         sequences: by split.
         lacking: sequences that a complete set has beyond these, by split.
@@ -26,6 +27,7 @@ class Check:
         problems: a line for each thing that is missing, broken or unreadable.
     """
 
+    root: Path
     completeness: str
     sequences: dict[str, int]
     lacking: dict[str, int]
@@ -35,6 +37,26 @@ class Check:
     ignored: tuple[str, ...]
     extra: tuple[str, ...]
     problems: tuple[str, ...]
+
+    def lines(self, benchmark: HPatchesBenchmark) -> list[str]:
+        """What was found, for the user."""
+        splits = ", ".join(f"{count} {split}" for split, count in self.sequences.items())
+        shown = {
+            "lacking": [
+                f"{count} of {benchmark.complete[split]} {split}"
+                for split, count in self.lacking.items()
+                if count
+            ],
+            "excluded by the protocol": self.excluded,
+            "not sequences, ignored": self.ignored,
+            "extra in sequences, ignored": self.extra,
+        }
+        return [
+            f"HPatches in {self.root}: {self.completeness}",
+            f"sequences: {sum(self.sequences.values())} ({splits}), {self.images} images, "
+            f"{self.pairs} pairs",
+            *(f"{what}: {', '.join(names)}" for what, names in shown.items() if names),
+        ]
 
 
 def check(root: Path, benchmark: HPatchesBenchmark, pattern: str = "*") -> Check:
@@ -59,6 +81,7 @@ def check(root: Path, benchmark: HPatchesBenchmark, pattern: str = "*") -> Check
     counts = {split: sum(s.split == split for s in sound) for split in SPLITS}
     partial = f"partial ({len(sound)} of {benchmark.complete_total} sequences)"
     return Check(
+        root=root,
         completeness="complete" if is_complete(sound, benchmark) else partial,
         sequences=counts,
         lacking={s: max(0, benchmark.complete[s] - counts[s]) for s in SPLITS},

@@ -9,7 +9,7 @@ import fnmatch
 import hashlib
 import io
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -260,7 +260,7 @@ def pairs(sequence: Sequence) -> Iterator[tuple[int, FloatArray]]:
     yield from enumerate(sequence.homographies, start=2)
 
 
-def fingerprint(dataset: Dataset, image_hashes: dict[Path, str]) -> str:
+def fingerprint(dataset: Dataset, image_hashes: Mapping[Path, str]) -> str:
     """SHA-256 over the names, image contents and homographies of the sequences."""
     digest = hashlib.sha256()
     for sequence in dataset.sequences:

@@ -4,46 +4,19 @@ Source: the authors' HPatches notebook (d2-net 0a3356c) for features, matches an
 after those are beyond the paper, and each says where its definition is from.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from d2eval.contracts.features import Features
 from d2eval.contracts.matching import Matches
+from d2eval.evaluation.summary import costs, mean
 from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.metrics.homography import FloatArray, corner_error, error_auc, inside, project
+from d2eval.metrics.matching import match_errors, mean_matching_accuracy, repeatability
 
 Row = dict[str, Any]
-
-
-def match_errors(
-    features_1: Features, features_k: Features, matches: Matches, homography: FloatArray
-) -> FloatArray:
-    """(M,) distances in pixels of image k between H x_1 and x_k: one direction only."""
-    projected = project(homography, features_1.keypoints[matches[:, 0]])
-    errors = np.linalg.norm(features_k.keypoints[matches[:, 1]] - projected, axis=1)
-    return np.where(np.isfinite(errors), errors, np.inf)
-
-
-def mean_matching_accuracy(errors: FloatArray, threshold: float) -> float:
-    """Share of matches with error <= threshold; 0 when there is no match."""
-    return float((errors <= threshold).mean()) if len(errors) else 0.0
-
-
-def repeatability(points_1: FloatArray, points_k: FloatArray, threshold: float) -> float:
-    """Share of points with a point of the other image within ``threshold``; 0 without points.
-
-    Both sets lie in image k and in the part that both images show. Source: DeTone et al.,
-    SuperPoint (CVPRW 2018), appendix B.
-    """
-    if not len(points_1) or not len(points_k):
-        return 0.0
-    near_k = np.asarray(cKDTree(points_k).query(points_1)[0]) <= threshold
-    near_1 = np.asarray(cKDTree(points_1).query(points_k)[0]) <= threshold
-    return float((near_k.sum() + near_1.sum()) / (len(points_1) + len(points_k)))
 
 
 def _share(part: int, whole: int) -> float:
@@ -97,10 +70,6 @@ def evaluate_pair(
     return row
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
-
-
 def summarize(
     rows: Sequence[Row],
     images: Sequence[Row],
@@ -121,27 +90,24 @@ def summarize(
     for split in ("overall", "i", "v"):
         pairs = [row for row in rows if split in ("overall", row["split"])]
         shown = [image for image in images if split in ("overall", image["split"])]
-        costs = [image for image in shown if not math.isnan(image["seconds"])]
         errors = [row["corner_error_px"] for row in pairs]
         line: Row = {
             "split": split,
             "images": len(shown),
             "pairs": len(pairs),
-            "mean_features": _mean([image["features"] for image in shown]),
-            "mean_matches": _mean([row["matches"] for row in pairs]),
+            "mean_features": mean([image["features"] for image in shown]),
+            "mean_matches": mean([row["matches"] for row in pairs]),
         }
         for threshold in benchmark.thresholds_px:
-            line[f"mma_{threshold}px"] = _mean([row[f"mma_{threshold}px"] for row in pairs])
-        line["mean_correct_matches"] = _mean([row["correct_matches"] for row in pairs])
+            line[f"mma_{threshold}px"] = mean([row[f"mma_{threshold}px"] for row in pairs])
+        line["mean_correct_matches"] = mean([row["correct_matches"] for row in pairs])
         for name in ("matching_score", "repeatability"):
-            line[name] = _mean([row[name] for row in pairs])
+            line[name] = mean([row[name] for row in pairs])
         for threshold in benchmark.corner_error_px:
-            line[f"h_accuracy_{threshold}px"] = _mean(
+            line[f"h_accuracy_{threshold}px"] = mean(
                 [row[f"h_accuracy_{threshold}px"] for row in pairs]
             )
         for threshold in benchmark.corner_error_px:
             line[f"h_auc_{threshold}px"] = error_auc(errors, threshold)
-        line["seconds_per_image"] = _mean([image["seconds"] for image in costs])
-        line["peak_memory_mb"] = max((i["peak_memory_mb"] for i in costs), default=math.nan)
-        summary.append(line)
+        summary.append({**line, **costs(shown)})
     return summary

@@ -13,7 +13,7 @@ from d2eval.inloc.poses.estimators import Estimator, SparseEstimator
 from d2eval.inloc.poses.maps_estimator import DenseEstimator
 from d2eval.inloc.poses.retrieval_maps import with_global_retrieval
 from d2eval.inloc.run import InlocRow
-from d2eval.pipeline.extraction import open_source
+from d2eval.pipeline.extraction import MethodChoice
 from d2eval.pipeline.pairs import PairMatcher, open_matcher
 from d2eval.pipeline.store import Store
 from d2eval.runs.folder import RunName
@@ -53,7 +53,7 @@ def retrieve_globally(
 def open_row(
     name: RunName,
     strategy: str,
-    sparse: tuple[str, dict[str, Any]] | None,
+    sparse: MethodChoice | None,
     dense: DenseChoice,
     dense_pv: bool,
     dataset: Dataset,
@@ -66,7 +66,7 @@ def open_row(
     Args:
         name: of the run.
         strategy: "sparse", "direct", "pooled", "dense" or "merge".
-        sparse: name and options of the local feature, which "dense" doesn't need.
+        sparse: the local feature, which "dense" doesn't need.
         dense: for "dense" and "merge".
         dense_pv: whether views from the scans choose among the poses; "merge" always does.
         dataset: of the run.
@@ -98,7 +98,7 @@ def open_row(
     if strategy != "dense" and sparse is not None:
         kind = "sparse" if strategy == "merge" else strategy
         opened = open_matcher(matcher, benchmark.matcher, runtime)
-        source = open_source(*sparse, runtime)
+        source = sparse.open(runtime)
         estimators[kind] = SparseEstimator(
             kind, source, opened, dataset, spatial, benchmark, store, runtime.seed
         )

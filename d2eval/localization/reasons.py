@@ -1,6 +1,9 @@
-"""Why a query has no pose."""
+"""What a run says of its queries: why one has no pose, and how many lie within the thresholds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MOST_QUERIES = 10  # that are listed one by one
 
 
 def shortage(steps: Sequence[tuple[str, int, int]]) -> str:
@@ -14,3 +17,30 @@ def shortage(steps: Sequence[tuple[str, int, int]]) -> str:
             before = f" of {steps[index - 1][1]} {steps[index - 1][0]}" if index else ""
             return f"too few {what}: {count}{before}, {needed} are needed"
     return "no pose: what was found agrees with none"
+
+
+def without_pose(queries: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+    """Lines that say which queries have no pose and why, of many the first ones.
+
+    Args:
+        queries: rows of queries.csv.
+        column: which is 1 where there is a pose.
+    """
+    lacking = [row for row in queries if not row[column]]
+    lines = [f"no pose for {row['name']}: {row['reason']}" for row in lacking[:MOST_QUERIES]]
+    if len(lacking) > MOST_QUERIES:
+        lines.append(f"and {len(lacking) - MOST_QUERIES} more; queries.csv has the reasons")
+    return lines
+
+
+def shares(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Localized queries at each threshold, such as "0.5 m, 2 deg: 3 (75.0 %)".
+
+    Args:
+        rows: of summary.csv, one for each threshold.
+    """
+    return "  ".join(
+        f"{row['position_m']:g} m, {row['rotation_deg']:g} deg: "
+        f"{row['localized']} ({row['percent']:.1f} %)"
+        for row in rows
+    )

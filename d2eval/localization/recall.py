@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from d2eval.metrics.poses import Threshold
-from d2eval.report.figures import add_legend, cells, new_figure
+from d2eval.report.figures import MEASURED, PUBLISHED, RETURNED, add_legend, cells, new_figure
 from d2eval.report.styles import MARKS, Style
 
 Curve = tuple[list[float], list[float]]
-PUBLISHED, RETURNED, MEASURED = "published", "returned by the site", "measured here"
 _KINDS = (PUBLISHED, RETURNED, MEASURED)  # the legends, from above
 _PANEL_IN, _ALONE_IN, _BESIDE_IN = (5.6, 3.6), 8.4, (0.65, 0.75)  # of a panel; margins around it
 _ROOM = 1.3  # factor between the outermost number and the panel's edge

@@ -1,9 +1,9 @@
 """Features of image files, from a method through the store, or from files made elsewhere."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -179,6 +179,37 @@ def _features_of_images(
                 write.result()
 
 
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method that the user names.
+
+    Attributes:
+        name: registered, "module:Class", or "precomputed:DIR".
+        options: values for its ``Config``; what isn't named has its default.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """How rows call its features."""
+        return default_label(self.name)
+
+    @property
+    def config_class(self) -> type:
+        """The dataclass of its options.
+
+        Raises:
+            D2EvalError: an unknown method.
+        """
+        return config_class(self.name)
+
+    def open(self, runtime: Runtime, label: str | None = None) -> FeatureSource:
+        """Its features; see `open_source`."""
+        return open_source(self.name, dict(self.options), runtime, label)
+
+
 def config_class(name: str) -> type:
     """The dataclass of options that ``--method name`` takes.
 
@@ -214,7 +245,21 @@ def open_source(
         return PrecomputedFeatures(folder, PrecomputedConfig(**options), label)
     cls = method_class(name)
     config = cls.Config(**options)
-    method = cls(config, runtime)
+    return source_of_method(name, cls(config, runtime), config, runtime, label)
+
+
+def source_of_method(
+    name: str, method: Method, config: Any, runtime: Runtime, label: str | None = None
+) -> MethodSource:
+    """The features of a method that was built, kept in the store.
+
+    Args:
+        name: of the method, part of the key of its features.
+        method: with options and weights.
+        config: its options.
+        runtime: what it was built with.
+        label: how rows name it; None: `default_label`.
+    """
     identity = method.identity(name, config)
     label = label or default_label(name)
     if not identity.source.known:

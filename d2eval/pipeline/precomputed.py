@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.contracts.features import ORIGINS
-from d2eval.contracts.method import option
+from d2eval.contracts.options import option
 from d2eval.contracts.weights import NOT_STATED
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import find

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from d2eval.foundation.files.atomic import write_bytes
 
+PUBLISHED, RETURNED, MEASURED = "published", "returned by the site", "measured here"
 _LEGEND_GAP_IN = 0.12
 _LEGEND_PT = 9
 _CHARACTER_IN, _HANDLE_IN = 0.074, 0.72  # of a legend entry

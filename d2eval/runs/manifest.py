@@ -8,11 +8,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from d2eval import __version__
 from d2eval.foundation.errors import D2EvalError, MissingFileError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.reading import read_json
 from d2eval.foundation.machine.resources import git_commit, versions
+from d2eval.foundation.version import program_version
 from d2eval.runs.rows import REMEDY, reading
 
 FILE = "manifest.json"
@@ -44,7 +44,7 @@ class Manifest:
 def environment(device: str) -> dict[str, Any]:
     """Versions, device, code and command of this process."""
     return {
-        "d2eval": __version__,
+        "d2eval": program_version(),
         "git_commit": git_commit(Path(__file__).parent),
         "versions": versions(),
         "device": device,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import d2eval
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.text.labels import make_label
 from d2eval.runs.manifest import FILE as MANIFEST
@@ -13,7 +12,7 @@ from d2eval.runs.rows import reading
 
 DEFAULT_RUNS = Path("results/runs")
 # Our own measured runs, which ship with d2eval: in a checkout, and in an installed wheel
-SHIPPED_RUNS = Path(d2eval.__file__).parents[1] / "results/shipped/runs"
+SHIPPED_RUNS = Path(__file__).parents[2] / "results/shipped/runs"
 SHIPPED = "shipped"
 RunRoots = Path | Sequence[Path] | None
 SAMPLE, COMPLETE = "sample", "complete"

@@ -7,7 +7,8 @@ import torch
 
 from d2eval.contracts.architecture import Architecture
 from d2eval.contracts.features import Features, make_features
-from d2eval.contracts.method import Method, Runtime, ScoreMap, option
+from d2eval.contracts.method import Method, Runtime, ScoreMap
+from d2eval.contracts.options import option
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage
 from methods.d2net.architecture import architecture

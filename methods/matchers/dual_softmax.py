@@ -9,7 +9,7 @@ import torch
 from d2eval.contracts.features import Features
 from d2eval.contracts.matcher import Matcher
 from d2eval.contracts.matching import Matches, mutual_pairs
-from d2eval.contracts.method import option
+from d2eval.contracts.options import option
 from d2eval.contracts.weights import NONE_NEEDED
 from d2eval.foundation.arrays.nearest import Block, nearest_in_blocks, similarity_blocks
 from d2eval.foundation.errors import D2EvalError

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from d2eval.contracts.features import Features
 from d2eval.contracts.matcher import Matcher
 from d2eval.contracts.matching import Matches, mutual_pairs, squared_distances
-from d2eval.contracts.method import option
+from d2eval.contracts.options import option
 from d2eval.contracts.weights import NONE_NEEDED
 from d2eval.foundation.arrays.nearest import Nearest, nearest_neighbors
 from d2eval.foundation.errors import D2EvalError

@@ -9,7 +9,8 @@ from PIL import Image
 from torch.nn import functional
 
 from d2eval.contracts.maps import Float32Array, Maps, MapsMethod
-from d2eval.contracts.method import Runtime, option
+from d2eval.contracts.method import Runtime
+from d2eval.contracts.options import option
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage
 from methods.d2net.memory import is_out_of_memory

@@ -7,12 +7,10 @@ from PIL import Image
 
 from d2eval.cli import main
 from d2eval.contracts.method import Runtime
-from d2eval.hpatches.benchmark import load_benchmark
-from d2eval.hpatches.dataset import load_dataset
-from d2eval.hpatches.run import Settings, run
-from d2eval.pipeline.extraction import open_source
-from d2eval.pipeline.pairs import open_matcher
-from d2eval.pipeline.store import Store
+from d2eval.evaluation.benchmark import Request
+from d2eval.evaluation.evaluate import run_benchmark
+from d2eval.hpatches.hpatches import HPatches
+from d2eval.pipeline.extraction import MethodChoice
 
 TEMPLATE = "methods.TEMPLATE:MyFeature"
 LABEL = "methods.TEMPLATE.MyFeature"
@@ -38,13 +36,8 @@ def rows(tiny_hpatches, tmp_path):
 
     def rows(method: str, **options) -> list[dict]:
         runtime = Runtime(cache=tmp_path / "cache")
-        source = open_source(method, options, runtime)
-        benchmark = load_benchmark()
-        result = run(
-            source, open_matcher(None, benchmark.matcher, runtime),
-            load_dataset(tiny_hpatches, benchmark), benchmark, Store(runtime.cache),
-            tmp_path / "runs", Settings(),
-        )  # fmt: skip
+        request = Request(MethodChoice(method, options), runtime=runtime, output=tmp_path / "runs")
+        result = run_benchmark(HPatches(), tiny_hpatches, request)
         pairs = (result.folder / "pairs.csv").read_text().splitlines()
         kept = [i for i, name in enumerate(pairs[0].split(",")) if not _varies(name)]
         return [[line.split(",")[i] for i in kept] for line in pairs] + [

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from d2eval.contracts.matcher import Matcher
-from d2eval.contracts.method import option
+from d2eval.contracts.options import option
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from d2eval.contracts.maps import (
     Maps,
     MapsMethod,
     maps_class,
-    registered_maps,
     stored_bytes,
 )
-from d2eval.contracts.method import registered
+from d2eval.contracts.registry import MAPS, registered
 from d2eval.foundation.errors import D2EvalError
 
 
@@ -86,13 +85,13 @@ def test_maps_that_break_the_contract(coarse, fine, message):
 
 
 def test_registered_names_lead_to_networks():
-    assert "vgg16_dense" in registered_maps()
-    for name in registered_maps():
+    assert "vgg16_dense" in registered(MAPS)
+    for name in registered(MAPS):
         assert issubclass(maps_class(name), MapsMethod)
 
 
 def test_networks_and_local_features_are_apart():
-    assert not set(registered_maps()) & set(registered())
+    assert not set(registered(MAPS)) & set(registered())
     assert "maps" not in registered()
     assert all(":" in target for target in registered().values())
 

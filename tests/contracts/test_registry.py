@@ -145,7 +145,8 @@ def test_a_package_that_claims_a_name_of_this_repository(tmp_path, monkeypatch):
 
 CLASH = """
 from dataclasses import dataclass
-from d2eval.contracts.method import Method, option
+from d2eval.contracts.method import Method
+from d2eval.contracts.options import option
 
 @dataclass(frozen=True)
 class Config:

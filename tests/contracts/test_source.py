@@ -14,7 +14,8 @@ from checkouts import copy_checkout, sources
 from PIL import Image
 from places import REPOSITORY
 
-from d2eval.contracts.method import NoOptions, Runtime, method_class, registered
+from d2eval.contracts.method import Runtime, method_class, registered
+from d2eval.contracts.options import NoOptions
 from d2eval.contracts.source import SHIPPED, source_of
 from d2eval.pipeline.extraction import features_of_images, open_source
 

@@ -20,12 +20,14 @@ from d2eval.inloc.poses.maps_estimator import DenseEstimator
 from d2eval.inloc.rows import DenseChoice, open_row
 from d2eval.inloc.run import RunResult, Settings, run
 from d2eval.inloc.verification import dense_pv
+from d2eval.pipeline.extraction import MethodChoice
 from d2eval.pipeline.store import Store
 from d2eval.runs.folder import RunName
 
 PAIRS = HOLOLENS / "pairs-query-oracle10.txt"
 WEIGHTS = SHARED / "weights/d2_vgg16_hed.pth"
 FEW, CUTOUTS = ["IMG_0011.JPG", "IMG_0063.JPG"], 3  # queries, and cutouts of each
+ROOTSIFT = MethodChoice("rootsift")
 BUNDLED = DenseChoice("vgg16_dense", {"weights": "bundled"})
 WRITTEN = ("queries.csv", "candidates.csv", "summary.csv")
 
@@ -40,7 +42,7 @@ def evaluate(
     strategy: str,
     verified: bool = False,
     protocol: str = "inloc",
-    sparse: tuple[str, dict[str, object]] | None = ("rootsift", {}),
+    sparse: MethodChoice | None = ROOTSIFT,
     only: list[str] | None = None,
     workers: int = 1,
     data: Path = HOLOLENS,

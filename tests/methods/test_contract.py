@@ -14,16 +14,19 @@ import pytest
 from option_contract import assert_options
 
 from d2eval.cli import COMMANDS
-from d2eval.cli.common import add_config_arguments, default_cache
+from d2eval.cli.common import add_config_arguments
+from d2eval.cli.evaluate import Command
 from d2eval.contracts.features import NORM_TOLERANCE, Features
 from d2eval.contracts.method import Method, Runtime, method_class, registered
 from d2eval.contracts.weights import NONE_NEEDED, NOT_STATED
+from d2eval.foundation.files.paths import default_cache
 from d2eval.foundation.images.decoding import read_image
 
 TEMPLATE = "methods.TEMPLATE:MyFeature"
 METHODS = [*registered(), TEMPLATE]
 WIDTH, HEIGHT = 100, 60
 COMMAND_MODULES = [importlib.import_module(module) for module, _ in COMMANDS.values()]
+COMMAND_MODULES += [Command(name) for name in registered("benchmarks")]
 TAKING_A_METHOD = [m for m in COMMAND_MODULES if getattr(m, "TAKES_METHOD", False)]
 
 
@@ -101,7 +104,9 @@ def test_its_options(name):
     assert_options(method_class(name).Config)
 
 
-@pytest.mark.parametrize("command", TAKING_A_METHOD, ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "command", TAKING_A_METHOD, ids=lambda m: getattr(m, "name", m.__doc__[:9])
+)
 def test_its_options_do_not_hide_those_of_a_command(name, command):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from option_contract import assert_options
 
-from d2eval.cli import hpatches
-from d2eval.cli.common import default_cache
+from d2eval.cli.evaluate import Command
 from d2eval.cli.matchers import add_matcher_options
 from d2eval.contracts.features import Features
 from d2eval.contracts.matcher import Matcher, matcher_class, matches_of
 from d2eval.contracts.method import Runtime
 from d2eval.contracts.registry import registered
+from d2eval.foundation.files.paths import default_cache
 
 TEMPLATE = "methods.TEMPLATE_MATCHER:MyMatcher"
 MATCHERS = [*registered("matchers"), TEMPLATE]
@@ -74,7 +74,7 @@ def test_its_options(name):
 
 def test_its_options_are_offered(name):
     parser = argparse.ArgumentParser(conflict_handler="error")
-    hpatches.add_arguments(parser)
+    Command("hpatches").add_arguments(parser)
     add_matcher_options(parser, name)
     given = vars(parser.parse_args(["--method", "x"]))
     config = matcher_class(name).Config

@@ -1,6 +1,7 @@
 """Paths as users write them, and what lies in a folder, which must be readable to be listed."""
 
 import os
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,6 +19,24 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise D2EvalError(f"{path}: no such home folder is known here; write it out") from error
+
+
+def default_cache() -> Path:
+    """``D2EVAL_CACHE``, else the user's cache folder.
+
+    Raises:
+        D2EvalError: there is no home folder.
+    """
+    if os.environ.get("D2EVAL_CACHE"):
+        return expanded(os.environ["D2EVAL_CACHE"])
+    usual = "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"
+    try:
+        return expanded(os.environ.get("XDG_CACHE_HOME") or usual) / "d2eval"
+    except D2EvalError as error:
+        raise D2EvalError(
+            "the cache folder: there is no home folder to put it in; give --cache DIR or set "
+            "D2EVAL_CACHE"
+        ) from error
 
 
 def listed(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from d2eval.contracts.method import option
+from d2eval.contracts.options import option
 from d2eval.foundation.errors import D2EvalError
 from methods.d2net.training.homographies import ViewLimits
 

@@ -7,11 +7,11 @@ import pytest
 from aachen_folder import DAY, LINE, NIGHT, AachenFolder
 from places import DATA, needs
 
+from d2eval.aachen.aachen import PROTOCOLS
 from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.data.check import check
 from d2eval.aachen.data.dataset import fingerprint, load_dataset
 from d2eval.aachen.data.files import describe_completeness
-from d2eval.cli.common import AACHEN_PROTOCOLS
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.formats.poses import center, pose_line
 
@@ -235,7 +235,7 @@ def test_long_lists_of_names_are_cut(folder):
     assert "db/x09.png and 3 more) are not in" in line
 
 
-@pytest.mark.parametrize("protocol", AACHEN_PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_completeness(protocol):
     complete = load_benchmark(protocol).complete
     counts = {"posed": 7, **complete}

@@ -10,17 +10,19 @@ from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.hpatches.report.curves import (
     draw,
-    measured_curves,
     plot_mma,
     published_curves,
+    run_curves,
     write_figure,
 )
 from d2eval.hpatches.report.published import load_paper
 from d2eval.hpatches.report.runs import load_runs
+from d2eval.report import threshold_curves
 from d2eval.runs.published import presentation
 
 PARTIAL = "partial (7 of 108 sequences)"
 FIGURE = presentation("hpatches")["figure"]
+SHOWN = threshold_curves.Axes(FIGURE["thresholds_px"], FIGURE["panels"], "threshold [px]", "MMA")
 PAPER = load_paper()
 
 # Colour and line style typed from the authors' plotting code; names are those of the paper's table.
@@ -48,11 +50,11 @@ SPOT_CHECKS = {
 
 
 def published_panels() -> list[Axes]:
-    return draw(published_curves(PAPER, FIGURE["line_width"]), FIGURE).axes
+    return draw(published_curves(PAPER, FIGURE["line_width"]), SHOWN).axes
 
 
 def measured_labels(runs: Path) -> list[str]:
-    return [curve.label for curve in measured_curves(load_runs(runs, range(1, 16))[0])]
+    return [curve.label for curve in run_curves(load_runs(runs, range(1, 16))[0])]
 
 
 def line_of(axes: Axes, label: str) -> Line2D:
@@ -105,8 +107,8 @@ def test_published_curves_at_known_points(legend: str) -> None:
 def test_a_measured_curve_lies_on_top_and_is_told_apart(runs: Path, write_run) -> None:
     write_run("d2_ms", "d2_ms", dataset=PARTIAL, weights="bundled stand-in", empty=("i",))
     found, _ = load_runs(runs, range(1, 16))
-    curves = published_curves(PAPER, 3) + measured_curves(found)
-    panels = draw(curves, FIGURE).axes
+    curves = published_curves(PAPER, 3) + run_curves(found)
+    panels = draw(curves, SHOWN).axes
     label = "d2_ms, 7 of 108, stand-in"
     published, own = line_of(panels[0], "D2 MS"), line_of(panels[0], label)
     assert own.get_color() == published.get_color() == "green"
@@ -136,14 +138,14 @@ def test_runs_of_one_method_differ_in_their_marker(runs: Path, write_run) -> Non
     for label in "abc":
         write_run(label, "d2_ss")
     found, _ = load_runs(runs, range(1, 16))
-    assert len({curve.marker for curve in measured_curves(found)}) == 3
+    assert len({curve.marker for curve in run_curves(found)}) == 3
 
 
 def test_legends_cover_no_panel(runs: Path, write_run) -> None:
     for number in range(7):
         write_run(f"a_rather_long_label_{number}", "d2_ss", weights="file a_$long$_name.pth")
     found, _ = load_runs(runs, range(1, 16))
-    figure = draw(published_curves(PAPER, 3) + measured_curves(found), FIGURE)
+    figure = draw(published_curves(PAPER, 3) + run_curves(found), SHOWN)
     published, measured = [legend.get_window_extent() for legend in figure.legends]
     lowest = min(axes.get_tightbbox().y0 for axes in figure.axes)
     assert published.y1 <= lowest

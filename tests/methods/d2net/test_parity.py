@@ -12,13 +12,11 @@ from places import DATA, REFERENCE, SHARED
 
 from d2eval.contracts.method import Runtime
 from d2eval.contracts.weights import load_state_dict
+from d2eval.evaluation.benchmark import Request
 from d2eval.foundation.images.decoding import read_image
-from d2eval.hpatches.benchmark import load_benchmark
-from d2eval.hpatches.dataset import load_dataset
-from d2eval.hpatches.run import Settings, run
-from d2eval.pipeline.extraction import open_source
-from d2eval.pipeline.pairs import open_matcher
-from d2eval.pipeline.store import Store
+from d2eval.hpatches.hpatches import HPatches, HPatchesOptions
+from d2eval.pipeline.extraction import MethodChoice
+from d2eval.runs.folder import RunName
 
 DATA = DATA / "hpatches-sequences-release"
 WEIGHTS = SHARED / "weights/d2_vgg16_hed.pth"
@@ -61,12 +59,12 @@ def test_pairs_agree_with_the_authors_extractor(method, tmp_path):
     for needed in (DATA / SEQUENCE, WEIGHTS, EXPECTED):
         if not needed.exists():
             pytest.skip(f"reference material is not there: {needed}")
-    benchmark = load_benchmark()
-    dataset = load_dataset(DATA, benchmark, SEQUENCE)
+    choice = MethodChoice(method, {"weights": str(WEIGHTS)})
     runtime = Runtime(cache=tmp_path / "cache")
-    source = open_source(method, {"weights": str(WEIGHTS)}, runtime)
-    matcher, store = open_matcher(None, benchmark.matcher, runtime), Store(runtime.cache)
-    result = run(source, matcher, dataset, benchmark, store, tmp_path / "runs", Settings())
+    request = Request(choice, runtime=runtime, output=tmp_path / "runs")
+    benchmark = HPatches(HPatchesOptions(sequences=SEQUENCE))
+    dataset = benchmark.load(DATA)
+    result = benchmark.run(dataset, request, RunName(method))
     with (result.folder / "pairs.csv").open(newline="", encoding="utf-8") as file:
         found = {int(row["image"]): row for row in csv.DictReader(file)}
     expected = expected_pairs(method)
@@ -74,7 +72,7 @@ def test_pairs_agree_with_the_authors_extractor(method, tmp_path):
     for image, row in expected.items():
         ours = found[image]
         for name, number in (("features_1", 1), ("features_k", image)):
-            path = dataset.sequences[0].images[number - 1]
+            path = dataset.found.sequences[0].images[number - 1]
             assert_close_count(method, path, float(ours[name]), float(row[name]))
         assert float(ours["matches"]) == pytest.approx(float(row["matches"]), rel=5e-3), image
         for t in range(1, 11):

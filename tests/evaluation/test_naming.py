@@ -1,23 +1,22 @@
 """Names that runs get when the user gives none."""
 
-import argparse
+from pathlib import Path
 
 import pytest
 
-from d2eval.cli.inloc import name_parts
-from d2eval.cli.naming import method_parts, protocol_part, run_name
-from d2eval.inloc.rows import DenseChoice
+from d2eval.contracts.method import Runtime
+from d2eval.evaluation.benchmark import Request
+from d2eval.evaluation.naming import method_parts, protocol_part, run_name
+from d2eval.inloc.inloc import Inloc, InlocOptions
+from d2eval.pipeline.extraction import MethodChoice
 
 
-def inloc(method, strategy, dense=("vgg16_dense", "bundled"), **given):
-    args = argparse.Namespace(
-        dense_pv=False, global_retrieval=False, dense_weights=dense[1], protocol="inloc",
-        retrieval=None, reference_poses=None, data="d", seed=0,
-    )  # fmt: skip
-    vars(args).update(given)
-    choice = DenseChoice(dense[0], {"weights": dense[1]})
-    sparse = (method, {}) if method else None
-    return run_name(None, name_parts(args, strategy, sparse, choice)).label
+def inloc(method, strategy, **options):
+    data, seed = options.pop("data", "d"), options.pop("seed", 0)
+    benchmark = Inloc(InlocOptions(strategy=strategy, **options))
+    choice = MethodChoice(method) if method else None
+    request = Request(choice, runtime=Runtime(seed=seed), sample=data is None)
+    return run_name(None, benchmark.words(request)).label
 
 
 @pytest.mark.parametrize(
@@ -32,12 +31,14 @@ def inloc(method, strategy, dense=("vgg16_dense", "bundled"), **given):
     ],
 )
 def test_options_that_are_not_the_default(options, name):
-    assert run_name(None, method_parts("d2_ss", options)).label == name
+    assert run_name(None, method_parts(MethodChoice("d2_ss", options))).label == name
 
 
 def test_methods_by_path(tmp_path):
-    assert method_parts("methods.TEMPLATE:MyFeature", {}) == ["methods.TEMPLATE.MyFeature"]
-    assert method_parts(f"precomputed:{tmp_path}/r2d2/", {}) == ["r2d2"]
+    assert method_parts(MethodChoice("methods.TEMPLATE:MyFeature")) == [
+        "methods.TEMPLATE.MyFeature"
+    ]
+    assert method_parts(MethodChoice(f"precomputed:{tmp_path}/r2d2/")) == ["r2d2"]
 
 
 def test_names_that_are_given_stay():
@@ -58,16 +59,16 @@ def test_protocols():
         (inloc("d2_ms", "sparse", dense_pv=True), "d2_ms_sparse_pv"),
         (inloc("d2_ms", "merge"), "inloc_d2_ms"),
         (inloc(None, "dense", dense_pv=True), "dense_pv"),
-        (inloc(None, "dense", ("vgg16_dense", "w/struct.mat")), "dense-struct"),
-        (inloc("d2_ms", "sparse", ("vgg16_dense", "w/struct.mat")), "d2_ms_sparse"),
+        (inloc(None, "dense", dense_weights="w/struct.mat"), "dense-struct"),
+        (inloc("d2_ms", "sparse", dense_weights="w/struct.mat"), "d2_ms_sparse"),
         (
-            inloc("d2_ms", "sparse", ("vgg16_dense", "w/struct.mat"), global_retrieval=True),
+            inloc("d2_ms", "sparse", dense_weights="w/struct.mat", global_retrieval=True),
             "d2_ms_sparse-struct-global",
         ),
         (inloc("d2_ss", "pooled", protocol="inloc_hloc"), "d2_ss_pooled-hloc"),
-        (inloc("d2_ss", "direct", retrieval="a/pairs-40.txt", data=None, seed=7),
+        (inloc("d2_ss", "direct", retrieval=Path("a/pairs-40.txt"), data=None, seed=7),
          "d2_ss_direct-pairs-40-sample-seed7"),
-        (inloc("d2_ss", "direct", reference_poses="a/refs.mat"), "d2_ss_direct-refs"),
+        (inloc("d2_ss", "direct", reference_poses=Path("a/refs.mat")), "d2_ss_direct-refs"),
     ],
 )  # fmt: skip
 def test_rows_of_inloc(name, label):

@@ -11,7 +11,7 @@ from typing import Any
 
 from d2eval.contracts.matcher import MatcherChoice
 from d2eval.foundation.text.labels import make_label
-from d2eval.pipeline.extraction import config_class, default_label
+from d2eval.pipeline.extraction import MethodChoice, default_label
 from d2eval.runs.folder import RunName
 
 
@@ -22,9 +22,9 @@ def run_name(given: str | None, parts: Iterable[str | None]) -> RunName:
     return RunName(make_label("-".join(filter(None, parts))))
 
 
-def method_parts(method: str, options: Mapping[str, Any]) -> list[str]:
+def method_parts(method: MethodChoice) -> list[str]:
     """The method and those of its options that aren't the default."""
-    return [default_label(method), *option_parts(config_class(method), options)]
+    return [method.label, *option_parts(method.config_class, method.options)]
 
 
 def matcher_parts(chosen: MatcherChoice | None, default: MatcherChoice) -> list[str]:

@@ -1,0 +1,212 @@
+"""Aachen Day-Night as a benchmark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2eval.aachen.benchmark import load_benchmark
+from d2eval.aachen.data.dataset import Dataset, load_dataset
+from d2eval.contracts.options import option
+from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
+from d2eval.evaluation.naming import (
+    data_part,
+    file_part,
+    matcher_parts,
+    method_parts,
+    number_part,
+    protocol_part,
+)
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.terminal.progress import Progress
+from d2eval.localization.reasons import shares, without_pose
+from d2eval.pipeline.pairs import open_matcher
+from d2eval.pipeline.store import Store
+from d2eval.report.figures import Choice
+from d2eval.report.tables import Table, write_table
+from d2eval.runs.folder import Row, RunName
+from d2eval.runs.measured import RunRoots
+
+PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
+
+
+@dataclass(frozen=True)
+class AachenOptions:
+    """What is chosen beside the method.
+
+    Raises:
+        D2EvalError: a number is out of range.
+    """
+
+    protocol: str = option(
+        "aachen", "the challenge on v1 or v1.1, or hloc's protocol on v1", choices=PROTOCOLS
+    )
+    reference_poses: Path | None = option(
+        None,
+        "poses of the queries, lines `name qw qx qy qz tx ty tz` "
+        "(default: reference_poses.txt in the dataset, if it is there)",
+        metavar="FILE",
+    )
+    pairs: Path | None = option(
+        None,
+        "pair list instead of the dataset's: pairs of database images and retrieved ones",
+        metavar="FILE",
+    )
+    holdout: int | None = option(
+        None, "hold out N database images, and register them instead of the queries", metavar="N"
+    )
+
+    def __post_init__(self) -> None:
+        if self.holdout is not None and self.holdout < 1:
+            raise D2EvalError("--holdout must be 1 or more")
+
+
+class Aachen(Benchmark):
+    """Evaluates a method on Aachen Day-Night: triangulates the database images, registers queries.
+
+    With reference poses (--reference-poses, or reference_poses.txt in the dataset) the queries are
+    scored here; without, the submission file for visuallocalization.net is written, and
+    import-result brings the site's numbers back. Without --data it runs on a small embedded sample,
+    whose numbers compare with nothing published. Writes queries.csv, summary.csv, stages.csv,
+    manifest.json, the COLMAP model, the submission and a table under OUTPUT/aachen/RUN/.
+    """
+
+    name = "aachen"
+    Options = AachenOptions
+    examples = """examples:
+  python -m d2eval aachen --method d2_ss
+  python -m d2eval aachen --method d2_ms --data AACHEN
+  python -m d2eval aachen --method rootsift --data AACHEN --holdout 100 --name rootsift_holdout
+  python -m d2eval aachen --method d2_ss --data AACHEN --protocol aachen_hloc --name d2_ss_hloc \\
+      --pairs pairs-covis20-netvlad30.txt
+  python -m d2eval aachen --method d2_ss --help      # with the method's own options
+"""
+
+    def __init__(self, options: AachenOptions | None = None) -> None:
+        super().__init__(options)
+        self.numbers = load_benchmark(self.options.protocol)
+
+    def load(self, root: Path, *, sample: bool = False) -> Dataset:
+        """Database images, poses, queries and pairs, checked against each other."""
+        from d2eval.aachen.data.covisibility import with_covisible_pairs
+        from d2eval.aachen.data.holdout import hold_out
+
+        chosen = self.options
+        with Progress("reading the dataset"):
+            dataset = load_dataset(root, self.numbers, sample, chosen.reference_poses, chosen.pairs)
+        if self.numbers.covisible_pairs and chosen.pairs is None:
+            model = root / self.numbers.layout.model
+            dataset = with_covisible_pairs(dataset, model, self.numbers.covisible_pairs)
+        return hold_out(dataset, chosen.holdout) if chosen.holdout else dataset
+
+    def check(self, root: Path) -> Checked:
+        """Reads every file and compares them with each other; of the images, the headers."""
+        from d2eval.aachen.data.check import check, describe
+
+        found = check(root, self.numbers)
+        head = f"{self.numbers.name} in {root}: {found.completeness}"
+        sound = "the files fit each other, and the images have the sizes of their intrinsics"
+        return Checked([head, *describe(found, self.numbers)], found.problems, sound)
+
+    def sample(self, cache: Path) -> Path:
+        """A rendered square in daylight and at night."""
+        from d2eval.sample.aachen import make_aachen_sample
+
+        return make_aachen_sample(cache)
+
+    def words(self, request: Request) -> list[str | None]:
+        """Method, matcher, protocol, files and numbers."""
+        assert request.method is not None  # noqa: S101 - needs_method
+        chosen = self.options
+        return [
+            *method_parts(request.method),
+            *matcher_parts(request.matcher, self.numbers.matcher),
+            protocol_part(chosen.protocol, "aachen"),
+            file_part(chosen.pairs),
+            file_part(chosen.reference_poses),
+            number_part("holdout", chosen.holdout),
+            data_part(request.sample),
+            number_part("seed", request.runtime.seed, 0),
+        ]
+
+    def run(self, dataset: Dataset, request: Request, name: RunName) -> Evaluated:
+        """Features, matches, verification, triangulation, registration, scores."""
+        from d2eval.aachen.run import Settings, run
+
+        assert request.method is not None  # noqa: S101 - needs_method
+        runtime = request.runtime
+        matcher = open_matcher(request.matcher, self.numbers.matcher, runtime)
+        source = request.method.open(runtime, request.name)
+        request.tell(
+            source.headline(),
+            *matcher.headlines(),
+            f"{self.numbers.name} {dataset.completeness}: {len(dataset.poses)} database images "
+            f"with a pose, {len(dataset.queries)} queries, {len(dataset.pairs)} pairs",
+        )
+        settings = Settings(runtime.seed, runtime.device, request.workers, self.options.holdout)
+        store = Store(runtime.cache, runtime.fresh)
+        result = run(source, matcher, dataset, self.numbers, store, request.output, settings, name)
+        lines = [
+            *stage_lines(result.stages),
+            *summary_lines(result.summary, scored=bool(dataset.references)),
+            *without_pose(result.queries, "registered"),
+            f"extracted {result.extracted} images; finished work is kept in {runtime.cache}",
+        ]
+        if not dataset.references:
+            file = result.folder / f"Aachen_eval_{result.folder.name}.txt"
+            lines.append(f"no reference poses: submit {file} to visuallocalization.net")
+        return Evaluated(result.folder, result.queries, result.summary, lines, result.notes)
+
+    def report(self, folder: Path | None) -> list[Path]:
+        """The paper's table, recall, and the run from above."""
+        from d2eval.aachen.report.pictures import plot_recall, plot_topview
+        from d2eval.aachen.report.runs import Runs, load_run
+        from d2eval.aachen.report.site import SITE
+        from d2eval.aachen.report.table import table_of_runs
+
+        if folder is None:
+            table_of_runs(Runs([], []))
+            return []
+        written = load_run(folder)
+        runs = Runs([written], SITE.read(folder / "site.csv"))
+        write_table(table_of_runs(runs), folder)
+        return [
+            *plot_recall(runs, folder, sample_only=written.is_sample)[0],
+            *plot_topview(written, folder),
+        ]
+
+    def table(self, runs: RunRoots) -> Table:
+        """The paper's table."""
+        from d2eval.aachen.report.table import aachen_table
+
+        return aachen_table(runs)
+
+    def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
+        """Recall, each run from above, and with a query its matches."""
+        from d2eval.aachen.report.pictures import plot_aachen
+
+        return plot_aachen(runs, output / self.name, choice)
+
+
+def stage_lines(stages: Sequence[Row]) -> list[str]:
+    """A line for each stage: what it left, and its seconds."""
+    lines = []
+    for row in stages:
+        counts = [
+            f"{value:.4g} {name}" if isinstance(value, float) else f"{value} {name}"
+            for name, value in row.items()
+            if value is not None and name not in ("stage", "seconds", "peak_memory_mb")
+        ]
+        text = ", ".join(counts).replace("_", " ")
+        lines.append(f"{row['stage']:>13}  {row['seconds']:7.1f} s  {text}")
+    return lines
+
+
+def summary_lines(summary: Sequence[Row], scored: bool) -> list[str]:
+    """A line for each epoch and split."""
+    lines = []
+    for epoch, split in dict.fromkeys((row["epoch"], row["split"]) for row in summary):
+        rows = [row for row in summary if (row["epoch"], row["split"]) == (epoch, split)]
+        first = rows[0]
+        text = f"{split:>8}  epoch {epoch}  {first['registered']}/{first['queries']} registered"
+        lines.append(f"{text}  {shares(rows)}" if scored else text)
+    return lines

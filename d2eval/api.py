@@ -1,0 +1,119 @@
+"""Benchmarks from Python, in a script or a notebook."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.method import Method, Runtime
+from d2eval.evaluation.benchmark import Benchmark, Request, benchmark_class
+from d2eval.evaluation.evaluate import run_benchmark
+from d2eval.evaluation.given import choice_of
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import default_cache, expanded
+from d2eval.foundation.text.labels import check_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        folder: of the run: rows, summary, manifest, table and figures.
+        rows: one for each pair (HPatches) or query (Aachen, InLoc).
+        summary: the rows of ``summary.csv``.
+    """
+
+    folder: Path
+    rows: "pd.DataFrame"
+    summary: "pd.DataFrame"
+
+
+def evaluate(
+    benchmark: str | type[Benchmark],
+    method: "str | Method | type[Method] | Callable[..., Any] | None" = None,
+    *,
+    data: str | Path | None = None,
+    method_options: Mapping[str, Any] | None = None,
+    matcher: str | None = None,
+    matcher_options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    cache: str | Path | None = None,
+    output: str | Path = "results/runs",
+    name: str | None = None,
+    fresh: bool = False,
+    workers: int = 1,
+    memory_limit: int | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Evaluates a method, as ``d2eval BENCHMARK`` does; finished work is kept and used again.
+
+    Args:
+        benchmark: its name, such as "hpatches", "aachen" or "inloc", or a class of it.
+        method: a name as ``--method`` takes it, a `Method` or a class of it, or a function that
+            takes an image, (H, W, 3) uint8 RGB, and gives keypoints (N, 2) in pixels and
+            descriptors (N, D), and scores (N,) if it has some.
+        data: the dataset's folder; None: the benchmark's own sample.
+        method_options: of the method that is named.
+        matcher: by name; None: the protocol's.
+        matcher_options: of the matcher that is named.
+        device: a torch device.
+        seed: of whatever draws random numbers.
+        cache: where features, matches and weights are kept; None: ``D2EVAL_CACHE``, else the
+            user's cache folder.
+        output: the folder of runs.
+        name: of the run; None: one that says what it is of.
+        fresh: whether to compute everything again.
+        workers: threads that read images and write features meanwhile.
+        memory_limit: bytes that the process may come to hold; None: 80 % of what is free.
+        options: of the benchmark, as on the command line: ``top_k=2000``, ``sequences="v_*"``.
+
+    Returns:
+        Rows and summary as DataFrames, and where everything lies.
+
+    Raises:
+        D2EvalError: a mistake in what is given, or a broken file.
+    """
+    cls = benchmark_class(benchmark) if isinstance(benchmark, str) else benchmark
+    if method is None and cls.needs_method:
+        raise D2EvalError(f"{cls.name}: name a method")
+    runtime = Runtime(
+        device,
+        seed,
+        memory_limit,
+        default_cache() if cache is None else expanded(str(cache)),
+        fresh,
+    )
+    request = Request(
+        method=None if method is None else choice_of(method, method_options or {}, runtime),
+        matcher=None if matcher is None else MatcherChoice(matcher, matcher_options or {}),
+        runtime=runtime,
+        output=expanded(output),
+        workers=workers,
+        name=None if name is None else check_label(name),
+    )
+    chosen = cls(_options(cls, options))
+    found = run_benchmark(chosen, None if data is None else expanded(data), request)
+    import pandas as pd
+
+    return Evaluation(found.folder, pd.DataFrame(found.rows), pd.DataFrame(found.summary))
+
+
+def _options(cls: type[Benchmark], given: Mapping[str, Any]) -> Any:
+    """The benchmark's options; a path may be text."""
+    known = {field.name: field for field in fields(cls.Options)}
+    if unknown := [name for name in given if name not in known]:
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise D2EvalError(f"{cls.name}: no option {unknown[0]!r}; {has}")
+    paths = [name for name, field in known.items() if "Path" in str(field.type)]
+    return cls.Options(
+        **{
+            name: expanded(value) if name in paths and value is not None else value
+            for name, value in given.items()
+        }
+    )

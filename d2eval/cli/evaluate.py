@@ -1,0 +1,63 @@
+"""The command of a benchmark: the same for all of them."""
+
+import argparse
+
+from d2eval.cli.common import (
+    add_fresh_argument,
+    add_method_arguments,
+    add_options,
+    add_output_argument,
+    method_choice,
+    options_of,
+    runtime_of,
+)
+from d2eval.cli.matchers import add_matcher_argument, matcher_choice
+from d2eval.evaluation.benchmark import Benchmark, Request, benchmark_class
+from d2eval.foundation.files.paths import expanded
+from d2eval.foundation.terminal.console import say
+
+
+class Command:
+    """``d2eval BENCHMARK``."""
+
+    TAKES_METHOD = True
+
+    def __init__(self, name: str) -> None:
+        """Finds the benchmark.
+
+        Raises:
+            D2EvalError: it can't be imported.
+        """
+        self.name = name
+        self.benchmark: type[Benchmark] = benchmark_class(name)
+        self.__doc__ = self.benchmark.__doc__
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the options of every benchmark, and its own."""
+        parser.epilog = self.benchmark.examples
+        add_fresh_argument(parser)
+        add_method_arguments(parser, required=self.benchmark.needs_method)
+        add_matcher_argument(parser, self.benchmark.matcher_default)
+        parser.add_argument(
+            "--data", type=expanded, metavar="DIR",
+            help="the dataset's folder (default: the sample)",
+        )  # fmt: skip
+        owner = f"benchmark {self.name!r}"
+        add_options(parser, self.benchmark.Options, owner, f"options of {self.name}")
+        add_output_argument(parser)
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Runs the evaluation and prints the summary."""
+        from d2eval.evaluation.evaluate import run_benchmark
+
+        request = Request(
+            method=method_choice(args) if args.method else None,
+            matcher=matcher_choice(args),
+            runtime=runtime_of(args),
+            output=args.output,
+            workers=args.workers,
+            name=args.name,
+            tell=say,
+        )
+        run_benchmark(self.benchmark(options_of(self.benchmark.Options, args)), args.data, request)
+        return 0

@@ -1,0 +1,185 @@
+"""The contract of a benchmark: what it measures on which data, and how its numbers are shown.
+
+A benchmark is found by its name in ``methods/registry.toml`` or through the entry points
+``d2eval.benchmarks``, and gets from this class its command, its sample, its check, its rows, table
+and figure. One that measures something of image pairs is a `d2eval.PairsBenchmark`, which needs
+much less.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.method import Runtime
+from d2eval.contracts.options import NoOptions
+from d2eval.contracts.registry import BENCHMARKS, find_class
+from d2eval.pipeline.extraction import MethodChoice
+from d2eval.report.figures import Choice
+from d2eval.report.tables import Table
+from d2eval.runs.folder import Row, RunName
+from d2eval.runs.measured import RunRoots
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be measured, beside the benchmark's own options.
+
+    Attributes:
+        method: whose features; None where the benchmark needs none.
+        matcher: of them; None: the protocol's.
+        runtime: device, seed, cache.
+        output: the folder of runs; this one's lies in ``output/<benchmark>/<label>/``.
+        workers: threads that read and write while features are extracted.
+        name: of the run; None: one that says what it is of.
+        sample: whether it is on the benchmark's own sample.
+        tell: is given lines for the user.
+    """
+
+    method: MethodChoice | None
+    matcher: MatcherChoice | None = None
+    runtime: Runtime = field(default_factory=Runtime)
+    output: Path = Path("results/runs")
+    workers: int = 1
+    name: str | None = None
+    sample: bool = False
+    tell: Callable[..., None] = lambda *_: None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Where a run lies and what it found.
+
+    Attributes:
+        folder: of the run: rows, summary and manifest.
+        rows: of its pairs or queries.
+        summary: the rows of ``summary.csv``.
+        lines: say to the user what came out.
+        notes: for the user, on what isn't as it should be.
+    """
+
+    folder: Path
+    rows: Sequence[Row]
+    summary: Sequence[Row]
+    lines: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a dataset's folder holds.
+
+    Attributes:
+        lines: what is there, and what a complete dataset has beyond it.
+        problems: a line for each thing that is missing or broken.
+        sound: what is certain where there is no problem.
+    """
+
+    lines: Sequence[str]
+    problems: Sequence[str]
+    sound: str
+
+
+class Benchmark(ABC):
+    """An evaluation: subclass it and register the class by name.
+
+    The first line of its docstring is what the overview of commands says of it.
+
+    Attributes:
+        name: of its folder of runs and its tables; the one under which it is registered.
+        Options: a frozen dataclass of `d2eval.option` fields, which become flags of its command
+            and keywords of `d2eval.evaluate`.
+        needs_method: whether it can do nothing without local features.
+        matcher_default: what matches where no matcher is named, in words.
+        examples: command lines for its help.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type] = NoOptions
+    needs_method: ClassVar[bool] = True
+    matcher_default: ClassVar[str] = "the protocol's, mnn"
+    examples: ClassVar[str] = ""
+
+    def __init__(self, options: Any = None) -> None:
+        """Takes the values of its options.
+
+        Raises:
+            D2EvalError: they don't go together.
+        """
+        self.options = self.Options() if options is None else options
+
+    @abstractmethod
+    def load(self, root: Path, *, sample: bool = False) -> Any:
+        """The dataset in the folder ``root``, checked as far as a run needs it.
+
+        Raises:
+            D2EvalError: something is missing or broken.
+        """
+
+    @abstractmethod
+    def check(self, root: Path) -> Checked:
+        """What the folder ``root`` holds, for ``d2eval check-data``.
+
+        Raises:
+            D2EvalError: there is no such folder.
+        """
+
+    @abstractmethod
+    def sample(self, cache: Path) -> Path:
+        """The folder of a small dataset that is at hand without download, made on first use."""
+
+    @abstractmethod
+    def words(self, request: Request) -> list[str | None]:
+        """What a run is called by when the user doesn't say; see `d2eval.evaluation.naming`.
+
+        Raises:
+            D2EvalError: the request and the benchmark's options don't go together.
+        """
+
+    @abstractmethod
+    def run(self, dataset: Any, request: Request, name: RunName) -> Evaluated:
+        """Measures on ``dataset``, and writes rows, summary and manifest.
+
+        Finished work is kept: a run that was ended goes on where it stopped.
+
+        Raises:
+            D2EvalError: a broken file, a full disk, a method or matcher that breaks its contract.
+        """
+
+    @abstractmethod
+    def report(self, folder: Path | None) -> list[Path]:
+        """Writes the table and the figure of the run in ``folder`` beside its rows.
+
+        Args:
+            folder: of the run; None only sees to it that all is there that a report is made from.
+
+        Returns:
+            The files of the figure.
+        """
+
+    @abstractmethod
+    def table(self, runs: RunRoots) -> Table:
+        """The benchmark's table of all ``runs``.
+
+        Raises:
+            D2EvalError: a file that it is made from is missing or broken.
+        """
+
+    @abstractmethod
+    def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
+        """Draws all ``runs``: the files written, and notes for the user.
+
+        Raises:
+            D2EvalError: there is nothing to draw, or a file is missing or broken.
+        """
+
+
+def benchmark_class(name: str) -> type[Benchmark]:
+    """The class registered as ``name``, or named directly as "module:Class".
+
+    Raises:
+        D2EvalError: no such benchmark (the nearest names are suggested), or it can't be imported.
+    """
+    return find_class(name, BENCHMARKS, Benchmark, "benchmark")  # type: ignore[type-abstract]

@@ -1,0 +1,35 @@
+"""The one way in which every benchmark is run, from the command line and from Python."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from d2eval.evaluation.benchmark import Benchmark, Evaluated, Request
+from d2eval.evaluation.naming import run_name
+from d2eval.foundation.terminal.console import note
+
+
+def run_benchmark(benchmark: Benchmark, data: Path | None, request: Request) -> Evaluated:
+    """Measures, and writes rows, summary, manifest, table and figure.
+
+    Args:
+        benchmark: with its options.
+        data: the dataset's folder; None: the benchmark's own sample.
+        request: what is measured.
+
+    Raises:
+        D2EvalError: a user's mistake or a broken file; what was finished is kept.
+    """
+    benchmark.report(None)  # what can't be reported is told now, not after the work
+    request = replace(request, sample=data is None)
+    name = run_name(request.name, benchmark.words(request))
+    root = benchmark.sample(request.runtime.cache) if data is None else data
+    dataset = benchmark.load(root, sample=data is None)
+    for line in dataset.notes:
+        note(line)
+    result = benchmark.run(dataset, request, name)
+    request.tell(*result.lines)
+    for line in result.notes:
+        note(line)
+    benchmark.report(result.folder)
+    request.tell(f"rows, summary, manifest, table and plots: {result.folder}")
+    return result

@@ -1,0 +1,198 @@
+"""Benchmarks of image pairs: they say which pairs there are, and what is measured of each."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from d2eval.contracts.features import Features
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.matching import Matches
+from d2eval.evaluation.benchmark import Benchmark, Evaluated, Request
+from d2eval.evaluation.collection import Collected, ImagePair, PairDataset
+from d2eval.evaluation.naming import data_part, matcher_parts, method_parts, number_part
+from d2eval.evaluation.pairs_report import (
+    Curves,
+    load_run,
+    load_runs,
+    plot_curves,
+    summary_table,
+)
+from d2eval.evaluation.summary import aligned, means
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.resources import measure
+from d2eval.pipeline.pairs import open_matcher
+from d2eval.report.figures import Choice
+from d2eval.report.tables import Table, write_table
+from d2eval.runs.folder import Row, RunName, run_folder, write_csv
+from d2eval.runs.manifest import environment, write_manifest
+from d2eval.runs.measured import RunRoots
+
+SAMPLE, COMPLETE = "sample", "complete"
+
+
+class PairsBenchmark(Benchmark):
+    """A benchmark of image pairs: it says which pairs there are, and what a pair's numbers are.
+
+    Attributes:
+        version: raise it when a change changes numbers.
+        shown: columns of the summary that are printed at the end -> their titles; empty: all.
+        curves: what of the summary its figure draws; None: it has no figure.
+    """
+
+    version: ClassVar[int] = 1
+    shown: ClassVar[Mapping[str, str]] = {}
+    curves: ClassVar[Curves | None] = None
+
+    @abstractmethod
+    def load(self, root: Path, *, sample: bool = False) -> PairDataset:
+        """The pairs in the folder ``root``."""
+
+    @abstractmethod
+    def score(
+        self, pair: ImagePair, first: Features, second: Features, matches: Matches, seed: int
+    ) -> Row:
+        """The numbers of a pair, by column; the same columns for every pair."""
+
+    def summarize(self, rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
+        """The rows of the summary: means over all pairs ("overall"), and over those of each split.
+
+        Args:
+            rows: one for each pair: ``split``, what it is of, and its numbers.
+            images: one for each image: ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
+        """
+        return means(rows, images)
+
+    def matcher(self) -> MatcherChoice:
+        """What matches where the user names none."""
+        return MatcherChoice("mnn")
+
+    def protocol(self) -> dict[str, Any]:
+        """What of the protocol decides the numbers, for the manifest."""
+        return {"version": self.version}
+
+    def keyed_options(self) -> dict[str, Any]:
+        """The options that decide the numbers, for the manifest."""
+        keyed = [f.name for f in fields(self.options) if f.metadata.get("keyed", True)]
+        return {name: asdict(self.options)[name] for name in keyed}
+
+    @property
+    def top_k(self) -> int | None:
+        """How many features of an image are kept, of highest score; None: all."""
+        return getattr(self.options, "top_k", None)
+
+    def about(self, dataset: PairDataset) -> dict[str, Any]:
+        """What else the manifest says."""
+        return {}
+
+    def words(self, request: Request) -> list[str | None]:
+        """Method, matcher and options."""
+        assert request.method is not None  # noqa: S101 - needs_method
+        return [
+            *method_parts(request.method),
+            *matcher_parts(request.matcher, self.matcher()),
+            number_part("top", self.top_k),
+            *self.option_words(),
+            data_part(request.sample),
+            number_part("seed", request.runtime.seed, 0),
+        ]
+
+    def option_words(self) -> list[str | None]:
+        """Words for the options that choose among the data."""
+        return []
+
+    def run(self, dataset: PairDataset, request: Request, name: RunName) -> Evaluated:
+        """Features and matches through the store, pair by pair; then the run's own files.
+
+        These are written at the end, each complete or not at all, the manifest last.
+        """
+        assert request.method is not None  # noqa: S101 - needs_method
+        runtime = request.runtime
+        matcher = open_matcher(request.matcher, self.matcher(), runtime)
+        source = request.method.open(runtime, request.name)
+        request.tell(source.headline(), *matcher.headlines(), *dataset.lines)
+        collected = Collected(dataset, source, matcher, request, self.score, self.top_k)
+        with run_folder(request.output / self.name, name) as place:
+            place.claim(self._work(collected))
+            with measure() as cost:
+                collected.collect()
+                lines = self.summarize(collected.rows, collected.images)
+            work = self._work(collected, collected.hashes)
+            folder = place.claim(work)
+            described = work["features"]
+            labels = {
+                "dataset": dataset.completeness,
+                "weights": described["weights"]["name"],
+            }
+            summary = [{"method": folder.name, **line, **labels} for line in lines]
+            peaks = [cost.peak_memory_mb, *(i["peak_memory_mb"] for i in collected.images)]
+            manifest = {
+                **work,
+                "label": folder.name,
+                "method": described["method"],
+                "weights": described["weights"],
+                **self.about(dataset),
+                "root": str(dataset.root),
+                "extracted_now": source.extracted,
+                "wall_seconds": round(cost.seconds, 3),
+                "peak_memory_mb": round(max(p for p in peaks if not math.isnan(p)), 1),
+                **environment(runtime.device),
+            }
+            rows = [{**row, **labels} for row in collected.rows]
+            write_csv(folder / "pairs.csv", rows)
+            write_csv(folder / "summary.csv", summary)
+            write_manifest(folder, manifest)
+        said = (
+            f"extracted {source.extracted} of {len(collected.images)} images; features are kept in "
+            f"{runtime.cache}"
+        )
+        text = aligned(summary, self.shown)
+        return Evaluated(folder, rows, summary, [*text, said], place.notes)
+
+    def report(self, folder: Path | None) -> list[Path]:
+        """Table and figure of one run."""
+        if folder is None:
+            return []
+        runs = [load_run(folder, self.name)]
+        write_table(summary_table(self.name, runs), folder)
+        return plot_curves(self.name, runs, self.curves, folder, Choice()) if self.curves else []
+
+    def table(self, runs: RunRoots) -> Table:
+        """A line for each run and split."""
+        return summary_table(self.name, *load_runs(runs, self.name))
+
+    def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
+        """The curves of all runs."""
+        if self.curves is None or choice.query is not None:
+            raise D2EvalError(f"{self.name} has no such figure")
+        found, notes = load_runs(runs, self.name)
+        return plot_curves(self.name, found, self.curves, output, choice), notes
+
+    def _work(
+        self, collected: "Collected", hashes: Mapping[Path, str] | None = None
+    ) -> dict[str, Any]:
+        """What two runs of the same work share; the images' content once it is known."""
+        dataset = collected.dataset
+        sizes = {path: str(path.stat().st_size) for path in dataset.images}
+        data: dict[str, Any] = {
+            "completeness": dataset.completeness,
+            **dataset.counts,
+            "outline": dataset.fingerprint(sizes),
+        }
+        if hashes is not None:
+            data |= {
+                "images": len(collected.images),
+                "pairs": len(collected.rows),
+                "fingerprint": dataset.fingerprint(hashes),
+            }
+        return {
+            "benchmark": self.name,
+            **self.protocol(),
+            "features": collected.source.describe(),
+            "matcher": collected.matcher.describe(),
+            **self.keyed_options(),
+            "seed": collected.request.runtime.seed,
+            "dataset": data,
+        }

@@ -1,0 +1,78 @@
+"""A summary's rows: means over pairs, and as text."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from d2eval.runs.folder import Row
+
+OVERALL = "overall"
+_COSTS = ("seconds_1", "seconds_k", "peak_memory_mb_1", "peak_memory_mb_k")
+
+
+def mean(values: Sequence[float]) -> float:
+    """The exact mean; NaN of nothing."""
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def means(rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
+    """Means of all numbers over all pairs, and over those of each split where there are several.
+
+    Args:
+        rows: one for each pair, with its ``split``.
+        images: one for each image: ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
+    """
+    splits = list(dict.fromkeys(row["split"] for row in rows))
+    summary = []
+    for split in [OVERALL, *(splits if len(splits) > 1 else [])]:
+        own = [row for row in rows if split in (OVERALL, row["split"])]
+        seen = [image for image in images if split in (OVERALL, image["split"])]
+        numbers = [
+            name
+            for name, value in rows[0].items()
+            if isinstance(value, int | float) and name not in _COSTS
+        ]
+        summary.append(
+            {
+                "split": split,
+                "images": len(seen),
+                "pairs": len(own),
+                "mean_features": mean([image["features"] for image in seen]),
+                **{f"mean_{name}": mean([row[name] for row in own]) for name in numbers},
+                **costs(seen),
+            }
+        )
+    return summary
+
+
+def costs(images: Sequence[Row]) -> Row:
+    """Mean seconds and peak memory of the images of which they are known."""
+    known = [image for image in images if not math.isnan(image["seconds"])]
+    return {
+        "seconds_per_image": mean([image["seconds"] for image in known]),
+        "peak_memory_mb": max((i["peak_memory_mb"] for i in known), default=math.nan),
+    }
+
+
+def aligned(summary: Sequence[Row], shown: Mapping[str, str]) -> list[str]:
+    """Lines of text in columns.
+
+    Args:
+        summary: the rows.
+        shown: which columns -> their titles; empty: all.
+    """
+    titles = dict(shown) or {name: name for name in summary[0]}
+    lines = [list(titles.values())]
+    lines += [[_cell(name, row.get(name, "")) for name in titles] for row in summary]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    ]
+
+
+def _cell(name: str, value: Any) -> str:
+    """A share with three places, another number with one; "-" where nothing is known."""
+    if not isinstance(value, float):
+        return str(value)
+    return "-" if math.isnan(value) else f"{value:.{3 if name.startswith('mma') else 1}f}"

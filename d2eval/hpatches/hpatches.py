@@ -1,0 +1,183 @@
+"""HPatches as a benchmark of image pairs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from d2eval.contracts.features import Features
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.matching import Matches
+from d2eval.contracts.options import option
+from d2eval.evaluation.benchmark import Checked
+from d2eval.evaluation.collection import ImagePair, PairDataset
+from d2eval.evaluation.pairs import PairsBenchmark
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.text.labels import make_label
+from d2eval.hpatches import dataset as sequences
+from d2eval.hpatches.benchmark import load_benchmark
+from d2eval.hpatches.check import check
+from d2eval.hpatches.evaluation import Row, evaluate_pair, summarize
+from d2eval.report.figures import Choice
+from d2eval.report.tables import Table, write_table
+from d2eval.runs.measured import RunRoots
+
+
+@dataclass(frozen=True)
+class HPatchesOptions:
+    """What is chosen beside the method.
+
+    Raises:
+        D2EvalError: a number is out of range.
+    """
+
+    sequences: str = option(
+        "*", "only these, e.g. 'v_*' or 'i_leuven,v_bird'", keyed=False, metavar="PATTERN"
+    )
+    top_k: int | None = option(
+        None, "keep the K features of highest score of each image", metavar="K"
+    )
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None and self.top_k < 1:
+            raise D2EvalError("--top-k must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HPatchesPairs(PairDataset):
+    """The pairs of HPatches sequences.
+
+    Attributes:
+        found: the sequences.
+    """
+
+    found: sequences.Dataset
+
+    def fingerprint(self, content: Mapping[Path, str]) -> str:
+        """SHA-256 over the names, ``content`` of the images, and homographies."""
+        return sequences.fingerprint(self.found, content)
+
+
+class HPatches(PairsBenchmark):
+    """Evaluates a method on HPatches sequences as the D2-Net paper did.
+
+    Without --data it runs on a small embedded sample, whose numbers compare with nothing published.
+    Writes pairs.csv, summary.csv, manifest.json, a table and a plot under OUTPUT/hpatches/RUN/.
+    """
+
+    name = "hpatches"
+    Options = HPatchesOptions
+    examples = """examples:
+  python -m d2eval hpatches --method d2_ms
+  python -m d2eval hpatches --method d2_ss --data hpatches-sequences-release
+  python -m d2eval hpatches --method d2_ss --weights official --data ... --top-k 2000 --name d2_2k
+  python -m d2eval hpatches --method rootsift --num-features 4000 --data ... --sequences 'v_*'
+  python -m d2eval hpatches --method rootsift --matcher mnn_ratio --matcher-ratio 0.9
+  python -m d2eval hpatches --method precomputed:features/r2d2 --data ...
+  python -m d2eval hpatches --method d2_ms --help      # with the method's own options
+"""
+    shown: ClassVar[Mapping[str, str]] = {
+        "split": "split", "pairs": "pairs", "mean_features": "features", "mean_matches": "matches",
+        "mma_1px": "MMA@1px", "mma_3px": "MMA@3px", "mma_5px": "MMA@5px", "mma_10px": "MMA@10px",
+    }  # fmt: skip
+
+    def __init__(self, options: HPatchesOptions | None = None) -> None:
+        super().__init__(options)
+        self.numbers = load_benchmark()
+
+    def load(self, root: Path, *, sample: bool = False) -> HPatchesPairs:
+        """The sequences below ``root``, each a folder of six images and five homographies."""
+        found = sequences.load_dataset(root, self.numbers, self.options.sequences, sample=sample)
+        pairs = [
+            ImagePair(
+                sequence.images[0], sequence.images[k - 1], sequence.split,
+                {"sequence": sequence.name, "image": k}, homography,
+            )
+            for sequence in found.sequences
+            for k, homography in sequences.pairs(sequence)
+        ]  # fmt: skip
+        images = sum(len(sequence.images) for sequence in found.sequences)
+        lines = [
+            f"HPatches {found.completeness}: {len(found.sequences)} sequences, {images} images"
+        ]
+        if found.excluded:
+            lines.append(f"excluded by the protocol: {', '.join(found.excluded)}")
+        ignored = ", ".join(found.ignored)
+        return HPatchesPairs(
+            root=found.root,
+            pairs=pairs,
+            completeness=found.completeness,
+            counts={"sequences": len(found.sequences)},
+            lines=lines,
+            notes=[f"not sequences, left alone: {ignored}"] if ignored else [],
+            found=found,
+        )
+
+    def check(self, root: Path) -> Checked:
+        """Looks at every sequence and decodes its images."""
+        found = check(root, self.numbers, self.options.sequences)
+        return Checked(found.lines(self.numbers), found.problems, "every file was read")
+
+    def sample(self, cache: Path) -> Path:
+        """Rendered sequences of photographed surfaces."""
+        from d2eval.sample.hpatches import make_hpatches_sample
+
+        return make_hpatches_sample(cache)
+
+    def matcher(self) -> MatcherChoice:
+        """The protocol's."""
+        return self.numbers.matcher
+
+    def protocol(self) -> dict[str, Any]:
+        """The hash of its numbers."""
+        return {"protocol_sha256": self.numbers.sha256}
+
+    def about(self, dataset: PairDataset) -> dict[str, Any]:
+        """The excluded sequences that were there."""
+        assert isinstance(dataset, HPatchesPairs)  # noqa: S101 - what `load` gives
+        return {"excluded": list(dataset.found.excluded)}
+
+    def option_words(self) -> list[str | None]:
+        """The pattern of sequences."""
+        pattern = self.options.sequences
+        return [make_label(pattern) if pattern != "*" else None]
+
+    def score(
+        self, pair: ImagePair, first: Features, second: Features, matches: Matches, seed: int
+    ) -> Row:
+        """Counts, MMA, matching score, repeatability, homography."""
+        return evaluate_pair(first, second, matches, pair.truth, self.numbers, seed)
+
+    def summarize(self, rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
+        """Overall, illumination and viewpoint."""
+        return summarize(rows, images, self.numbers)
+
+    def report(self, folder: Path | None) -> list[Path]:
+        """The paper's table and curves with this run."""
+        from d2eval.hpatches.report.curves import plot_runs
+        from d2eval.hpatches.report.published import shown_thresholds
+        from d2eval.hpatches.report.runs import load_run
+        from d2eval.hpatches.report.table import table_of_runs
+
+        if folder is None:
+            table_of_runs([])
+            return []
+        run = load_run(folder, shown_thresholds())
+        write_table(table_of_runs([run]), folder)
+        return plot_runs([run], folder, published=not run.is_sample, sample_only=run.is_sample)
+
+    def table(self, runs: RunRoots) -> Table:
+        """The paper's table."""
+        from d2eval.hpatches.report.table import hpatches_table
+
+        return hpatches_table(runs)
+
+    def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
+        """The paper's curves."""
+        from d2eval.hpatches.report.curves import plot_mma
+
+        if choice.run or choice.query:
+            raise D2EvalError(
+                "--run and --query go with `d2eval plot aachen` and `plot inloc`; leave them out"
+            )
+        return plot_mma(runs, output, published=choice.published, sample_only=choice.sample_only)

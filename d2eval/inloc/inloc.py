@@ -1,0 +1,242 @@
+"""InLoc as a benchmark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2eval.contracts.options import option
+from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
+from d2eval.evaluation.naming import (
+    data_part,
+    file_part,
+    matcher_parts,
+    method_parts,
+    number_part,
+    option_parts,
+    protocol_part,
+)
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.terminal.progress import Progress
+from d2eval.foundation.text.labels import make_label
+from d2eval.inloc.benchmark import load_benchmark
+from d2eval.inloc.data.dataset import Dataset, load_dataset
+from d2eval.localization.reasons import shares, without_pose
+from d2eval.pipeline.extraction import MethodChoice
+from d2eval.pipeline.store import Store
+from d2eval.report.figures import Choice
+from d2eval.report.tables import Table, write_table
+from d2eval.runs.folder import Row, RunName
+from d2eval.runs.measured import RunRoots
+
+PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")  # benchmarks/<name>.toml
+STRATEGIES = ("sparse", "direct", "pooled", "dense", "merge")
+DENSE_NETWORK = "vgg16_dense"
+
+
+@dataclass(frozen=True)
+class InlocOptions:
+    """What is chosen beside the method."""
+
+    protocol: str = option(
+        "inloc",
+        "the paper's; as its code has it, faults included (inloc_demo); or hloc's, which pools all "
+        "matches of a query",
+        choices=PROTOCOLS,
+    )
+    strategy: str | None = option(
+        None,
+        "how candidate poses are found (default: sparse; pooled for inloc_hloc)",
+        choices=STRATEGIES,
+    )
+    dense_pv: bool = option(
+        False, "choose among the poses by views rendered from the scans; merge always does"
+    )
+    dense_network: str = option(
+        DENSE_NETWORK, "whose maps the strategies dense and merge match", metavar="NAME"
+    )
+    dense_weights: str = option(
+        "bundled",
+        "its weights: bundled (a stand-in for NetVLAD's), or a path, e.g. Pitts30K_struct.mat",
+        metavar="FILE",
+    )
+    global_retrieval: bool = option(
+        False, "retrieve cutouts by the dense network's global descriptors"
+    )
+    retrieval: Path | None = option(
+        None,
+        "retrieved cutouts: a pair list as hloc writes it, or scores.mat (default: the dataset's)",
+        metavar="FILE",
+    )
+    reference_poses: Path | None = option(
+        None, "DUC_refposes_all.mat (default: the dataset's, if it is there)", metavar="FILE"
+    )
+
+
+class Inloc(Benchmark):
+    """Evaluates a method on InLoc: a pose of each query from the depth of retrieved cutouts.
+
+    The strategies are rows of the paper's table: sparse features matched directly (direct) or
+    verified by homographies (sparse), dense maps (dense), and the union of sparse and dense
+    (merge); with --dense-pv, views rendered from the scans choose among the poses. With reference
+    poses the queries are scored here; without, the submission file for visuallocalization.net is
+    written. Without --data it runs on a small embedded building, whose numbers compare with nothing
+    published. Writes queries.csv, candidates.csv, summary.csv, stages.csv, manifest.json and the
+    submission under OUTPUT/inloc/ROW/.
+    """
+
+    name = "inloc"
+    Options = InlocOptions
+    needs_method = False
+    matcher_default = "the protocol's, mnn; dense maps take none"
+    examples = """examples:
+  python -m d2eval inloc --method d2_ss
+  python -m d2eval inloc --method d2_ms --data INLOC --dense-pv
+  python -m d2eval inloc --method rootsift --data INLOC --strategy direct
+  python -m d2eval inloc --data INLOC --strategy dense --dense-pv
+  python -m d2eval inloc --method d2_ms --data INLOC --strategy merge
+  python -m d2eval inloc --data INLOC --strategy dense --dense-pv --protocol inloc_demo
+  python -m d2eval inloc --method d2_ss --data INLOC --protocol inloc_hloc \\
+      --retrieval pairs-query-netvlad20.txt
+"""
+
+    def __init__(self, options: InlocOptions | None = None) -> None:
+        super().__init__(options)
+        chosen = self.options
+        self.numbers = load_benchmark(chosen.protocol)
+        usual = "pooled" if chosen.protocol == "inloc_hloc" else "sparse"
+        self.strategy: str = chosen.strategy or usual
+
+    def load(self, root: Path, *, sample: bool = False) -> Dataset:
+        """Queries, cutouts, scans, retrieval and reference poses."""
+        chosen = self.options
+        with Progress("reading the dataset"):
+            return load_dataset(
+                root, self.numbers, sample, chosen.reference_poses, chosen.retrieval
+            )
+
+    def check(self, root: Path) -> Checked:
+        """Reads every list; of images, depth and scans the headers."""
+        from d2eval.inloc.data.check import check, describe
+
+        found = check(root, self.numbers)
+        head = f"{self.numbers.name} in {root}: {found.completeness}"
+        sound = "the files fit each other, and the depth has the sizes of the images"
+        return Checked([head, *describe(found, self.numbers)], found.problems, sound)
+
+    def sample(self, cache: Path) -> Path:
+        """A rendered building of two floors."""
+        from d2eval.sample.inloc import make_inloc_sample
+
+        return make_inloc_sample(cache)
+
+    def words(self, request: Request) -> list[str | None]:
+        """The row, its method, matcher, network, protocol and files.
+
+        Raises:
+            D2EvalError: a strategy without the method that it takes, or with a matcher that it
+                doesn't take.
+        """
+        from d2eval.contracts.maps import maps_class
+
+        if request.method is None and self.strategy != "dense":
+            raise D2EvalError(f"--strategy {self.strategy} takes local features: name a --method")
+        if request.matcher and self.strategy == "dense":
+            raise D2EvalError("--matcher: strategy dense matches maps, not features; leave it out")
+        chosen, sparse = self.options, self._sparse(request)
+        method, *options = method_parts(sparse) if sparse else [None]
+        network: list[str | None] = []
+        if self.strategy in ("dense", "merge") or chosen.global_retrieval:
+            own = chosen.dense_network
+            network = [None if own == DENSE_NETWORK else make_label(own)]
+            config = maps_class(own).Config
+            network += option_parts(config, {"weights": chosen.dense_weights})
+        return [
+            row_label(method, self.strategy, chosen.dense_pv),
+            *options,
+            *matcher_parts(request.matcher, self.numbers.matcher),
+            *network,
+            protocol_part(chosen.protocol, "inloc"),
+            "global" if chosen.global_retrieval else None,
+            file_part(chosen.retrieval),
+            file_part(chosen.reference_poses),
+            data_part(request.sample),
+            number_part("seed", request.runtime.seed, 0),
+        ]
+
+    def _sparse(self, request: Request) -> MethodChoice | None:
+        return None if self.strategy == "dense" else request.method
+
+    def run(self, dataset: Dataset, request: Request, name: RunName) -> Evaluated:
+        """Features or maps, candidates of every query, verified poses, scores."""
+        from d2eval.inloc.rows import DenseChoice, open_row, retrieve_globally
+        from d2eval.inloc.run import Settings, run
+
+        chosen, runtime = self.options, request.runtime
+        dense = DenseChoice(chosen.dense_network, {"weights": chosen.dense_weights})
+        if chosen.global_retrieval:
+            dataset = retrieve_globally(dataset, self.numbers, dense, runtime)
+        row = open_row(
+            name, self.strategy, self._sparse(request), dense, chosen.dense_pv, dataset,
+            self.numbers, runtime, request.matcher,
+        )  # fmt: skip
+        request.tell(
+            *row.headlines,
+            f"{self.numbers.name} {dataset.completeness}: {len(dataset.queries)} queries, "
+            f"{len(dataset.cutouts)} cutouts, {len(dataset.references)} reference poses",
+        )
+        settings = Settings(runtime.seed, runtime.device, request.workers)
+        store = Store(runtime.cache, runtime.fresh)
+        result = run(row, dataset, self.numbers, store, request.output, settings)
+        lines = [
+            *summary_lines(result.summary, scored=bool(dataset.references)),
+            *without_pose(result.queries, "posed"),
+        ]
+        if not dataset.references:
+            file = result.folder / f"InLoc_{result.folder.name}.txt"
+            lines.append(f"no reference poses: submit {file} to visuallocalization.net")
+        return Evaluated(result.folder, result.queries, result.summary, lines, result.notes)
+
+    def report(self, folder: Path | None) -> list[Path]:
+        """The paper's table and recall."""
+        from d2eval.inloc.report.plots import plot_recall
+        from d2eval.inloc.report.runs import Runs, load_run
+        from d2eval.inloc.report.site import SITE
+        from d2eval.inloc.report.table import table_of_runs
+
+        if folder is None:
+            table_of_runs(Runs([], []))
+            return []
+        written = load_run(folder)
+        runs = Runs([written], SITE.read(folder / "site.csv"))
+        write_table(table_of_runs(runs), folder)
+        return plot_recall(runs, folder, sample_only=written.is_sample)[0]
+
+    def table(self, runs: RunRoots) -> Table:
+        """The paper's table."""
+        from d2eval.inloc.report.table import inloc_table
+
+        return inloc_table(runs)
+
+    def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
+        """Recall, and with a query the views from its poses."""
+        from d2eval.inloc.report.pictures import plot_inloc
+
+        return plot_inloc(runs, output / self.name, choice)
+
+
+def row_label(method: str | None, strategy: str, dense_pv: bool) -> str:
+    """How a row is called, after its method."""
+    name = "dense" if strategy == "dense" else f"{method}_{strategy}"
+    if strategy == "merge":
+        return f"inloc_{method}"
+    return f"{name}_pv" if dense_pv else name
+
+
+def summary_lines(summary: Sequence[Row], scored: bool) -> list[str]:
+    """A line for each floor and all of them."""
+    lines = []
+    for floor in dict.fromkeys(row["floor"] for row in summary):
+        rows = [row for row in summary if row["floor"] == floor]
+        text = f"{floor:>6}  {rows[0]['posed']}/{rows[0]['queries']} with a pose"
+        lines.append(f"{text}  {shares(rows)}" if scored else text)
+    return lines

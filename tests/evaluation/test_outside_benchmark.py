@@ -1,0 +1,108 @@
+"""A benchmark of another package, in one file: command, sample, check, rows, table and plot."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from places import REPOSITORY
+
+from d2eval import D2EvalError, evaluate
+from d2eval.cli import main
+
+HERE = Path(__file__).parent
+LINE = "outside_pairs:Planar"
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """Installs it as a package with an entry point; runs ``d2eval`` with a cache and output."""
+    packages = tmp_path / "site"
+    info = packages / "outside_pairs-1.dist-info"
+    info.mkdir(parents=True)
+    (packages / "outside_pairs.py").write_text((HERE / "outside_pairs.py").read_text())
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-pairs\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[d2eval.benchmarks]\nplanar = {LINE}\n")
+    monkeypatch.syspath_prepend(str(packages))
+    monkeypatch.chdir(tmp_path)
+    where = ["--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "runs")]
+    return lambda *words: main([*words, *where])
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_it_is_one_short_file():
+    assert len((HERE / "outside_pairs.py").read_text().splitlines()) < 200
+
+
+def test_command_sample_rows_table_and_plot(outside, tmp_path, capsys):
+    assert outside("planar", "--method", "rootsift") == 0
+    out = capsys.readouterr().out
+    assert "mean_correct_4px" in out
+    folder = tmp_path / "runs/planar/rootsift-sample"
+    pairs = rows(folder / "pairs.csv")
+    assert [row["pair"] for row in pairs] == ["wall_0", "wall_1", "floor_0", "floor_1"]
+    assert all(float(row["correct_4px"]) > 0.5 for row in pairs)
+    summary = {row["split"]: row for row in rows(folder / "summary.csv")}
+    assert list(summary) == ["overall", "wall", "floor"]
+    expected = np.mean([float(row["correct_2px"]) for row in pairs])
+    assert float(summary["overall"]["mean_correct_2px"]) == pytest.approx(expected)
+    assert (summary["overall"]["images"], summary["wall"]["pairs"]) == ("6", "2")
+    assert "mean correct 4px" in (folder / "planar.md").read_text()
+    assert cv2.imread(str(folder / "planar_sample.png")) is not None
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["dataset"]["listed"] == manifest["dataset"]["pairs"] == 4
+    assert manifest["first_pairs"] is None
+
+    assert outside("planar", "--method", "rootsift") == 0
+    assert "extracted 0 of 6 images" in capsys.readouterr().out
+
+
+def test_own_options_are_flags_and_keywords(outside, tmp_path):
+    assert outside("planar", "--method", "rootsift", "--first-pairs", "3", "--name", "three") == 0
+    line = rows(tmp_path / "runs/planar/three/summary.csv")[0]
+    assert line["pairs"] == "3"
+    found = evaluate(
+        "planar", "rootsift", first_pairs=3, cache=tmp_path / "cache", output=tmp_path / "more"
+    )
+    assert list(found.rows["matches"]) == [
+        int(row["matches"]) for row in rows(tmp_path / "runs/planar/three/pairs.csv")
+    ]
+    with pytest.raises(D2EvalError, match=r"planar: no option 'firstpairs'; it has first_pairs"):
+        evaluate("planar", "rootsift", firstpairs=3)
+
+
+def test_data_of_its_own_and_their_check(outside, tmp_path, capsys):
+    from d2eval.evaluation.benchmark import benchmark_class
+
+    data = benchmark_class("planar")().sample(tmp_path / "made")
+    assert main(["check-data", "planar", str(data)]) == 0
+    assert outside("planar", "--method", "rootsift", "--data", str(data)) == 0
+    assert outside("planar", "--method", "rootsift") == 0
+    runs = ["--runs", str(tmp_path / "runs"), "--output"]
+    assert main(["tables", "planar", *runs, str(tmp_path / "tables")]) == 0
+    text = (tmp_path / "tables/planar.md").read_text()
+    assert text.index("rootsift ") < text.index("Embedded sample") < text.index("rootsift-sample")
+    assert main(["plot", "planar", *runs, str(tmp_path / "plots")]) == 0
+    names = {"planar.png", "planar.svg", "planar_sample.png", "planar_sample.svg"}
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == names
+    (data / "wall_0.png").unlink()
+    capsys.readouterr()
+    assert main(["check-data", "planar", str(data)]) == 2
+    assert "wall_0.png: is missing" in capsys.readouterr().out
+
+
+def test_its_mistakes_are_one_line(outside, tmp_path, capsys):
+    assert outside("planar", "--method", "rootsift", "--data", str(tmp_path / "nothing")) == 2
+    assert "nothing/pairs.txt: can't be read" in capsys.readouterr().err
+    assert outside("planer", "--method", "rootsift") == 2
+    assert "planar" in capsys.readouterr().err
+
+
+def test_the_repository_knows_nothing_of_it():
+    assert "planar" not in (REPOSITORY / "methods/registry.toml").read_text()
