@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from d2eval.contracts.training import Trainer
     from d2eval.contracts.weights import NONE_NEEDED, WeightsInfo, load_state_dict
     from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
-    from d2eval.evaluation.collection import ImagePair, PairDataset
-    from d2eval.evaluation.pairs import PairsBenchmark
-    from d2eval.evaluation.pairs_report import Curves
+    from d2eval.evaluation.dataset import ImagePair, PairDataset
+    from d2eval.evaluation.pairs import Curves, PairsBenchmark
     from d2eval.foundation.errors import D2EvalError
     from d2eval.foundation.images.decoding import RgbImage
 
@@ -66,9 +65,8 @@ _ROOMS = {
     "contracts.training": ("Trainer",),
     "contracts.weights": ("NONE_NEEDED", "WeightsInfo", "load_state_dict"),
     "evaluation.benchmark": ("Benchmark", "Checked", "Evaluated", "Request"),
-    "evaluation.collection": ("ImagePair", "PairDataset"),
-    "evaluation.pairs": ("PairsBenchmark",),
-    "evaluation.pairs_report": ("Curves",),
+    "evaluation.dataset": ("ImagePair", "PairDataset"),
+    "evaluation.pairs": ("Curves", "PairsBenchmark"),
     "foundation.errors": ("D2EvalError",),
     "foundation.images.decoding": ("RgbImage",),
 }

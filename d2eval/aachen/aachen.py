@@ -1,30 +1,23 @@
 """Aachen Day-Night as a benchmark."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from d2eval.aachen.benchmark import load_benchmark
-from d2eval.aachen.data.dataset import Dataset, load_dataset
 from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
-from d2eval.evaluation.naming import (
-    data_part,
-    file_part,
-    matcher_parts,
-    method_parts,
-    number_part,
-    protocol_part,
-)
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.terminal.progress import Progress
 from d2eval.localization.reasons import shares, without_pose
-from d2eval.pipeline.pairs import open_matcher
-from d2eval.pipeline.store import Store
-from d2eval.report.figures import Choice
-from d2eval.report.tables import Table, write_table
-from d2eval.runs.folder import Row, RunName
-from d2eval.runs.measured import RunRoots
+
+if TYPE_CHECKING:
+    from d2eval.aachen.data.dataset import Dataset
+    from d2eval.report.figures import Choice
+    from d2eval.report.tables import Table
+    from d2eval.runs.folder import Row, RunName
+    from d2eval.runs.measured import RunRoots
 
 PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
 
@@ -82,13 +75,17 @@ class Aachen(Benchmark):
 """
 
     def __init__(self, options: AachenOptions | None = None) -> None:
+        from d2eval.aachen.benchmark import load_benchmark
+
         super().__init__(options)
         self.numbers = load_benchmark(self.options.protocol)
 
     def load(self, root: Path, *, sample: bool = False) -> Dataset:
         """Database images, poses, queries and pairs, checked against each other."""
         from d2eval.aachen.data.covisibility import with_covisible_pairs
+        from d2eval.aachen.data.dataset import load_dataset
         from d2eval.aachen.data.holdout import hold_out
+        from d2eval.foundation.terminal.progress import Progress
 
         chosen = self.options
         with Progress("reading the dataset"):
@@ -115,22 +112,26 @@ class Aachen(Benchmark):
 
     def words(self, request: Request) -> list[str | None]:
         """Method, matcher, protocol, files and numbers."""
+        from d2eval.evaluation import naming
+
         assert request.method is not None  # noqa: S101 - needs_method
         chosen = self.options
         return [
-            *method_parts(request.method),
-            *matcher_parts(request.matcher, self.numbers.matcher),
-            protocol_part(chosen.protocol, "aachen"),
-            file_part(chosen.pairs),
-            file_part(chosen.reference_poses),
-            number_part("holdout", chosen.holdout),
-            data_part(request.sample),
-            number_part("seed", request.runtime.seed, 0),
+            *naming.method_parts(request.method),
+            *naming.matcher_parts(request.matcher, self.numbers.matcher),
+            naming.protocol_part(chosen.protocol, "aachen"),
+            naming.file_part(chosen.pairs),
+            naming.file_part(chosen.reference_poses),
+            naming.number_part("holdout", chosen.holdout),
+            naming.data_part(request.sample),
+            naming.number_part("seed", request.runtime.seed, 0),
         ]
 
     def run(self, dataset: Dataset, request: Request, name: RunName) -> Evaluated:
         """Features, matches, verification, triangulation, registration, scores."""
         from d2eval.aachen.run import Settings, run
+        from d2eval.pipeline.pairs import open_matcher
+        from d2eval.pipeline.store import Store
 
         assert request.method is not None  # noqa: S101 - needs_method
         runtime = request.runtime
@@ -162,6 +163,7 @@ class Aachen(Benchmark):
         from d2eval.aachen.report.runs import Runs, load_run
         from d2eval.aachen.report.site import SITE
         from d2eval.aachen.report.table import table_of_runs
+        from d2eval.report.tables import write_table
 
         if folder is None:
             table_of_runs(Runs([], []))

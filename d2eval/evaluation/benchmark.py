@@ -6,21 +6,24 @@ and figure. One that measures something of image pairs is a `d2eval.PairsBenchma
 much less.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from d2eval.contracts.matcher import MatcherChoice
-from d2eval.contracts.method import Runtime
-from d2eval.contracts.options import NoOptions
+from d2eval.contracts.options import NoOptions, Runtime
 from d2eval.contracts.registry import BENCHMARKS, find_class
-from d2eval.pipeline.extraction import MethodChoice
-from d2eval.report.figures import Choice
-from d2eval.report.tables import Table
-from d2eval.runs.folder import Row, RunName
-from d2eval.runs.measured import RunRoots
+
+if TYPE_CHECKING:  # what is heavy is imported when a benchmark runs, not for its help
+    from d2eval.contracts.matcher import MatcherChoice
+    from d2eval.pipeline.extraction import MethodChoice
+    from d2eval.report.figures import Choice
+    from d2eval.report.tables import Table
+    from d2eval.runs.folder import Row, RunName
+    from d2eval.runs.measured import RunRoots
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,44 @@
 """Benchmarks of image pairs: they say which pairs there are, and what is measured of each."""
 
+from __future__ import annotations
+
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from d2eval.contracts.features import Features
-from d2eval.contracts.matcher import MatcherChoice
-from d2eval.contracts.matching import Matches
 from d2eval.evaluation.benchmark import Benchmark, Evaluated, Request
-from d2eval.evaluation.collection import Collected, ImagePair, PairDataset
-from d2eval.evaluation.naming import data_part, matcher_parts, method_parts, number_part
-from d2eval.evaluation.pairs_report import (
-    Curves,
-    load_run,
-    load_runs,
-    plot_curves,
-    summary_table,
-)
-from d2eval.evaluation.summary import aligned, means
+from d2eval.evaluation.dataset import ImagePair, PairDataset
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.machine.resources import measure
-from d2eval.pipeline.pairs import open_matcher
-from d2eval.report.figures import Choice
-from d2eval.report.tables import Table, write_table
-from d2eval.runs.folder import Row, RunName, run_folder, write_csv
-from d2eval.runs.manifest import environment, write_manifest
-from d2eval.runs.measured import RunRoots
 
-SAMPLE, COMPLETE = "sample", "complete"
+if TYPE_CHECKING:
+    from d2eval.contracts.features import Features
+    from d2eval.contracts.matcher import MatcherChoice
+    from d2eval.contracts.matching import Matches
+    from d2eval.evaluation.collection import Collected
+    from d2eval.report.figures import Choice
+    from d2eval.report.tables import Table
+    from d2eval.runs.folder import Row, RunName
+    from d2eval.runs.measured import RunRoots
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What of the summary is drawn over a threshold.
+
+    Attributes:
+        column: of the summary, with {} for the threshold, such as "mean_mma_{}px".
+        thresholds: that are drawn.
+        ylabel: what it is.
+        xlabel: what the threshold is.
+    """
+
+    column: str
+    thresholds: Sequence[float]
+    ylabel: str
+    xlabel: str = "threshold [px]"
 
 
 class PairsBenchmark(Benchmark):
@@ -63,10 +71,14 @@ class PairsBenchmark(Benchmark):
             rows: one for each pair: ``split``, what it is of, and its numbers.
             images: one for each image: ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
         """
+        from d2eval.evaluation.summary import means
+
         return means(rows, images)
 
     def matcher(self) -> MatcherChoice:
         """What matches where the user names none."""
+        from d2eval.contracts.matcher import MatcherChoice
+
         return MatcherChoice("mnn")
 
     def protocol(self) -> dict[str, Any]:
@@ -89,6 +101,8 @@ class PairsBenchmark(Benchmark):
 
     def words(self, request: Request) -> list[str | None]:
         """Method, matcher and options."""
+        from d2eval.evaluation.naming import data_part, matcher_parts, method_parts, number_part
+
         assert request.method is not None  # noqa: S101 - needs_method
         return [
             *method_parts(request.method),
@@ -108,6 +122,13 @@ class PairsBenchmark(Benchmark):
 
         These are written at the end, each complete or not at all, the manifest last.
         """
+        from d2eval.evaluation.collection import Collected
+        from d2eval.evaluation.summary import aligned
+        from d2eval.foundation.machine.resources import measure
+        from d2eval.pipeline.pairs import open_matcher
+        from d2eval.runs.folder import run_folder, write_csv
+        from d2eval.runs.manifest import environment, write_manifest
+
         assert request.method is not None  # noqa: S101 - needs_method
         runtime = request.runtime
         matcher = open_matcher(request.matcher, self.matcher(), runtime)
@@ -153,6 +174,10 @@ class PairsBenchmark(Benchmark):
 
     def report(self, folder: Path | None) -> list[Path]:
         """Table and figure of one run."""
+        from d2eval.evaluation.pairs_report import load_run, plot_curves, summary_table
+        from d2eval.report.figures import Choice
+        from d2eval.report.tables import write_table
+
         if folder is None:
             return []
         runs = [load_run(folder, self.name)]
@@ -161,17 +186,21 @@ class PairsBenchmark(Benchmark):
 
     def table(self, runs: RunRoots) -> Table:
         """A line for each run and split."""
+        from d2eval.evaluation.pairs_report import load_runs, summary_table
+
         return summary_table(self.name, *load_runs(runs, self.name))
 
     def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
         """The curves of all runs."""
+        from d2eval.evaluation.pairs_report import load_runs, plot_curves
+
         if self.curves is None or choice.query is not None:
             raise D2EvalError(f"{self.name} has no such figure")
         found, notes = load_runs(runs, self.name)
         return plot_curves(self.name, found, self.curves, output, choice), notes
 
     def _work(
-        self, collected: "Collected", hashes: Mapping[Path, str] | None = None
+        self, collected: Collected, hashes: Mapping[Path, str] | None = None
     ) -> dict[str, Any]:
         """What two runs of the same work share; the images' content once it is known."""
         dataset = collected.dataset

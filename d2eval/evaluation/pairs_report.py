@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from d2eval.evaluation.pairs import Curves
 from d2eval.foundation.errors import D2EvalError
 from d2eval.report.figures import Choice, write_figure
 from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
@@ -20,23 +21,6 @@ from d2eval.runs.measured import (
 from d2eval.runs.rows import REMEDY, number, read_rows, reading
 
 _ABOUT = ("method", "split", "dataset", "weights")
-
-
-@dataclass(frozen=True)
-class Curves:
-    """What of the summary is drawn over a threshold.
-
-    Attributes:
-        column: of the summary, with {} for the threshold, such as "mean_mma_{}px".
-        thresholds: that are drawn.
-        ylabel: what it is.
-        xlabel: what the threshold is.
-    """
-
-    column: str
-    thresholds: Sequence[float]
-    ylabel: str
-    xlabel: str = "threshold [px]"
 
 
 @dataclass(frozen=True)

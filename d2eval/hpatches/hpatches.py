@@ -1,26 +1,27 @@
 """HPatches as a benchmark of image pairs."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from d2eval.contracts.features import Features
-from d2eval.contracts.matcher import MatcherChoice
-from d2eval.contracts.matching import Matches
 from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Checked
-from d2eval.evaluation.collection import ImagePair, PairDataset
+from d2eval.evaluation.dataset import ImagePair, PairDataset
 from d2eval.evaluation.pairs import PairsBenchmark
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.text.labels import make_label
-from d2eval.hpatches import dataset as sequences
-from d2eval.hpatches.benchmark import load_benchmark
-from d2eval.hpatches.check import check
-from d2eval.hpatches.evaluation import Row, evaluate_pair, summarize
-from d2eval.report.figures import Choice
-from d2eval.report.tables import Table, write_table
-from d2eval.runs.measured import RunRoots
+
+if TYPE_CHECKING:
+    from d2eval.contracts.features import Features
+    from d2eval.contracts.matcher import MatcherChoice
+    from d2eval.contracts.matching import Matches
+    from d2eval.hpatches.dataset import Dataset
+    from d2eval.report.figures import Choice
+    from d2eval.report.tables import Table
+    from d2eval.runs.folder import Row
+    from d2eval.runs.measured import RunRoots
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ class HPatchesPairs(PairDataset):
         found: the sequences.
     """
 
-    found: sequences.Dataset
+    found: Dataset
 
     def fingerprint(self, content: Mapping[Path, str]) -> str:
         """SHA-256 over the names, ``content`` of the images, and homographies."""
-        return sequences.fingerprint(self.found, content)
+        from d2eval.hpatches.dataset import fingerprint
+
+        return fingerprint(self.found, content)
 
 
 class HPatches(PairsBenchmark):
@@ -82,11 +85,15 @@ class HPatches(PairsBenchmark):
     }  # fmt: skip
 
     def __init__(self, options: HPatchesOptions | None = None) -> None:
+        from d2eval.hpatches.benchmark import load_benchmark
+
         super().__init__(options)
         self.numbers = load_benchmark()
 
     def load(self, root: Path, *, sample: bool = False) -> HPatchesPairs:
         """The sequences below ``root``, each a folder of six images and five homographies."""
+        from d2eval.hpatches import dataset as sequences
+
         found = sequences.load_dataset(root, self.numbers, self.options.sequences, sample=sample)
         pairs = [
             ImagePair(
@@ -115,6 +122,8 @@ class HPatches(PairsBenchmark):
 
     def check(self, root: Path) -> Checked:
         """Looks at every sequence and decodes its images."""
+        from d2eval.hpatches.check import check
+
         found = check(root, self.numbers, self.options.sequences)
         return Checked(found.lines(self.numbers), found.problems, "every file was read")
 
@@ -139,6 +148,8 @@ class HPatches(PairsBenchmark):
 
     def option_words(self) -> list[str | None]:
         """The pattern of sequences."""
+        from d2eval.foundation.text.labels import make_label
+
         pattern = self.options.sequences
         return [make_label(pattern) if pattern != "*" else None]
 
@@ -146,10 +157,14 @@ class HPatches(PairsBenchmark):
         self, pair: ImagePair, first: Features, second: Features, matches: Matches, seed: int
     ) -> Row:
         """Counts, MMA, matching score, repeatability, homography."""
+        from d2eval.hpatches.evaluation import evaluate_pair
+
         return evaluate_pair(first, second, matches, pair.truth, self.numbers, seed)
 
     def summarize(self, rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
         """Overall, illumination and viewpoint."""
+        from d2eval.hpatches.evaluation import summarize
+
         return summarize(rows, images, self.numbers)
 
     def report(self, folder: Path | None) -> list[Path]:
@@ -158,6 +173,7 @@ class HPatches(PairsBenchmark):
         from d2eval.hpatches.report.published import shown_thresholds
         from d2eval.hpatches.report.runs import load_run
         from d2eval.hpatches.report.table import table_of_runs
+        from d2eval.report.tables import write_table
 
         if folder is None:
             table_of_runs([])

@@ -1,32 +1,24 @@
 """InLoc as a benchmark."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
-from d2eval.evaluation.naming import (
-    data_part,
-    file_part,
-    matcher_parts,
-    method_parts,
-    number_part,
-    option_parts,
-    protocol_part,
-)
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.terminal.progress import Progress
-from d2eval.foundation.text.labels import make_label
-from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.data.dataset import Dataset, load_dataset
 from d2eval.localization.reasons import shares, without_pose
-from d2eval.pipeline.extraction import MethodChoice
-from d2eval.pipeline.store import Store
-from d2eval.report.figures import Choice
-from d2eval.report.tables import Table, write_table
-from d2eval.runs.folder import Row, RunName
-from d2eval.runs.measured import RunRoots
+
+if TYPE_CHECKING:
+    from d2eval.inloc.data.dataset import Dataset
+    from d2eval.pipeline.extraction import MethodChoice
+    from d2eval.report.figures import Choice
+    from d2eval.report.tables import Table
+    from d2eval.runs.folder import Row, RunName
+    from d2eval.runs.measured import RunRoots
 
 PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")  # benchmarks/<name>.toml
 STRATEGIES = ("sparse", "direct", "pooled", "dense", "merge")
@@ -100,6 +92,8 @@ class Inloc(Benchmark):
 """
 
     def __init__(self, options: InlocOptions | None = None) -> None:
+        from d2eval.inloc.benchmark import load_benchmark
+
         super().__init__(options)
         chosen = self.options
         self.numbers = load_benchmark(chosen.protocol)
@@ -108,6 +102,9 @@ class Inloc(Benchmark):
 
     def load(self, root: Path, *, sample: bool = False) -> Dataset:
         """Queries, cutouts, scans, retrieval and reference poses."""
+        from d2eval.foundation.terminal.progress import Progress
+        from d2eval.inloc.data.dataset import load_dataset
+
         chosen = self.options
         with Progress("reading the dataset"):
             return load_dataset(
@@ -137,30 +134,32 @@ class Inloc(Benchmark):
                 doesn't take.
         """
         from d2eval.contracts.maps import maps_class
+        from d2eval.evaluation import naming
+        from d2eval.foundation.text.labels import make_label
 
         if request.method is None and self.strategy != "dense":
             raise D2EvalError(f"--strategy {self.strategy} takes local features: name a --method")
         if request.matcher and self.strategy == "dense":
             raise D2EvalError("--matcher: strategy dense matches maps, not features; leave it out")
         chosen, sparse = self.options, self._sparse(request)
-        method, *options = method_parts(sparse) if sparse else [None]
+        method, *options = naming.method_parts(sparse) if sparse else [None]
         network: list[str | None] = []
         if self.strategy in ("dense", "merge") or chosen.global_retrieval:
             own = chosen.dense_network
             network = [None if own == DENSE_NETWORK else make_label(own)]
             config = maps_class(own).Config
-            network += option_parts(config, {"weights": chosen.dense_weights})
+            network += naming.option_parts(config, {"weights": chosen.dense_weights})
         return [
             row_label(method, self.strategy, chosen.dense_pv),
             *options,
-            *matcher_parts(request.matcher, self.numbers.matcher),
+            *naming.matcher_parts(request.matcher, self.numbers.matcher),
             *network,
-            protocol_part(chosen.protocol, "inloc"),
+            naming.protocol_part(chosen.protocol, "inloc"),
             "global" if chosen.global_retrieval else None,
-            file_part(chosen.retrieval),
-            file_part(chosen.reference_poses),
-            data_part(request.sample),
-            number_part("seed", request.runtime.seed, 0),
+            naming.file_part(chosen.retrieval),
+            naming.file_part(chosen.reference_poses),
+            naming.data_part(request.sample),
+            naming.number_part("seed", request.runtime.seed, 0),
         ]
 
     def _sparse(self, request: Request) -> MethodChoice | None:
@@ -170,6 +169,7 @@ class Inloc(Benchmark):
         """Features or maps, candidates of every query, verified poses, scores."""
         from d2eval.inloc.rows import DenseChoice, open_row, retrieve_globally
         from d2eval.inloc.run import Settings, run
+        from d2eval.pipeline.store import Store
 
         chosen, runtime = self.options, request.runtime
         dense = DenseChoice(chosen.dense_network, {"weights": chosen.dense_weights})
@@ -202,6 +202,7 @@ class Inloc(Benchmark):
         from d2eval.inloc.report.runs import Runs, load_run
         from d2eval.inloc.report.site import SITE
         from d2eval.inloc.report.table import table_of_runs
+        from d2eval.report.tables import write_table
 
         if folder is None:
             table_of_runs(Runs([], []))

@@ -657,7 +657,7 @@ def test_weights_that_are_none(command, data, tmp_path, content):
 def test_a_k_that_is_none_is_a_wrong_use(command, data, capfd, k):
     code, _, err = command("--data", data, "--top-k", k)
     assert code == 2
-    assert "argument --top-k" in err
+    assert "--top-k" in err
 
 
 @pytest.mark.parametrize("workers", [0, 1, 5])
@@ -670,7 +670,7 @@ def test_a_broken_image_costs_nothing_that_was_done(command, data, run_folder, t
     one_line(err, f"{path}: broken image", "replace the file")
     features, matches = (units(tmp_path / "cache", kind) for kind in ("features", "matches"))
     assert len(features) == 6 + 2  # i_tiny and the first two of v_tiny
-    assert len(matches) == 5
+    assert len(matches) == 5 + 1
     path.write_bytes(whole)
     code, out, _ = command("--data", data)
     assert code == 0

@@ -1,4 +1,4 @@
-from d2eval.cli.common import MOST_QUERIES, without_pose
+from d2eval.localization.reasons import MOST_QUERIES, without_pose
 
 
 def test_queries_without_a_pose_say_why() -> None:
