@@ -46,19 +46,7 @@ def test_what_ships_is_small_and_names_no_folder_of_a_machine(benchmark):
                            for word in text.split()), text  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "benchmark",
-    [
-        "hpatches",
-        "aachen",
-        pytest.param(
-            "inloc",
-            marks=pytest.mark.xfail(
-                strict=True, reason="no InLoc run ships yet: results/shipped/make.py"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("benchmark", list(TABLES))
 def test_the_tables_that_ship_are_made_from_the_runs_that_ship(benchmark):
     """After a change: d2eval tables BENCHMARK --runs shipped --output results/shipped/tables."""
     table = TABLES[benchmark](SHIPPED_RUNS)
