@@ -159,34 +159,26 @@ class Aachen(Benchmark):
 
     def report(self, folder: Path | None) -> list[Path]:
         """The paper's table, recall, and the run from above."""
-        from d2eval.aachen.report.pictures import plot_recall, plot_topview
-        from d2eval.aachen.report.runs import Runs, load_run
-        from d2eval.aachen.report.site import SITE
-        from d2eval.aachen.report.table import table_of_runs
-        from d2eval.report.tables import write_table
+        from d2eval.aachen.report.description import AACHEN
+        from d2eval.aachen.report.topview import plot_topview
+        from d2eval.localization.pictures import write_report
 
-        if folder is None:
-            table_of_runs(Runs([], []))
-            return []
-        written = load_run(folder)
-        runs = Runs([written], SITE.read(folder / "site.csv"))
-        write_table(table_of_runs(runs), folder)
-        return [
-            *plot_recall(runs, folder, sample_only=written.is_sample)[0],
-            *plot_topview(written, folder),
-        ]
+        drawn, run = write_report(AACHEN, folder)
+        return [*drawn, *(plot_topview(run, run.folder) if run else [])]
 
     def table(self, runs: RunRoots) -> Table:
         """The paper's table."""
-        from d2eval.aachen.report.table import aachen_table
+        from d2eval.aachen.report.description import AACHEN
+        from d2eval.localization.table import localization_table
 
-        return aachen_table(runs)
+        return localization_table(AACHEN, runs)
 
     def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
         """Recall, each run from above, and with a query its matches."""
-        from d2eval.aachen.report.pictures import plot_aachen
+        from d2eval.aachen.report.description import AACHEN
+        from d2eval.localization.pictures import plot_all
 
-        return plot_aachen(runs, output / self.name, choice)
+        return plot_all(AACHEN, runs, output / self.name, choice)
 
 
 def stage_lines(stages: Sequence[Row]) -> list[str]:

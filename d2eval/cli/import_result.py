@@ -100,7 +100,7 @@ Chosen = tuple["SiteFormat[Any]", Any]
 
 
 def _aachen(args: argparse.Namespace, protocol: str) -> Chosen:
-    from d2eval.aachen.report.site import SITE
+    from d2eval.aachen.report.groups import SITE
 
     if args.floor is not None:
         raise D2EvalError("import-result aachen: --floor goes with inloc; leave it out")
@@ -126,13 +126,10 @@ GROUPS: dict[str, Callable[[argparse.Namespace, str], Chosen]] = {
 
 
 def _published_methods(benchmark: str) -> set[str]:
-    if benchmark == "aachen":
-        from d2eval.aachen.report.published import load_paper
+    from d2eval.runs.published import presentation
 
-        return {row.method for row in load_paper()}
-    from d2eval.inloc.report.published import load_paper as load_inloc
-
-    return {row.kind.method for row in load_inloc()}
+    rows = presentation(benchmark)["rows"]
+    return {*rows.values()} if benchmark == "aachen" else {row["method"] for row in rows}
 
 
 def _check_run(folder: Path, benchmark: str, method: str, protocol: str) -> None:

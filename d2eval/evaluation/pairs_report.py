@@ -7,8 +7,9 @@ from pathlib import Path
 from d2eval.evaluation.pairs import Curves
 from d2eval.foundation.errors import D2EvalError
 from d2eval.report.figures import Choice, write_figure
-from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
+from d2eval.report.tables import Table, flat_csv, markdown_grid
 from d2eval.report.threshold_curves import Axes, draw, measured_curves
+from d2eval.runs.columns import Column, number
 from d2eval.runs.manifest import load_manifest
 from d2eval.runs.measured import (
     SUMMARY,
@@ -18,7 +19,7 @@ from d2eval.runs.measured import (
     run_folders,
     unfinished_note,
 )
-from d2eval.runs.rows import REMEDY, number, read_rows, reading
+from d2eval.runs.rows import REMEDY, read_rows, reading
 
 _ABOUT = ("method", "split", "dataset", "weights")
 
@@ -39,9 +40,9 @@ def load_run(folder: Path, benchmark: str) -> PairsRun:
     manifest = load_manifest(folder, benchmark)
     path = folder / SUMMARY
     with reading(path, REMEDY):
-        rows = read_rows(path, _ABOUT)
+        rows = read_rows(path, map(Column, _ABOUT))
         for row in rows:
-            check_origin(row, manifest)
+            check_origin(row["method"], row["dataset"], manifest)
         if not rows:
             raise ValueError("holds no row")
     weights = rows[0]["weights"]

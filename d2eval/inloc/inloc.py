@@ -198,31 +198,24 @@ class Inloc(Benchmark):
 
     def report(self, folder: Path | None) -> list[Path]:
         """The paper's table and recall."""
-        from d2eval.inloc.report.plots import plot_recall
-        from d2eval.inloc.report.runs import Runs, load_run
-        from d2eval.inloc.report.site import SITE
-        from d2eval.inloc.report.table import table_of_runs
-        from d2eval.report.tables import write_table
+        from d2eval.inloc.report.description import INLOC
+        from d2eval.localization.pictures import write_report
 
-        if folder is None:
-            table_of_runs(Runs([], []))
-            return []
-        written = load_run(folder)
-        runs = Runs([written], SITE.read(folder / "site.csv"))
-        write_table(table_of_runs(runs), folder)
-        return plot_recall(runs, folder, sample_only=written.is_sample)[0]
+        return write_report(INLOC, folder)[0]
 
     def table(self, runs: RunRoots) -> Table:
         """The paper's table."""
-        from d2eval.inloc.report.table import inloc_table
+        from d2eval.inloc.report.description import INLOC
+        from d2eval.localization.table import localization_table
 
-        return inloc_table(runs)
+        return localization_table(INLOC, runs)
 
     def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
         """Recall, and with a query the views from its poses."""
-        from d2eval.inloc.report.pictures import plot_inloc
+        from d2eval.inloc.report.description import INLOC
+        from d2eval.localization.pictures import plot_all
 
-        return plot_inloc(runs, output / self.name, choice)
+        return plot_all(INLOC, runs, output / self.name, choice)
 
 
 def row_label(method: str | None, strategy: str, dense_pv: bool) -> str:

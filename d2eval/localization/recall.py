@@ -1,7 +1,7 @@
 """Recall over the position error in panels, with published and returned numbers as marks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,8 +166,3 @@ def _ticks(first: float, last: float, limits: Sequence[float]) -> list[float]:
 def _share(start: float, end: float, first: float, last: float) -> float:
     """How much of a logarithmic axis from ``first`` to ``last`` a stretch takes."""
     return math.log(end / start) / math.log(last / first)
-
-
-def marks(percent: Mapping[Threshold, float]) -> Curve:
-    """Metres and recall of percentages by threshold."""
-    return [limit.position_m for limit in percent], [value / 100 for value in percent.values()]

@@ -1,19 +1,24 @@
 """Results that a benchmark's site returned for a submission: ``site.csv`` of a run's folder."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.text.display import csv_text
-from d2eval.localization.localized import threshold_of
+from d2eval.localization.columns import THRESHOLD
+from d2eval.localization.groups import Group
 from d2eval.metrics.poses import Threshold
+from d2eval.runs.columns import Column, names, number
+from d2eval.runs.results import SITE
 from d2eval.runs.rows import read_rows, reading
 
 FILE = "site.csv"
-GroupT = TypeVar("GroupT")
+GroupT = TypeVar("GroupT", bound=Group)
 
 
 @dataclass(frozen=True)
@@ -36,26 +41,62 @@ class SiteResult(Generic[GroupT]):
     source: str
     date: str
 
+    def records(self) -> list[dict[str, Any]]:
+        """Its numbers as records of the tidy table."""
+        method, _, matcher = self.method.partition(" + ")
+        shared = {
+            "source": SITE, "run": self.label, "method": method, "matcher": matcher,
+            "protocol": self.group.protocol, "subset": self.group.subset,
+            "said": ", ".join(filter(None, (self.date, self.source))),
+        }  # fmt: skip
+        return [{**shared, **localized(limit, value)} for limit, value in self.percent.items()]
+
 
 @dataclass(frozen=True)
 class SiteFormat(Generic[GroupT]):
     """How a benchmark's results are written.
 
     Attributes:
-        keys: the columns that name a group, in the order of the fields of its dataclass.
-        make_group: a group from the text in these columns; raises ValueError if there is none.
-        percents: the percentages of a group, by threshold; raises ValueError.
+        group: the benchmark's kind of group.
+        make_group: a group from its protocol and parts; raises ValueError if the site reports no
+            such one.
+        unreported: how many of a group's coarsest thresholds the site may leave out.
     """
 
-    keys: tuple[str, ...]
+    group: type[GroupT]
     make_group: Callable[..., GroupT]
-    percents: Callable[[Sequence[str], GroupT], dict[Threshold, float]]
+    unreported: Callable[[GroupT], int]
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The header of ``site.csv``."""
-        numbers = ("position_m", "rotation_deg", "percent")
-        return ("method", "label", *self.keys, *numbers, "source", "date")
+    def columns(self) -> tuple[Column, ...]:
+        """Of ``site.csv``."""
+        start = ("method", "label", "protocol", *self.group.parts())
+        end = ("percent", "source", "date")
+        return (*map(Column, start), *THRESHOLD, *map(Column, end))
+
+    def percents(self, values: Sequence[str], group: GroupT) -> dict[Threshold, float]:
+        """The percentages as the site shows them, by threshold.
+
+        Args:
+            values: a number each, or several joined by slashes ("44.9 / 66.3 / 88.8").
+            group: what they are of.
+
+        Raises:
+            ValueError: their count is not the group's, one is no percentage, or they fall.
+        """
+        words = " ".join(values).replace("/", " ").split()
+        found = [percent(word) for word in words]
+        most = len(group.thresholds)
+        least = most - self.unreported(group)
+        if not least <= len(found) <= most:
+            count = str(least) if least == most else f"{least} or {most}"
+            what = f"{self.group.parts()[0]} {astuple(group)[1]}"
+            raise ValueError(f"{len(found)} values; {what} takes {count}")
+        if any(coarse < fine for fine, coarse in pairwise(found)):
+            raise ValueError(
+                f"{' '.join(words)} fall, but a coarser threshold never localizes fewer queries"
+            )
+        return dict(zip(group.thresholds, found, strict=False))
 
     def read(self, path: Path) -> list[SiteResult[GroupT]]:
         """Reads ``site.csv``; no file means no results.
@@ -68,13 +109,13 @@ class SiteFormat(Generic[GroupT]):
         with reading(path, "import the site's numbers again, after moving the file away"):
             found: dict[GroupT, list[dict[str, str]]] = {}
             for row in read_rows(path, self.columns):
-                group = self.make_group(*(row[key] for key in self.keys))
+                group = self.make_group(row["protocol"], *(row[p] for p in self.group.parts()))
                 found.setdefault(group, []).append(row)
             return [self._result(group, rows) for group, rows in found.items()]
 
     def _result(self, group: GroupT, rows: Sequence[Mapping[str, str]]) -> SiteResult[GroupT]:
         values = self.percents([row["percent"] for row in rows], group)
-        if [threshold_of(row) for row in rows] != list(values):
+        if [Threshold(*(number(row, c.name) for c in THRESHOLD)) for row in rows] != list(values):
             raise ValueError(f"the thresholds of {group} are not the benchmark file's")
         first = rows[0]
         for key in ("method", "label", "source", "date"):
@@ -106,18 +147,38 @@ class SiteFormat(Generic[GroupT]):
 
     def text(self, results: Iterable[SiteResult[GroupT]]) -> str:
         """The content of ``site.csv``."""
-        records = []
+        header, records = names(self.columns), []
         for result in results:
-            group: Any = result.group
             for threshold, value in result.percent.items():
                 numbers = (threshold.position_m, threshold.rotation_deg, value)
                 cells = (
-                    *(result.method, result.label, *astuple(group)),
+                    *(result.method, result.label, *astuple(result.group)),
                     *(f"{number:g}" for number in numbers),
                     *(result.source, result.date),
                 )
-                records.append(dict(zip(self.columns, cells, strict=True)))
-        return csv_text(self.columns, records)
+                records.append(dict(zip(header, cells, strict=True)))
+        return csv_text(header, records)
+
+
+def localized(threshold: Threshold, value: float, **more: Any) -> dict[str, Any]:
+    """What the tidy table says of a share of localized queries, in percent."""
+    where = {"threshold": threshold.position_m, "angle": threshold.rotation_deg}
+    return {"metric": "localized", **where, "value": value, "unit": "%", **more}
+
+
+def percent(text: str) -> float:
+    """A percentage.
+
+    Raises:
+        ValueError: not a number in 0..100.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= 100.0:
+        raise ValueError(f"{text!r} is not a percentage in 0..100")
+    return value
 
 
 def is_site_only(folder: Path) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 
 from d2eval.contracts.architecture import Architecture, TracedLayer, trace
 from d2eval.foundation.text.display import markdown_text
-from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
+from d2eval.report.tables import Table, flat_csv, markdown_grid
+from d2eval.runs.columns import Column
 
 GIGA = 1e9
 CONVENTION = (

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.foundation.text.words import real, whole
-from d2eval.report.tables import Column, Table, flat_csv, markdown_grid
+from d2eval.report.tables import Table, flat_csv, markdown_grid
+from d2eval.runs.columns import Column
 from d2eval.runs.rows import read_rows, reading
 
 Row = Mapping[str, Any]
@@ -43,7 +44,7 @@ def with_earlier(path: Path, rows: Sequence[Row]) -> list[Row]:
         return list(rows)
     remedy = "move it away, or choose another --output"
     with reading(path, remedy):
-        found = read_rows(path, [column.name for column in _columns()])
+        found = read_rows(path, _columns())
         earlier = [{name: _value(name, cell) for name, cell in row.items()} for row in found]
     measured = {tuple(row[name] for name in _KEY) for row in rows}
     return [row for row in earlier if tuple(row[name] for name in _KEY) not in measured] + [*rows]

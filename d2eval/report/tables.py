@@ -1,6 +1,6 @@
 """Tables as text: CSV with full precision, Markdown rounded as a paper rounds."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, count, product
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.text.display import csv_text, markdown_text
+from d2eval.runs.columns import Column
 
 PAGE = 140  # the most characters of a table's line in Markdown
 _LONG, _LONGEST_KEY = 20, 40  # of a cell about its row, and of one that names it
@@ -33,22 +34,49 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of a table.
+class TableSection:
+    """A part of a table, under a heading of its own.
 
     Attributes:
-        name: its name in the CSV, and the key of its values.
-        header: its name in Markdown; None keeps it out of there.
-        text: how Markdown shows a value.
-        key: whether it says which row it is, and so stands in every part of a wide table.
-        about: whether it is no result but about the rows, so that a note can say it, too.
+        title: its heading.
+        before: a line above the rows; "" for none.
+        records: the rows of Markdown, by column.
+        notes: below them.
+        flat: the rows of the CSV, by column.
     """
 
-    name: str
-    header: str | None = None
-    text: Callable[[Any], str] = str
-    key: bool = False
-    about: bool = False
+    title: str
+    before: str
+    records: Sequence[Mapping[str, Any]]
+    notes: Sequence[str]
+    flat: Sequence[Mapping[str, Any]]
+
+
+def build_table(
+    name: str,
+    start: Sequence[str],
+    sections: Sequence[TableSection],
+    columns: Sequence[Column],
+    flat: Sequence[Column],
+    notes: Sequence[str],
+) -> Table:
+    """A table of sections.
+
+    Args:
+        name: stem of its files.
+        start: paragraphs above the sections.
+        sections: in their order.
+        columns: of Markdown.
+        flat: of the CSV.
+        notes: what the user should be told about the runs that it was made from.
+    """
+    parts = [*start]
+    for section in sections:
+        grid = markdown_grid(columns, section.records)
+        below = "\n".join(f"- {note}" for note in section.notes)
+        parts += filter(None, (f"## {section.title}", section.before, grid, below))
+    records = [record for section in sections for record in section.flat]
+    return Table(name, flat_csv(flat, records), "\n\n".join(parts) + "\n", notes)
 
 
 def paper_count(count: float) -> str:

@@ -1,6 +1,6 @@
 """Measured runs: where they lie, ``RUNS/<benchmark>/<label>/``, and what each says of itself."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,12 @@ class RunPlace:
     path: Path
 
 
+def has_runs(roots: RunRoots, benchmark: str) -> bool:
+    """Whether there are runs of ``benchmark`` below ``roots``, see `run_folders`."""
+    given = [roots] if isinstance(roots, Path) else roots or (DEFAULT_RUNS, SHIPPED_RUNS)
+    return any((root / benchmark).is_dir() for root in given)
+
+
 def run_folders(roots: RunRoots, benchmark: str) -> tuple[list[RunPlace], list[str]]:
     """The folders of runs of ``benchmark`` below ``roots``, by label.
 
@@ -124,20 +130,24 @@ def unfinished_note(folder: Path, files: Iterable[str] = (SUMMARY, MANIFEST)) ->
     return f"{folder}: skipped, {' and '.join(missing)} missing: the run is unfinished"
 
 
-def check_origin(row: Mapping[str, str], manifest: Manifest) -> None:
+def check_origin(name: str, dataset: str, manifest: Manifest) -> None:
     """Sees to it that a row of ``summary.csv`` belongs to the manifest beside it.
 
     Otherwise a partial run could be shown as a complete one.
+
+    Args:
+        name: of the run, or the method, as the row has it.
+        dataset: likewise.
+        manifest: of the run.
 
     Raises:
         ValueError: it doesn't, or both say of the dataset what d2eval never does.
     """
     known = (named(manifest.method, manifest.matcher), manifest.label)
-    if row["method"] not in known or row["dataset"] != manifest.dataset:
+    if name not in known or dataset != manifest.dataset:
         raise ValueError(
-            f"is of {row['method']!r} on {row['dataset']!r}, but manifest.json says "
+            f"is of {name!r} on {dataset!r}, but manifest.json says "
             f"{manifest.label!r} on {manifest.dataset!r}"
         )
-    dataset = manifest.dataset
     if dataset not in (COMPLETE, SAMPLE) and not dataset.startswith("partial"):
         raise ValueError(f"dataset is {dataset!r}, not complete, partial or sample")

@@ -3,18 +3,20 @@
 import contextlib
 import csv
 import io
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import read_text
 from d2eval.foundation.text.display import from_csv_cell
-from d2eval.foundation.text.words import real
+from d2eval.runs.columns import REAL, Column, number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REMEDY = "run the evaluation again or move the folder away"
-MOST = 1e12  # of any number in a row
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
         raise D2EvalError(f"{path}: {error}; {remedy}") from error
 
 
-def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+def read_rows(path: Path, columns: Iterable[Column]) -> list[dict[str, str]]:
     """Reads a CSV file with a header; text comes back as `csv_cell` was given it.
 
     Args:
         path: the file, UTF-8.
-        columns: names that the header must hold; it may hold more.
+        columns: that the header must hold, but for optional ones; it may hold more.
 
     Raises:
         ValueError: a column is missing or stands twice, or a row is torn.
@@ -61,7 +63,7 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """
     reader = csv.DictReader(io.StringIO(read_text(path, "write it again")), strict=True)
     header = list(reader.fieldnames or ())
-    missing = [name for name in columns if name not in header]
+    missing = [c.name for c in columns if c.name not in header and not c.optional]
     if missing:
         raise ValueError(f"the header lacks {', '.join(missing)}")
     if len(set(header)) < len(header):
@@ -75,14 +77,27 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     return rows
 
 
+def frame_of(rows: Sequence[Mapping[str, str]], columns: Iterable[Column]) -> "pd.DataFrame":
+    """Rows as `read_rows` gives them, with numbers where columns have such.
+
+    Raises:
+        ValueError: a cell is none of its column's.
+    """
+    import pandas as pd  # takes as long to import as everything else
+
+    known = [column for column in columns if not rows or column.name in rows[0]]
+    return pd.DataFrame({c.name: [c.value(row) for row in rows] for c in known})
+
+
 def mma_column(threshold_px: int) -> str:
     """The column of the mean matching accuracy at a threshold."""
     return f"mma_{threshold_px}px"
 
 
-def score_columns(thresholds_px: Iterable[int]) -> list[str]:
+def score_columns(thresholds_px: Iterable[int]) -> list[Column]:
     """The columns that `scores` reads."""
-    return ["mean_features", "mean_matches", *map(mma_column, thresholds_px)]
+    counts = [Column("mean_features", kind=REAL), Column("mean_matches", kind=REAL)]
+    return [*counts, *(Column(mma_column(t), kind=REAL, most=1.0) for t in thresholds_px)]
 
 
 def scores(row: Mapping[str, str], thresholds_px: Iterable[int]) -> Scores:
@@ -96,21 +111,3 @@ def scores(row: Mapping[str, str], thresholds_px: Iterable[int]) -> Scores:
         number(row, "mean_matches"),
         {t: number(row, mma_column(t), most=1.0) for t in thresholds_px},
     )
-
-
-def number(row: Mapping[str, str], column: str, most: float = MOST) -> float:
-    """The number in a column.
-
-    Raises:
-        ValueError: it is none, negative, or above ``most``, by default beyond reason.
-    """
-    text = row[column]
-    try:
-        value = real(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 <= value <= most:
-        limit = "at least 0" if most == MOST else f"in 0..{most:g}"
-        of = f" of split {row['split']}" if "split" in row else ""
-        raise ValueError(f"{column}{of} is {text!r}, not a number {limit}")
-    return value

@@ -26,7 +26,7 @@ from d2eval.aachen.data.covisibility import read_tracks
 from d2eval.aachen.data.database import read_database
 from d2eval.aachen.data.parsing import read_intrinsics, read_nvm, read_pairs
 from d2eval.aachen.report import matches
-from d2eval.aachen.report.site import SITE as AACHEN_SITE
+from d2eval.aachen.report.groups import SITE as AACHEN_SITE
 from d2eval.contracts.protocol import load_toml
 from d2eval.contracts.weights import load_state_dict
 from d2eval.foundation.downloads.download import addresses_of, verified_path
@@ -45,8 +45,9 @@ from d2eval.inloc.data.retrieval import read_pair_list
 from d2eval.inloc.report import views
 from d2eval.inloc.report.site import SITE as INLOC_SITE
 from d2eval.pipeline.featurefiles import read_feature_file, read_hloc_features
+from d2eval.runs.columns import Column, number
 from d2eval.runs.manifest import read_manifest
-from d2eval.runs.rows import number, read_rows, reading
+from d2eval.runs.rows import read_rows, reading
 from methods.d2net.training import checkpoint, posed
 from methods.d2net.training.depth_files import read_depth
 from methods.d2net.training.logs import RunLog
@@ -401,7 +402,7 @@ def read_steps(path: Path) -> str:
 
 def read_summary(path: Path) -> object:
     with reading(path, "run it again"):
-        rows = read_rows(path, ["method", "mean_features"])
+        rows = read_rows(path, (Column("method"), Column("mean_features")))
         return rows, [number(row, "mean_features") for row in rows]
 
 

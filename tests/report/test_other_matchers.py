@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from d2eval.aachen.report.runs import load_run as load_aachen_run
+from d2eval.aachen.report.description import AACHEN
 from d2eval.foundation.errors import D2EvalError
 from d2eval.hpatches.report.runs import load_run
 from d2eval.hpatches.report.table import hpatches_table
-from d2eval.inloc.report.runs import load_run as load_inloc_run
+from d2eval.inloc.report.description import INLOC
+from d2eval.localization.runs import load_folder
 from d2eval.report.names import legend_entry, method_name
 
 RATIO = {"name": "ratio", "config": {"ratio": 0.8}, "default": False}
@@ -39,10 +40,14 @@ def test_the_table_of_hpatches(runs, write_run):
 
 def test_aachen_and_inloc(write_aachen_run, write_inloc_run):
     aachen = with_matcher(write_aachen_run("d2_ms", "d2_ms", {("2019", "night"): None}), RATIO)
-    assert load_aachen_run(aachen).named == "d2_ms + ratio"
+    (run,) = load_folder(AACHEN, aachen).measured
+    assert (run.kind.method, run.kind.matcher, run.named) == ("d2_ms", "ratio", "d2_ms + ratio")
     inloc = write_inloc_run("d2_ms", ("sparse", "d2_ms", "none"), {"all": None})
-    assert load_inloc_run(inloc).kind.method == "d2_ms"
-    assert load_inloc_run(with_matcher(inloc, RATIO)).kind.method == "d2_ms + ratio"
+    assert load_folder(INLOC, inloc).measured[0].kind.matcher == ""
+    loaded = load_folder(INLOC, with_matcher(inloc, RATIO))
+    assert loaded.measured[0].kind.named == "d2_ms + ratio"
+    measured = loaded.numbers[loaded.numbers["source"] == "measured"]
+    assert set(zip(measured["method"], measured["matcher"], strict=True)) == {("d2_ms", "ratio")}
 
 
 def test_legends(write_run):

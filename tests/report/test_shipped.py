@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 from places import REPOSITORY
+from report_tables import TABLES
 
-from d2eval.aachen.report.table import aachen_table
 from d2eval.cli import main
-from d2eval.hpatches.report.table import hpatches_table
-from d2eval.inloc.report.table import inloc_table
 from d2eval.runs import measured
 from d2eval.runs.measured import SHIPPED_RUNS, run_folders
-
-TABLES = {"hpatches": hpatches_table, "aachen": aachen_table, "inloc": inloc_table}
 
 
 def texts(value):

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import markdown_tables as markdown_file
 import pytest
+from report_tables import aachen_table, hpatches_table, inloc_table
 
-from d2eval.aachen.report.table import aachen_table
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.hpatches.report.published import load_paper
-from d2eval.hpatches.report.table import hpatches_table
-from d2eval.inloc.report.table import inloc_table
-from d2eval.report.tables import Column, markdown_grid, paper_count
+from d2eval.report.tables import markdown_grid, paper_count
+from d2eval.runs.columns import Column
 
 PARTIAL = "partial (7 of 108 sequences)"
 

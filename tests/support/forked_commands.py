@@ -20,8 +20,9 @@ _SERVER = """
 import json, os, resource, signal, sys
 import d2eval.aachen.aachen, d2eval.inloc.inloc, d2eval.api
 import d2eval.aachen.run, d2eval.hpatches.hpatches, d2eval.inloc.run, d2eval.inloc.poses.sparse
-import d2eval.aachen.report.pictures, d2eval.hpatches.report.curves, d2eval.hpatches.report.table
-import d2eval.inloc.report.plots, d2eval.sample.aachen, d2eval.sample.hpatches
+import d2eval.aachen.report.description, d2eval.hpatches.report.curves, d2eval.hpatches.report.table
+import d2eval.inloc.report.description, d2eval.localization.pictures
+import d2eval.sample.aachen, d2eval.sample.hpatches
 import matplotlib.backends.backend_agg, methods.rootsift
 from d2eval.foundation.terminal import progress
 from d2eval.__main__ import main

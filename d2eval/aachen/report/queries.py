@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pycolmap
 
+from d2eval.aachen.columns import QUERIES
 from d2eval.foundation.formats.poses import pose_from_wxyz
-from d2eval.runs.rows import REMEDY, number, read_rows, reading
+from d2eval.localization.columns import POSE, THRESHOLD, chosen
+from d2eval.runs.columns import names, number
+from d2eval.runs.rows import REMEDY, read_rows, reading
 
-FILE = "queries.csv"
-_QUATERNION, _TRANSLATION = ("qw", "qx", "qy", "qz"), ("tx", "ty", "tz")
-_POSE = (*_QUATERNION, *_TRANSLATION)
-_COLUMNS = (
-    "name", "split", "registered", "position_m", "rotation_deg", *_POSE,
-    *(f"ref_{column}" for column in _POSE),
-)  # fmt: skip
+_READ = chosen(
+    QUERIES, "name", "split", "registered", *names(THRESHOLD), *POSE, *(f"ref_{n}" for n in POSE)
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,9 @@ def load_queries(folder: Path) -> list[Query]:
     Raises:
         D2EvalError: it is missing or broken.
     """
-    path = folder / FILE
+    path = folder / "queries.csv"
     with reading(path, REMEDY):
-        rows = read_rows(path, _COLUMNS)
+        rows = read_rows(path, _READ)
         return [_query(row, path) for row in rows]
 
 
@@ -64,8 +63,8 @@ def _query(row: Mapping[str, str], path: Path) -> Query:
 
 def _pose(row: Mapping[str, str], prefix: str, path: Path) -> pycolmap.Rigid3d:
     return pose_from_wxyz(
-        _floats(row, prefix, _QUATERNION),
-        _floats(row, prefix, _TRANSLATION),
+        _floats(row, prefix, POSE[:4]),
+        _floats(row, prefix, POSE[4:]),
         f"{path}: {row['name']}",
     )
 

@@ -12,12 +12,12 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from d2eval.aachen.report.groups import PROTOCOLS
-from d2eval.aachen.report.queries import Query
-from d2eval.aachen.report.runs import AachenRun
+from d2eval.aachen.report.queries import Query, load_queries
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.formats.colmap_model import read_model_points, read_model_poses
 from d2eval.foundation.formats.poses import center
-from d2eval.report.figures import new_figure
+from d2eval.localization.groups import LocalizedRun
+from d2eval.report.figures import new_figure, write_figure
 from d2eval.runs.rows import REMEDY, reading
 
 MODEL = "model"
@@ -77,6 +77,19 @@ class TopView:
         low, high = sure.min(axis=0), sure.max(axis=0)
         margin = max(float((high - low).max()), 1e-3) * _MARGIN
         return np.stack([low - margin, high + margin])
+
+
+def plot_topview(run: LocalizedRun, output: Path) -> list[Path]:
+    """Draws ``topview.png``, if the run left its model.
+
+    Raises:
+        D2EvalError: a file of the run is missing or broken.
+    """
+    model = load_model(run.folder)
+    if model is None:
+        return []
+    figure = draw(top_view(model, load_queries(run.folder)), run)
+    return write_figure(figure, output, "topview", ["png"])
 
 
 def load_model(folder: Path) -> Model | None:
@@ -146,7 +159,7 @@ def top_view(model: Model, queries: Sequence[Query]) -> TopView:
     )
 
 
-def draw(view: TopView, run: AachenRun) -> Figure:
+def draw(view: TopView, run: LocalizedRun) -> Figure:
     """Draws the picture, metres to the same scale along both axes."""
     low, high = view.limits()
     extent = high - low

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from d2eval.contracts.protocol import load_protocol
+from d2eval.runs.columns import Column
 from d2eval.runs.published import REMEDY, presentation, published_file
 from d2eval.runs.rows import Scores, mma_column, read_rows, reading, score_columns, scores
 
@@ -67,7 +68,8 @@ def load_paper() -> list[PaperRow]:
     table = published_file("hpatches.csv")
     with reading(table, REMEDY):
         printed = {
-            row["method"]: row for row in read_rows(table, ["method", "features", "matches"])
+            row["method"]: row
+            for row in read_rows(table, map(Column, ("method", "features", "matches")))
         }
         labels = [row["label"] for row in named if "label" in row]
         if list(printed) != labels:
@@ -90,7 +92,9 @@ def _load_curves() -> dict[str, dict[str, Scores]]:
     source = wanted["curves"]
     curves: dict[str, dict[str, Scores]] = defaultdict(dict)
     with reading(path, REMEDY):
-        for row in read_rows(path, ["source", "method", "split", *score_columns(needed)]):
+        for row in read_rows(
+            path, [*map(Column, ("source", "method", "split")), *score_columns(needed)]
+        ):
             if row["source"] == source:
                 known = [t for t in shown if mma_column(t) in row]
                 curves[row["method"]][row["split"]] = scores(row, known)

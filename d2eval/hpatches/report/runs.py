@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from d2eval.runs.columns import Column, number
 from d2eval.runs.manifest import entry, load_manifest
 from d2eval.runs.measured import SUMMARY, Run, RunRoots, check_origin, run_folders, unfinished_note
-from d2eval.runs.rows import REMEDY, Scores, number, read_rows, reading, score_columns, scores
+from d2eval.runs.rows import REMEDY, Scores, read_rows, reading, score_columns, scores
 
 COSTS = ("seconds_per_image", "peak_memory_mb")
 
@@ -60,7 +61,8 @@ def load_run(folder: Path, thresholds_px: Sequence[int]) -> MeasuredRun:
         top_k = entry(manifest.content, "top_k", int, type(None))
     path = folder / SUMMARY
     with reading(path, REMEDY):
-        columns = ["method", "split", "pairs", *score_columns(thresholds_px), "dataset", "weights"]
+        named = ("method", "split", "pairs", "dataset", "weights")
+        columns = [*map(Column, named), *score_columns(thresholds_px)]
         rows = read_rows(path, columns)
         by_split = {row["split"]: row for row in rows}
         if len(by_split) != len(rows):
@@ -68,7 +70,7 @@ def load_run(folder: Path, thresholds_px: Sequence[int]) -> MeasuredRun:
         if "overall" not in by_split:
             raise ValueError("the row of split overall is missing")
         overall = by_split["overall"]
-        check_origin(overall, manifest)
+        check_origin(overall["method"], overall["dataset"], manifest)
         return MeasuredRun(
             folder.name,
             manifest.method,

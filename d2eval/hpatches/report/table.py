@@ -12,7 +12,8 @@ from d2eval.hpatches.report.published import (
 )
 from d2eval.hpatches.report.runs import MeasuredRun, load_runs
 from d2eval.report.names import method_name
-from d2eval.report.tables import Column, Table, flat_csv, markdown_grid, paper_count
+from d2eval.report.tables import Table, flat_csv, markdown_grid, paper_count
+from d2eval.runs.columns import Column
 from d2eval.runs.measured import RunRoots
 from d2eval.runs.published import presentation
 from d2eval.runs.rows import Scores, mma_column

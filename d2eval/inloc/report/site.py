@@ -1,9 +1,8 @@
 """Which results of InLoc the benchmark's site returns: of each floor, never of both together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from d2eval.inloc.report.groups import POOLED, PROTOCOLS, Group, thresholds
-from d2eval.localization.localized import site_percents
+from d2eval.inloc.report.groups import POOLED, PROTOCOLS, Group
 from d2eval.localization.site import SiteFormat, SiteResult
 from d2eval.metrics.poses import Threshold
 
@@ -26,21 +25,7 @@ def make_group(protocol: str, floor: str) -> Group:
     return Group(protocol, floor)
 
 
-def percents(values: Sequence[str], group: Group) -> dict[Threshold, float]:
-    """The percentages as the site shows them, by threshold.
-
-    Args:
-        values: a number each, or several joined by slashes ("39.9 / 57.6 / 67.2").
-        group: what they are of.
-
-    Raises:
-        ValueError: their count is not the protocol's, one is no percentage, or they fall.
-    """
-    wanted = thresholds(group.protocol)
-    return site_percents(values, wanted, len(wanted), f"floor {group.floor}")
-
-
-SITE = SiteFormat(("protocol", "floor"), make_group, percents)
+SITE = SiteFormat(Group, make_group, lambda _: 0)
 
 
 def pooled(

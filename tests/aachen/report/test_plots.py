@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -5,15 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2eval.aachen.report.groups import PAPER, thresholds
-from d2eval.aachen.report.plots import Panel, draw, panels, plot_recall, recall_curve
+from d2eval.aachen.report.description import AACHEN
+from d2eval.aachen.report.groups import PAPER, Group
 from d2eval.aachen.report.queries import load_queries
-from d2eval.aachen.report.runs import Runs, load_runs
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
+from d2eval.localization import curves
+from d2eval.localization.curves import Panel, draw, plot_recall
+from d2eval.localization.runs import Runs, load_runs
 from d2eval.metrics.poses import Threshold, count_within
 
-LIMITS_2019 = thresholds("aachen", "2019")
+LIMITS_2019 = PAPER.thresholds
 NIGHT_2019, NIGHT_2020 = ("2019", "night"), ("2020", "night")
 IDENTITY = {"qw": 1, "qx": 0, "qy": 0, "qz": 0, "tx": 0, "ty": 0, "tz": 0}
 REFERENCE = {f"ref_{name}": value for name, value in IDENTITY.items()}
@@ -37,7 +40,7 @@ def test_recall_by_hand() -> None:
     # 2 deg up to 0.5 m, then 5 deg up to 1 m
     limits = [Threshold(0.5, 2.0), Threshold(1.0, 5.0)]
     errors = [(0.2, 1.0), (0.3, 4.0), (0.7, 2.0), (inf, inf)]
-    metres, recall = recall_curve(errors, limits, last_m=1.0)
+    metres, recall = curves.recall_curve(errors, limits, replace(AACHEN.rule, last_m=1.0))
     assert metres == [0.0, 0.2, 0.5, 0.5, 0.7, 1.0]
     # at 0.5 m the second query counts as soon as 5 deg do
     assert recall == [0.0, 0.25, 0.25, 0.5, 0.75, 0.75]
@@ -47,7 +50,7 @@ def test_the_curve_passes_through_the_tables_numbers() -> None:
     rng = np.random.default_rng(3)
     errors = [tuple(error) for error in rng.exponential((2.0, 4.0), (98, 2))] + [(inf, inf)] * 2
     errors += [(limit.position_m, limit.rotation_deg) for limit in LIMITS_2019]  # inclusive
-    curve = recall_curve(errors, LIMITS_2019)
+    curve = curves.recall_curve(errors, LIMITS_2019, AACHEN.rule)
     for limit in LIMITS_2019:
         expected = count_within(errors, limit) / len(errors)
         assert value_at(curve, limit.position_m) == pytest.approx(expected)
@@ -56,14 +59,14 @@ def test_the_curve_passes_through_the_tables_numbers() -> None:
 
 
 def test_the_last_angle_holds_beyond_the_last_threshold() -> None:
-    curve = recall_curve([(7.0, 9.0), (7.0, 11.0)], thresholds("aachen", "2020"))
+    limits = Group("aachen", "2020", "night").thresholds
+    curve = curves.recall_curve([(7.0, 9.0), (7.0, 11.0)], limits, AACHEN.rule)
     assert value_at(curve, 5.0) == 0.0 and value_at(curve, 7.0) == 0.5
     assert curve[0][-1] == 10.0
 
 
-def panel_of(runs: Runs, title: str) -> Panel:
-    (found,) = [panel for panel in panels(runs)[0] if panel.section.title == title]
-    return found
+def panels(runs: Runs, published: bool = True) -> list[Panel]:
+    return curves.panels(AACHEN, runs, published).get("recall", [])
 
 
 def test_panels_hold_published_measured_and_returned_numbers(runs: Path, write_aachen_run) -> None:
@@ -74,13 +77,13 @@ def test_panels_hold_published_measured_and_returned_numbers(runs: Path, write_a
     write_aachen_run("mine", "d2_ms", counts, queries=queries)
     call = ["import-result", "aachen", "--method", "d2_ms", "--label", "mine", "--epoch", "2019"]
     assert main([*call, "--values", "44.9/66.3/88.8", "--output", str(runs)]) == 0
-    made, notes = panels(load_runs(runs))
-    assert notes == [] and made[0].section == PAPER
+    made = panels(load_runs(AACHEN, runs))
+    assert made[0].section.group == PAPER
     assert [panel.section.group.epoch for panel in made] == ["2019", "2020"]
     assert value_at(made[0].curves["mine"], 1.0) == 0.25
     assert value_at(made[0].curves["mine"], 5.0) == 0.5
 
-    axes = draw(made).axes[0]
+    axes = draw(AACHEN, made).axes[0]
     lines = {str(line.get_label()): line for line in axes.get_lines()}
     assert len(lines) == 9 + 2 + len(LIMITS_2019)
     published = lines["D2 MS"]
@@ -102,7 +105,7 @@ def test_published_numbers_stand_only_with_their_own(runs: Path, write_aachen_ru
     write_aachen_run(
         "hloc", "d2_ss", {NIGHT_2020: [1] * 3}, protocol="aachen_hloc", queries=queries
     )
-    made, _ = panels(load_runs(runs))
+    made = panels(load_runs(AACHEN, runs))
     published = {
         panel.section.title: sum(bool(line.published) for line in panel.lines) for panel in made
     }
@@ -112,7 +115,7 @@ def test_published_numbers_stand_only_with_their_own(runs: Path, write_aachen_ru
         "Day queries (challenge protocol, epoch 2019)": 0,
         "Holdout (challenge protocol, held-out database images, epoch 2019)": 0,
     }
-    made, _ = panels(load_runs(runs), published=False)
+    made = panels(load_runs(AACHEN, runs), published=False)
     assert len(made) == 3 and not any(line.published for panel in made for line in panel.lines)
 
 
@@ -121,13 +124,13 @@ def test_sample_runs_have_a_figure_of_their_own(
 ) -> None:
     queries = [query(0, (0.2, 1.0))]
     write_aachen_run("tiny", "d2_ss", {NIGHT_2019: [1] * 4}, dataset="sample", queries=queries)
-    paths, _ = plot_recall(load_runs(runs), tmp_path / "a")
+    paths, _ = plot_recall(AACHEN, load_runs(AACHEN, runs), tmp_path / "a")
     names = ["recall.png", "recall.svg", "recall_sample.png", "recall_sample.svg"]
     assert [path.name for path in paths] == names
     assert "published" in (tmp_path / "a" / "recall.svg").read_text()
     svg = (tmp_path / "a" / "recall_sample.svg").read_text()
     assert "tiny (D2 SS)" in svg and "<!-- published -->" not in svg
-    paths, _ = plot_recall(load_runs(runs), tmp_path / "b", sample_only=True)
+    paths, _ = plot_recall(AACHEN, load_runs(AACHEN, runs), tmp_path / "b", sample_only=True)
     assert [path.name for path in paths] == names[2:]
     with Image.open(paths[0]) as image:
         assert min(image.size) > 300
@@ -136,17 +139,20 @@ def test_sample_runs_have_a_figure_of_their_own(
 def test_the_same_runs_give_the_same_svg(runs: Path, write_aachen_run, tmp_path: Path) -> None:
     write_aachen_run("r", "d2_ss", {NIGHT_2019: [1] * 4}, queries=[query(0, (0.2, 1.0))])
     for name in "ab":
-        plot_recall(load_runs(runs), tmp_path / name)
+        plot_recall(AACHEN, load_runs(AACHEN, runs), tmp_path / name)
     first, second = ((tmp_path / name / "recall.svg").read_bytes() for name in "ab")
     assert first == second
 
 
-def test_without_reference_poses_there_is_a_note(runs: Path, write_aachen_run) -> None:
+def test_without_reference_poses_there_is_a_note(
+    runs: Path, write_aachen_run, tmp_path: Path
+) -> None:
     blind = {name: value for name, value in query(0, None).items() if "ref" not in name}
     folder = write_aachen_run("blind", "d2_ss", {NIGHT_2019: None}, queries=[blind])
-    made, notes = panels(load_runs(runs))
+    found = load_runs(AACHEN, runs)
+    made, (_, notes) = panels(found), plot_recall(AACHEN, found, tmp_path / "plots")
     assert notes == [f"{folder}: no reference poses, so no recall curve"]
-    assert [panel.section for panel in made] == [PAPER] and not made[0].curves
+    assert [panel.section.group for panel in made] == [PAPER] and not made[0].curves
 
 
 def test_queries(runs: Path, write_aachen_run) -> None:

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import markdown_tables as markdown
 import pytest
+from report_tables import aachen_table
 
-from d2eval.aachen.report.groups import Group
-from d2eval.aachen.report.published import PUBLISHED, load_published
-from d2eval.aachen.report.runs import load_runs
-from d2eval.aachen.report.table import aachen_table
+from d2eval.aachen.report.description import AACHEN
+from d2eval.aachen.report.groups import PUBLISHED, Group
 from d2eval.cli import main
 from d2eval.contracts.protocol import load_protocol
 from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.runs import load_runs, no_runs
 from d2eval.metrics.poses import Threshold
+from d2eval.runs.results import numbers_of
 
 PAPER_TITLE = "The paper's table (challenge protocol, night queries, epoch 2019)"
 NIGHT_2019, NIGHT_2020 = ("2019", "night"), ("2020", "night")
@@ -82,13 +83,15 @@ def test_published_numbers_of_other_epochs_and_protocols(runs: Path) -> None:
 
 
 def test_every_published_group_has_the_benchmarks_thresholds() -> None:
-    for group in PUBLISHED:
+    rows = numbers_of(no_runs(AACHEN).numbers)
+    assert len(rows) == 9 + 2 + 2 + 2
+    for row in rows:
+        group = Group(row.protocol, *row.subset.split(" "))
+        assert group in PUBLISHED
         entries = load_protocol(group.protocol).content["thresholds"][group.epoch]
-        wanted = [Threshold(**entry) for entry in entries]
-        rows = load_published(group)
-        assert rows and all(list(row.percent) == wanted for row in rows)
-    assert load_published(Group("aachen_v1_1", "2020", "night")) == []
-    assert load_published(Group("aachen", "2020", "day")) == []
+        shares = [own for (metric, _), own in row.at.items() if metric == "localized"]
+        said = [Threshold(own["threshold"], own["angle"]) for own in shares]
+        assert said == [Threshold(**entry) for entry in entries]
 
 
 def test_measured_and_returned_numbers_beside_the_papers(runs: Path, write_aachen_run) -> None:
@@ -213,8 +216,8 @@ def test_an_empty_split_is_left_out(runs: Path, write_aachen_run) -> None:
             for line in text.splitlines(keepends=True)
         )
     )
-    (run,) = load_runs(runs).measured
-    assert list(run.results) == [Group("aachen", "2019", "night")]
+    numbers = load_runs(AACHEN, runs).numbers
+    assert set(numbers[numbers["source"] == "measured"]["subset"]) == {"2019 night"}
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ import pycolmap
 import pytest
 from PIL import Image
 
+from d2eval.aachen.report.description import AACHEN
 from d2eval.aachen.report.queries import Query
-from d2eval.aachen.report.runs import load_run
 from d2eval.aachen.report.topview import Model, TopView, draw, ground_plane, load_model, top_view
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.formats.colmap_model import read_model_points, read_model_poses
 from d2eval.foundation.formats.poses import center, wxyz
+from d2eval.localization.runs import load_folder
 
 NIGHT_2019 = ("2019", "night")
 # Any rotation and shift: the world's axes mean nothing.
@@ -164,7 +165,8 @@ def test_the_command_draws_the_picture(
 def test_the_picture_is_to_scale_and_says_what_lies_outside(
     runs: Path, write_aachen_run, cameras
 ) -> None:
-    run = load_run(write_aachen_run("run", "d2_ss", {NIGHT_2019: [1] * 4}))
+    folder = write_aachen_run("run", "d2_ss", {NIGHT_2019: [1] * 4})
+    (run,) = load_folder(AACHEN, folder).measured
     queries = [Query("query/a.jpg", "night", standing(9000, 0, 0), standing(1, 1, 0), (9e3, 0.0))]
     view = top_view(Model(Path("model"), cameras, np.zeros((0, 3))), queries)
     (axes,) = draw(view, run).axes

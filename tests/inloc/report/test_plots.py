@@ -5,8 +5,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from d2eval.cli import main
-from d2eval.inloc.report.plots import SAMPLE_TITLE, draw, panels, recall_curve
-from d2eval.inloc.report.runs import load_runs
+from d2eval.inloc.report.description import INLOC
+from d2eval.inloc.report.groups import PAPERS
+from d2eval.localization import curves
+from d2eval.localization.runs import load_runs
 from d2eval.metrics.poses import Threshold, count_within
 
 SPARSE = ("sparse", "d2_ms", "none")
@@ -19,7 +21,7 @@ ERRORS = [
 ]
 
 
-def curves(figure: Figure) -> dict[str, dict[str, list[tuple[float, float]]]]:
+def lines(figure: Figure) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """Title of each panel -> label of each line -> its points."""
     return {
         axes.get_title(): {
@@ -33,12 +35,15 @@ def curves(figure: Figure) -> dict[str, dict[str, list[tuple[float, float]]]]:
 
 def test_recall_by_hand() -> None:
     errors = [(metres, degrees) for _, metres, degrees in ERRORS]
-    assert recall_curve(errors) == ([0.0, 0.2, 0.25, 2.0], [0.0, 0.0, 0.25, 0.5])
+    assert curves.recall_curve(errors, PAPERS.thresholds, INLOC.rule) == (
+        [0.0, 0.2, 0.25, 2.0],
+        [0.0, 0.0, 0.25, 0.5],
+    )
 
 
 def test_the_curve_is_strict_and_passes_through_the_counts() -> None:
     errors = [(0.25, 1.0), (0.25, 2.0), (0.0, 0.0), (0.5, 9.0), (1.5, 5.0), (2.0, 5.0), (0.1, 40.0)]
-    metres, recall = recall_curve(errors)
+    metres, recall = curves.recall_curve(errors, PAPERS.thresholds, INLOC.rule)
     assert metres == [0.0, 0.25, 0.5, 1.5, 2.0]
     for limit in (0.1, 0.25, 0.2500001, 0.5, 1.0, 1.5, 1.9, 2.0):
         shown = next(share for corner, share in zip(metres, recall, strict=True) if limit <= corner)
@@ -47,8 +52,8 @@ def test_the_curve_is_strict_and_passes_through_the_counts() -> None:
 
 def test_panels_have_their_floors_alone(runs: Path, write_inloc_run) -> None:
     write_inloc_run("mine", SPARSE, COUNTS, errors=[*ERRORS, ("", math.nan, math.nan)])
-    (drawn,) = panels(load_runs(runs)).values()
-    found = curves(draw(drawn))
+    (drawn,) = curves.panels(INLOC, load_runs(INLOC, runs)).values()
+    found = lines(curves.draw(INLOC, drawn))
     label = "mine (D2 MS)"
     assert list(found) == ["InLoc protocol, both floors", "InLoc protocol, DUC1"]
     both = found["InLoc protocol, both floors"]
@@ -67,16 +72,17 @@ def test_protocols_and_the_sample_get_figures_of_their_own(
     hloc = ("pooled", "rootsift", "none")
     write_inloc_run("pool", hloc, COUNTS, protocol="inloc_hloc", errors=ERRORS)
     write_inloc_run("toy", SPARSE, COUNTS, dataset="sample", errors=ERRORS)
-    made = panels(load_runs(runs))
-    assert list(made) == [("inloc", False), ("inloc_hloc", False), ("inloc", True)]
-    (panel,) = made["inloc", True]
+    made = curves.panels(INLOC, load_runs(INLOC, runs))
+    assert list(made) == ["recall", "recall_hloc", "recall_sample"]
+    (panel,) = made["recall_sample"]
     assert [line.published for line in panel.lines] == [None]
     assert list(panel.curves) == ["toy"]
     options = ["--runs", str(runs), "--output", str(tmp_path)]
     assert main(["plot", "inloc", *options]) == 0
     names = {f"recall{end}.{kind}" for end in ("", "_hloc", "_sample") for kind in ("png", "svg")}
     assert {path.name for path in (tmp_path / "inloc").iterdir()} == names
-    assert draw(made["inloc", True], SAMPLE_TITLE).get_suptitle() == SAMPLE_TITLE
+    svg = (tmp_path / "inloc" / "recall_sample.svg").read_text()
+    assert "Embedded sample (not InLoc)" in svg
 
 
 def test_only_the_sample(runs: Path, write_inloc_run, tmp_path: Path) -> None:
@@ -92,7 +98,7 @@ def test_returned_numbers_are_marks(runs: Path, write_inloc_run) -> None:
     write_inloc_run("mine", SPARSE, COUNTS, errors=ERRORS)
     options = ["--method", "d2_ms", "--label", "mine", "--floor", "DUC1", "--output", str(runs)]
     assert main(["import-result", "inloc", *options, "--values", "39.9 57.6 67.2"]) == 0
-    found = curves(draw(panels(load_runs(runs))["inloc", False]))
+    found = lines(curves.draw(INLOC, curves.panels(INLOC, load_runs(INLOC, runs))["recall"]))
     marks = found["InLoc protocol, DUC1"]["mine"]
     assert marks == [
         (metres, pytest.approx(share))

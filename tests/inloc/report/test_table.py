@@ -5,15 +5,13 @@ from pathlib import Path
 
 import markdown_tables as markdown
 import pytest
+from report_tables import inloc_table
 
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
-from d2eval.inloc.report.groups import Group
-from d2eval.inloc.report.published import load_hloc
-from d2eval.inloc.report.runs import load_runs
-from d2eval.inloc.report.site import pooled
-from d2eval.inloc.report.table import inloc_table
-from d2eval.metrics.poses import Threshold
+from d2eval.inloc.report.description import INLOC
+from d2eval.localization.runs import load_runs, no_runs
+from d2eval.runs.results import Numbers, numbers_of
 
 PAPER_TITLE = "The paper's table (both floors)"
 PARTIAL = "partial (16 of 356 queries, 60 of 9972 cutouts, 14 of 277 scans)"
@@ -60,6 +58,12 @@ def returned(runs: Path, label: str, floor: str, *values: str) -> None:
     assert main(["import-result", "inloc", *options, "--values", *values]) == 0
 
 
+def pooled(runs: Path) -> list[Numbers]:
+    """What the site returned, on both floors together."""
+    found = numbers_of(load_runs(INLOC, runs).numbers)
+    return [own for own in found if own.source == "site" and own.subset == "all"]
+
+
 def test_the_papers_nine_rows(runs: Path) -> None:
     (runs / "inloc").mkdir()
     rows = sections(runs)[PAPER_TITLE]
@@ -81,10 +85,14 @@ def test_hlocs_rows_are_apart_and_pooled_from_the_floors(runs: Path) -> None:
         "hloc protocol, DUC1": [["39.9", "57.6", "67.2"], ["39.9", "55.6", "67.2"]],
         "hloc protocol, DUC2": [["36.6", "53.4", "61.8"], ["37.4", "57.3", "70.2"]],
     }
-    by_floor = {f: load_hloc(Group("inloc_hloc", f)) for f in ("DUC1", "DUC2", "all")}
+    rows = [own for own in numbers_of(no_runs(INLOC).numbers) if own.protocol == "inloc_hloc"]
+    by_floor = {
+        floor: [own.curve("localized") for own in rows if own.subset == floor]
+        for floor in ("DUC1", "DUC2", "all")
+    }
     for one, two, both in zip(*by_floor.values(), strict=True):
-        for limit, value in both.percent.items():
-            counts = round(1.98 * one.percent[limit]) + round(1.31 * two.percent[limit])
+        for limit, value in both.items():
+            counts = round(1.98 * one[limit]) + round(1.31 * two[limit])
             assert round(100 * counts / 329, 1) == value
 
 
@@ -250,19 +258,19 @@ def test_the_sites_numbers_alone(runs: Path) -> None:
     (row,) = sections(runs)["InLoc protocol, DUC2"]
     assert (row["Row"], row["Run"], row["1 m, 10° site"]) == ("D2 MS", "theirs", "61.8")
     assert "measured" not in "".join(row)
-    assert load_runs(runs).notes == []
+    assert load_runs(INLOC, runs).notes == []
 
 
 def test_percentages_that_are_no_counts_are_not_pooled(runs: Path) -> None:
     returned(runs, "theirs", "DUC1", "39.9", "57.6", "67.2")
     returned(runs, "theirs", "DUC2", "36.6", "53.4", "62.0")  # 81 of 131 is 61.8, 82 is 62.6
-    found = load_runs(runs)
-    assert pooled(found.returned) == ([], found.notes)
-    assert "theirs: the site's percentages are no counts of 198 and 131" in found.notes[0]
+    assert pooled(runs) == []
+    (note,) = load_runs(INLOC, runs).notes
+    assert "theirs: the site's percentages are no counts of 198 and 131" in note
     returned(runs, "theirs", "DUC2", "36.6", "53.4", "62.6")
-    (both,), notes = pooled(load_runs(runs).returned)
-    assert notes == []
-    assert both.percent[Threshold(1.0, 10.0)] == pytest.approx(100 * (133 + 82) / 329)
+    (both,) = pooled(runs)
+    assert load_runs(INLOC, runs).notes == []
+    assert both.curve("localized")[1.0] == pytest.approx(100 * (133 + 82) / 329)
 
 
 @pytest.mark.parametrize(

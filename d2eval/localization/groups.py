@@ -1,0 +1,175 @@
+"""What may stand in one table or panel, and what of it belongs in one line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from d2eval.metrics.poses import Threshold
+from d2eval.runs.measured import COMPLETE, Run, named
+from d2eval.runs.results import Numbers
+
+
+def difference(percent: float, published: float) -> float:
+    """Percentage points from the published number, which has one decimal."""
+    return round(percent - published, 6)  # what lies below is float noise
+
+
+@dataclass(frozen=True)
+class Group:
+    """Queries whose numbers compare: those of one protocol, and of one part of it.
+
+    Each benchmark has its own; the fields after the protocol are also columns of its rows.
+    """
+
+    protocol: str
+
+    @classmethod
+    def parts(cls) -> tuple[str, ...]:
+        """The names of the columns that say which part it is."""
+        return tuple(field.name for field in fields(cls))[1:]
+
+    @property
+    def subset(self) -> str:
+        """The part, in a word or two."""
+        return " ".join(astuple(self)[1:])
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The thresholds of published numbers, from fine to coarse."""
+        raise NotImplementedError
+
+    @property
+    def measured(self) -> tuple[Threshold, ...]:
+        """The thresholds of a run's rows, in their order."""
+        return self.thresholds
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What makes a row of a table: whose features, and how they are matched and poses found.
+
+    Attributes:
+        method: registered name; of features merged with dense maps, theirs.
+        matcher: one that isn't the protocol's, or "".
+        strategy: InLoc's "direct", "sparse", "dense", "merge" or "pooled".
+        verification: InLoc's "none" or "dense_pv".
+    """
+
+    method: str
+    matcher: str = ""
+    strategy: str = ""
+    verification: str = ""
+
+    @property
+    def named(self) -> str:
+        """The method, and the matcher where it is another one."""
+        return named(self.method, self.matcher)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of its own.
+
+    Attributes:
+        kind: of section, in the benchmark's words.
+        group: what its rows share.
+        title: its heading.
+        rank: where it stands.
+        thresholds: of its columns, from fine to coarse.
+        published: the group whose published rows stand in it; None for none.
+        compares: whether a difference from these says something.
+        submitted: whether what was measured here may also have been submitted.
+        figure: stem of the figure that shows it; None for none.
+        panel: title of its panel.
+        always: whether published numbers alone make a panel.
+    """
+
+    kind: str
+    group: Any
+    title: str
+    rank: tuple[int, ...]
+    thresholds: tuple[Threshold, ...]
+    published: Any = None
+    compares: bool = False
+    submitted: bool = False
+    figure: str | None = None
+    panel: str = ""
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class LocalizedRun(Run):
+    """One localization of all queries.
+
+    Attributes:
+        folder: where its files lie.
+        protocol: stem of the benchmark file.
+        kind: says whose row it stands beside.
+        holdout: how many database images were held out as queries; None for none.
+        reasons: part of the queries -> name of one without a pose -> why, in words.
+    """
+
+    folder: Path
+    protocol: str
+    kind: Kind
+    holdout: int | None
+    reasons: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a section: a run, or a published row, or both.
+
+    Attributes:
+        section: where it stands.
+        name: of the row.
+        kind: what makes the row.
+        published: the published numbers it stands beside.
+        run: the measured run, if there is one.
+        measured: its numbers.
+        returned: what the site returned for that run, or for one not measured here.
+    """
+
+    section: Section
+    name: str
+    kind: Kind
+    published: Numbers | None = None
+    run: LocalizedRun | None = None
+    measured: Numbers | None = None
+    returned: Numbers | None = None
+
+    @property
+    def label(self) -> str | None:
+        """Of the run or submission."""
+        own = self.measured or self.returned
+        return own.run if own else None
+
+    @property
+    def queries(self) -> int | None:
+        """How many were there to localize."""
+        return self.measured.get("posed", "of") if self.measured else None
+
+    def at(self, threshold: Threshold) -> dict[str, Any]:
+        """What there is to say of a threshold, by column of the table."""
+        sources = {"published": self.published, "measured": self.measured, "site": self.returned}
+        found = {
+            column: own.get("localized", threshold=threshold.position_m)
+            for column, own in sources.items()
+            if own
+        }
+        cells = {column: value for column, value in found.items() if value is not None}
+        if self.measured and "measured" in cells:
+            own = self.measured.at["localized", threshold.position_m]
+            cells |= {"localized": own["count"], "percent_low": own["low"]}
+            cells |= {"percent_high": own["high"]}
+        if "published" in cells and self.section.compares:
+            if "measured" in cells and self.run and self.run.dataset == COMPLETE:
+                cells["difference"] = difference(cells["measured"], cells["published"])
+            if "site" in cells:
+                cells["site_difference"] = difference(cells["site"], cells["published"])
+        return cells
+
+    def cells(self) -> Sequence[dict[str, Any]]:
+        """`at` each threshold of the section."""
+        return [self.at(threshold) for threshold in self.section.thresholds]

@@ -1,0 +1,211 @@
+"""Measured runs and site results, as they lie in ``RUNS/<benchmark>/<label>/``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from d2eval.foundation.errors import D2EvalError
+from d2eval.localization.columns import chosen
+from d2eval.localization.description import Report
+from d2eval.localization.groups import Group, LocalizedRun
+from d2eval.localization.site import FILE, SiteResult, is_site_only, localized
+from d2eval.metrics.poses import Threshold
+from d2eval.runs.manifest import FILE as MANIFEST
+from d2eval.runs.manifest import Manifest, entry, load_manifest
+from d2eval.runs.measured import SUMMARY, RunRoots, check_origin, run_folders, unfinished_note
+from d2eval.runs.results import MEASURED, results_frame
+from d2eval.runs.rows import REMEDY, frame_of, read_rows, reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUERIES = "queries.csv"
+Records = list[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a folder of runs holds.
+
+    Attributes:
+        measured: the runs, by label.
+        numbers: published, measured and returned ones, as the tidy table.
+        notes: for the user, on what was left out.
+    """
+
+    measured: Sequence[LocalizedRun]
+    numbers: "pd.DataFrame"
+    notes: Sequence[str] = ()
+
+
+def load_runs(report: Report[Any], roots: RunRoots) -> Runs:
+    """Reads all runs and site results below ``roots``.
+
+    Args:
+        report: the benchmark's.
+        roots: of runs, or several; see `run_folders`.
+
+    Raises:
+        D2EvalError: a folder was given and holds no runs' folder, or a run's file is broken.
+    """
+    places, notes = run_folders(roots, report.name)
+    measured: list[tuple[LocalizedRun, Records]] = []
+    returned: list[SiteResult[Any]] = []
+    for place in places:
+        found = report.site.read(place.path / FILE)
+        returned += [replace(result, label=place.label) for result in found]
+        note = unfinished_note(place.path)
+        if note is None:
+            measured.append(load_run(report, place.path, place.label))
+        elif not is_site_only(place.path):
+            notes.append(note)
+    return _runs(report, measured, returned, notes)
+
+
+def load_folder(report: Report[Any], folder: Path) -> Runs:
+    """The one run in ``folder``, with what the site returned for it.
+
+    Raises:
+        D2EvalError: a file of it is broken.
+    """
+    returned = report.site.read(folder / FILE)
+    return _runs(report, [load_run(report, folder, folder.name)], returned, [])
+
+
+def no_runs(report: Report[Any]) -> Runs:
+    """The published numbers alone.
+
+    Raises:
+        D2EvalError: a file is missing or broken.
+    """
+    return _runs(report, [], [], [])
+
+
+def _runs(
+    report: Report[Any],
+    measured: Sequence[tuple[LocalizedRun, Records]],
+    returned: Sequence[SiteResult[Any]],
+    notes: Sequence[str],
+) -> Runs:
+    further, more = report.further(returned)
+    records = [*report.published(), *(record for _, own in measured for record in own)]
+    records += [record for result in (*returned, *further) for record in result.records()]
+    numbers = results_frame({"benchmark": report.name, **record} for record in records)
+    return Runs([run for run, _ in measured], numbers, [*notes, *more])
+
+
+def load_run(report: Report[Any], folder: Path, label: str) -> tuple[LocalizedRun, Records]:
+    """The run in ``folder``, and its numbers as records of the tidy table.
+
+    Raises:
+        D2EvalError: a file of it is broken.
+    """
+    manifest = load_manifest(folder, report.name)
+    with reading(folder / MANIFEST, REMEDY):
+        protocol = entry(manifest.content, "protocol", str)
+        if protocol not in report.protocols:
+            known = ", ".join(report.protocols)
+            raise ValueError(f"protocol is {protocol!r}; d2eval knows {known}")
+        kind = report.kind_of(manifest)
+        holdout = manifest.content.get("holdout")
+    path = folder / SUMMARY
+    with reading(path, REMEDY):
+        rows = read_rows(path, report.summary)
+        if not rows:
+            raise ValueError("holds no row")
+        run = LocalizedRun(
+            label, manifest.method, manifest.matcher, manifest.dataset, rows[0]["weights"],
+            manifest.stand_in, folder, protocol, kind, holdout, _reasons(report, folder),
+        )  # fmt: skip
+        records = [
+            record
+            for group, own in _groups(report, rows, manifest, protocol)
+            if own[0]["queries"] != "0"
+            for record in _records(report, run, group, frame_of(own, report.summary))
+        ]
+    return run, records
+
+
+def _groups(
+    report: Report[Any], rows: Sequence[Mapping[str, str]], manifest: Manifest, protocol: str
+) -> list[tuple[Any, list[Mapping[str, str]]]]:
+    parts = report.group.parts()
+    for row in rows:
+        check_origin(row[report.summary[0].name], row["dataset"], manifest)
+        if row["protocol"] != protocol:
+            raise ValueError(f"is of protocol {row['protocol']!r}, manifest.json of {protocol!r}")
+        if not report.is_known(report.group(protocol, *(row[part] for part in parts))):
+            said = ", ".join(f"{part} {row[part]!r}" for part in parts)
+            raise ValueError(f"{said}: no such numbers")
+    groups = [
+        (report.group(protocol, *key), list(own))
+        for key, own in groupby(rows, lambda row: tuple(row[part] for part in parts))
+    ]
+    if len({group for group, _ in groups}) != len(groups):
+        raise ValueError(f"the rows of one {' and '.join(parts)} don't stand together")
+    return groups
+
+
+def _records(report: Report[Any], run: LocalizedRun, group: Group, rows: "pd.DataFrame") -> Records:
+    """The numbers of a group, from its rows of ``summary.csv``."""
+    thresholds = [
+        Threshold(*own) for own in zip(rows["position_m"], rows["rotation_deg"], strict=True)
+    ]
+    if thresholds != list(group.measured):
+        raise ValueError(f"the thresholds of {group} are not the benchmark file's")
+    shared = {
+        "source": MEASURED, "run": run.label, **vars(run.kind), "protocol": group.protocol,
+        "subset": group.subset, "dataset": run.dataset, "weights": run.weights,
+    }  # fmt: skip
+    listed = rows.to_dict("records")
+    queries, first = int(listed[0]["queries"]), listed[0]
+    records: Records = [
+        {
+            **shared,
+            **localized(
+                threshold, row["percent"], count=int(row["localized"]), of=queries,
+                low=row["percent_low"], high=row["percent_high"],
+            ),
+        }
+        for threshold, row in zip(thresholds, listed, strict=True)
+        if row["localized"] == row["localized"]  # it is none without reference poses
+    ]  # fmt: skip
+    posed = int(first[report.posed])
+    records.append({**shared, "metric": "posed", "value": posed, "count": posed, "of": queries})
+    facts = {
+        "median_position": "median_position_m", "median_rotation": "median_rotation_deg",
+        report.cost.metric: report.cost.measured,
+    }  # fmt: skip
+    units = {column.name: column.unit for column in report.summary}
+    return records + [
+        {**shared, "metric": metric, "value": first[name], "unit": units[name]}
+        for metric, name in facts.items()
+    ]
+
+
+def _reasons(report: Report[Any], folder: Path) -> dict[str, dict[str, str]]:
+    """Why queries have no pose: part -> name -> reason; a run of an earlier version says none."""
+    path, part = folder / QUERIES, report.group.parts()[-1]
+    found: dict[str, dict[str, str]] = {}
+    if path.is_file():
+        with reading(path, REMEDY):
+            for row in read_rows(path, chosen(report.queries, "name", report.posed, part)):
+                if row[report.posed] == "0" and row.get("reason"):
+                    found.setdefault(row[part], {})[row["name"]] = row["reason"]
+    return found
+
+
+def choose(runs: Runs, label: str) -> Runs:
+    """The one run named ``label``, with what the site returned for it.
+
+    Raises:
+        D2EvalError: there is none.
+    """
+    measured = [run for run in runs.measured if run.label == label]
+    numbers = runs.numbers[runs.numbers["run"].isin(["", label])]
+    if not measured and not (numbers["run"] == label).any():
+        known = ", ".join(run.label for run in runs.measured) or "none"
+        raise D2EvalError(f"--run {label}: no such run; there are: {known}")
+    return replace(runs, measured=measured, numbers=numbers)
