@@ -9,6 +9,7 @@ from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.text.display import csv_cell, from_csv_cell, markdown_text, printable
 from d2eval.hpatches.report.table import hpatches_table
+from d2eval.runs.columns import Column
 from d2eval.runs.folder import write_csv
 from d2eval.runs.rows import read_rows
 
@@ -79,7 +80,10 @@ def test_rows_with_any_text_come_back(tmp_path) -> None:
     write_csv(path, [{"name": EVIL, "x": -0.5}, {"name": "\udcff", "x": None}])
     assert path.read_bytes().count(b"\n") == 3
     assert b"\x1b" not in path.read_bytes()
-    assert read_rows(path, ["name"]) == [{"name": EVIL, "x": "-0.5"}, {"name": "\udcff", "x": ""}]
+    assert read_rows(path, [Column("name")]) == [
+        {"name": EVIL, "x": "-0.5"},
+        {"name": "\udcff", "x": ""},
+    ]
 
 
 def test_tables_show_a_runs_name_as_text(write_run, runs) -> None:
@@ -99,7 +103,7 @@ def test_what_the_site_returned_is_text(tmp_path, capsys) -> None:
     assert said == 0
     path = tmp_path / "aachen/d2_ms/site.csv"
     assert '"\'=HYPERLINK(""http://x"")\\x1b[2J"' in path.read_text(encoding="utf-8")
-    assert {row["source"] for row in read_rows(path, ["source"])} == {source}
+    assert {row["source"] for row in read_rows(path, [Column("source")])} == {source}
     capsys.readouterr()
     assert main(["tables", "aachen", "--runs", str(tmp_path), "--output", str(tmp_path)]) == 0
     assert "\x1b" not in "".join(capsys.readouterr())
