@@ -1,18 +1,20 @@
 """Benchmarks from Python, in a script or a notebook."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.contracts.matcher import MatcherChoice
 from d2eval.contracts.method import Method, Runtime
+from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.evaluation.benchmark import Benchmark, Request, benchmark_class
 from d2eval.evaluation.evaluate import run_benchmark
 from d2eval.evaluation.given import choice_of
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import default_cache, expanded
 from d2eval.foundation.text.labels import check_label
+from d2eval.runs.measured import has_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +104,36 @@ def evaluate(
     import pandas as pd
 
     return Evaluation(found.folder, pd.DataFrame(found.rows), pd.DataFrame(found.summary))
+
+
+def load_runs(
+    runs: str | Path | Sequence[str | Path] | None = None, benchmark: str | None = None
+) -> "pd.DataFrame":
+    """The numbers of all runs, and beside them published ones and what benchmarks' sites returned.
+
+    Args:
+        runs: a folder of runs, or several; None: ``results/runs`` and the runs that ship.
+        benchmark: whose; None: of all that have runs there.
+
+    Returns:
+        A row for each number: ``benchmark``, ``source`` ("published", "measured", "site"), ``run``
+        (or ``row``, of what was published), ``method``, ``matcher`` ("" is the protocol's),
+        ``protocol``, ``subset``, ``dataset``, ``weights``, ``metric``, ``threshold`` (pixels, or
+        metres with an ``angle`` in degrees), ``value``, ``unit``, and of shares ``count``, ``of``
+        and the ends of the 95 % interval, ``low`` and ``high``.
+
+    Raises:
+        D2EvalError: a file of a run is broken, or no folder of the benchmark is there.
+    """
+    import pandas as pd
+
+    given = [runs] if isinstance(runs, str | Path) else runs
+    roots = None if given is None else [expanded(root) for root in given]
+    chosen = [name for name in registered(BENCHMARKS) if has_runs(roots, name)]
+    classes = [benchmark_class(name) for name in ([benchmark] if benchmark else chosen)]
+    if not classes:
+        raise D2EvalError(f"{', '.join(map(str, roots or ()))}: no benchmark has runs there")
+    return pd.concat([cls().results(roots) for cls in classes], ignore_index=True)
 
 
 def _options(cls: type[Benchmark], given: Mapping[str, Any]) -> Any:

@@ -13,6 +13,8 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.localization.reasons import shares, without_pose
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from d2eval.aachen.data.dataset import Dataset
     from d2eval.report.figures import Choice
     from d2eval.report.tables import Table
@@ -165,6 +167,13 @@ class Aachen(Benchmark):
 
         drawn, run = write_report(AACHEN, folder)
         return [*drawn, *(plot_topview(run, run.folder) if run else [])]
+
+    def results(self, runs: RunRoots) -> pd.DataFrame:
+        """Published, measured and returned ones."""
+        from d2eval.aachen.report.description import AACHEN
+        from d2eval.localization.runs import load_runs
+
+        return load_runs(AACHEN, runs).numbers
 
     def table(self, runs: RunRoots) -> Table:
         """The paper's table."""

@@ -11,6 +11,7 @@ from typing import Any
 import pycolmap
 
 from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
+from d2eval.aachen.columns import QUERIES, STAGES, SUMMARY
 from d2eval.aachen.data.dataset import Dataset, fingerprint
 from d2eval.aachen.matching import ImageKeypoints, collect_keypoints, match_pairs
 from d2eval.aachen.pictures import write_pictures
@@ -268,9 +269,9 @@ def run(
             **environment(settings.device),
         }
         extra = {"protocol": benchmark.protocol, **labels}
-        write_csv(folder / "queries.csv", [{**row, **extra} for row in queries])
-        write_csv(folder / "summary.csv", summary)
-        write_csv(folder / "stages.csv", stages.rows)
+        write_csv(folder / "queries.csv", [{**row, **extra} for row in queries], QUERIES)
+        write_csv(folder / "summary.csv", summary, SUMMARY)
+        write_csv(folder / "stages.csv", stages.rows, STAGES)
         if settings.holdout is None:
             write_text(folder / f"Aachen_eval_{folder.name}.txt", submission(found.results))
         write_pictures(

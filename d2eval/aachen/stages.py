@@ -3,15 +3,11 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from d2eval.aachen.columns import STAGES
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.machine.resources import measure
+from d2eval.runs.columns import names
 from d2eval.runs.folder import Row
-
-STAGE_COLUMNS = (
-    "stage", "images", "features", "pairs", "matches", "verified_pairs", "inlier_matches",
-    "points", "mean_track_length", "mean_reprojection_px", "registered", "seconds",
-    "peak_memory_mb",
-)  # fmt: skip
 
 Result = TypeVar("Result")
 
@@ -31,7 +27,7 @@ class Stages:
                 if not self.rows:
                     raise
                 raise D2EvalError(f"{error} [{self.counts()}]") from error
-        row: Row = dict.fromkeys(STAGE_COLUMNS)
+        row: Row = dict.fromkeys(names(STAGES))
         row |= {"stage": name, "seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
         self.rows.append(row)
         return result

@@ -18,6 +18,8 @@ from d2eval.contracts.options import NoOptions, Runtime
 from d2eval.contracts.registry import BENCHMARKS, find_class
 
 if TYPE_CHECKING:  # what is heavy is imported when a benchmark runs, not for its help
+    import pandas as pd
+
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.pipeline.extraction import MethodChoice
     from d2eval.report.figures import Choice
@@ -168,6 +170,14 @@ class Benchmark(ABC):
 
         Raises:
             D2EvalError: a file that it is made from is missing or broken.
+        """
+
+    @abstractmethod
+    def results(self, runs: RunRoots) -> pd.DataFrame:
+        """The numbers of all ``runs``, and published ones, as `d2eval.load_runs` returns them.
+
+        Raises:
+            D2EvalError: a file that they are in is missing or broken.
         """
 
     @abstractmethod

@@ -14,6 +14,8 @@ from d2eval.evaluation.dataset import ImagePair, PairDataset
 from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from d2eval.contracts.features import Features
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
@@ -174,7 +176,8 @@ class PairsBenchmark(Benchmark):
 
     def report(self, folder: Path | None) -> list[Path]:
         """Table and figure of one run."""
-        from d2eval.evaluation.pairs_report import load_run, plot_curves, summary_table
+        from d2eval.evaluation.pairs_report import plot_curves, summary_table
+        from d2eval.evaluation.pairs_runs import load_run
         from d2eval.report.figures import Choice
         from d2eval.report.tables import write_table
 
@@ -186,13 +189,23 @@ class PairsBenchmark(Benchmark):
 
     def table(self, runs: RunRoots) -> Table:
         """A line for each run and split."""
-        from d2eval.evaluation.pairs_report import load_runs, summary_table
+        from d2eval.evaluation.pairs_report import summary_table
+        from d2eval.evaluation.pairs_runs import load_runs
 
         return summary_table(self.name, *load_runs(runs, self.name))
 
+    def results(self, runs: RunRoots) -> pd.DataFrame:
+        """Each number of each run's summary."""
+        from d2eval.evaluation.pairs_runs import load_runs
+        from d2eval.runs.results import results_frame
+
+        found, _ = load_runs(runs, self.name)
+        return results_frame(self.name, (record for run in found for record in run.records()))
+
     def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
         """The curves of all runs."""
-        from d2eval.evaluation.pairs_report import load_runs, plot_curves
+        from d2eval.evaluation.pairs_report import plot_curves
+        from d2eval.evaluation.pairs_runs import load_runs
 
         if self.curves is None or choice.query is not None:
             raise D2EvalError(f"{self.name} has no such figure")

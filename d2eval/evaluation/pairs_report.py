@@ -1,73 +1,25 @@
 """Table and figure of a benchmark of image pairs that has no published numbers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from d2eval.evaluation.pairs import Curves
+from d2eval.evaluation.pairs_runs import PairsRun
 from d2eval.foundation.errors import D2EvalError
 from d2eval.report.figures import Choice, write_figure
-from d2eval.report.tables import Table, flat_csv, markdown_grid
+from d2eval.report.tables import Table, TableSection, build_table
 from d2eval.report.threshold_curves import Axes, draw, measured_curves
 from d2eval.runs.columns import Column, number
-from d2eval.runs.manifest import load_manifest
-from d2eval.runs.measured import (
-    SUMMARY,
-    Run,
-    RunRoots,
-    check_origin,
-    run_folders,
-    unfinished_note,
-)
-from d2eval.runs.rows import REMEDY, read_rows, reading
+from d2eval.runs.measured import SUMMARY
+from d2eval.runs.rows import REMEDY, reading
 
 _ABOUT = ("method", "split", "dataset", "weights")
 
 
-@dataclass(frozen=True)
-class PairsRun(Run):
-    """One evaluation: the rows of its summary, by split."""
-
-    rows: Mapping[str, Mapping[str, str]]
-
-
-def load_run(folder: Path, benchmark: str) -> PairsRun:
-    """Reads the run in ``folder``.
-
-    Raises:
-        D2EvalError: a file of it is broken.
-    """
-    manifest = load_manifest(folder, benchmark)
-    path = folder / SUMMARY
-    with reading(path, REMEDY):
-        rows = read_rows(path, map(Column, _ABOUT))
-        for row in rows:
-            check_origin(row["method"], row["dataset"], manifest)
-        if not rows:
-            raise ValueError("holds no row")
-    weights = rows[0]["weights"]
-    by_split = {row["split"]: row for row in rows}
-    about = (manifest.method, manifest.matcher, manifest.dataset, weights, manifest.stand_in)
-    return PairsRun(folder.name, *about, by_split)
-
-
-def load_runs(roots: RunRoots, benchmark: str) -> tuple[list[PairsRun], list[str]]:
-    """All finished runs, and notes on those that aren't."""
-    places, notes = run_folders(roots, benchmark)
-    runs = []
-    for place in places:
-        if note := unfinished_note(place.path):
-            notes.append(note)
-        else:
-            runs.append(replace(load_run(place.path, benchmark), label=place.label))
-    return runs, notes
-
-
 def summary_table(benchmark: str, runs: Sequence[PairsRun], notes: Sequence[str] = ()) -> Table:
     """A line for each run and split; runs on the sample in a part of their own."""
-    parts = [f"# {benchmark}"]
-    records = []
-    for title, is_sample in ((None, False), ("Embedded sample", True)):
+    sections, names = [], dict.fromkeys(["label"])
+    for title, is_sample in (("", False), ("Embedded sample", True)):
         own = [
             {"label": run.label, **{k: v for k, v in row.items() if v}}
             for run in runs
@@ -75,16 +27,13 @@ def summary_table(benchmark: str, runs: Sequence[PairsRun], notes: Sequence[str]
             for row in run.rows.values()
         ]
         if own:
-            parts += [f"## {title}"] if title else []
-            parts.append(markdown_grid(_columns(own), own))
-            records += own
-    names = list(dict.fromkeys(name for record in records for name in record))
-    csv = flat_csv([Column(name) for name in names], records)
-    return Table(benchmark, csv, "\n\n".join(parts) + "\n", notes)
+            sections.append(TableSection(title, "", own, (), own))
+        names |= dict.fromkeys(name for record in own for name in record)
+    columns = [Column(name) for name in names]
+    return build_table(benchmark, [f"# {benchmark}"], sections, _columns(names), columns, notes)
 
 
-def _columns(records: Sequence[Mapping[str, str]]) -> list[Column]:
-    names = dict.fromkeys(name for record in records for name in record)
+def _columns(names: Iterable[str]) -> list[Column]:
     columns = [Column("label", "Run", key=True), Column("split", "Split", key=True)]
     for name in names:
         if name not in ("label", *_ABOUT):

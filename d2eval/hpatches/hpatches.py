@@ -14,6 +14,8 @@ from d2eval.evaluation.pairs import PairsBenchmark
 from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from d2eval.contracts.features import Features
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
@@ -169,18 +171,30 @@ class HPatches(PairsBenchmark):
 
     def report(self, folder: Path | None) -> list[Path]:
         """The paper's table and curves with this run."""
+        from d2eval.evaluation.pairs_runs import load_run
         from d2eval.hpatches.report.curves import plot_runs
-        from d2eval.hpatches.report.published import shown_thresholds
-        from d2eval.hpatches.report.runs import load_run
+        from d2eval.hpatches.report.published import score_columns, shown_thresholds
         from d2eval.hpatches.report.table import table_of_runs
         from d2eval.report.tables import write_table
 
         if folder is None:
             table_of_runs([])
             return []
-        run = load_run(folder, shown_thresholds())
+        run = load_run(folder, self.name, score_columns(shown_thresholds()))
         write_table(table_of_runs([run]), folder)
         return plot_runs([run], folder, published=not run.is_sample, sample_only=run.is_sample)
+
+    def results(self, runs: RunRoots) -> pd.DataFrame:
+        """The paper's numbers too."""
+        import pandas as pd
+
+        from d2eval.hpatches.report.published import load_paper
+        from d2eval.runs.results import results_frame
+
+        paper = (record for row in load_paper() for record in row.records())
+        return pd.concat(
+            [results_frame(self.name, paper), super().results(runs)], ignore_index=True
+        )
 
     def table(self, runs: RunRoots) -> Table:
         """The paper's table."""

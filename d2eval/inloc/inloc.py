@@ -13,6 +13,8 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.localization.reasons import shares, without_pose
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from d2eval.inloc.data.dataset import Dataset
     from d2eval.pipeline.extraction import MethodChoice
     from d2eval.report.figures import Choice
@@ -202,6 +204,13 @@ class Inloc(Benchmark):
         from d2eval.localization.pictures import write_report
 
         return write_report(INLOC, folder)[0]
+
+    def results(self, runs: RunRoots) -> pd.DataFrame:
+        """Published, measured and returned ones."""
+        from d2eval.inloc.report.description import INLOC
+        from d2eval.localization.runs import load_runs
+
+        return load_runs(INLOC, runs).numbers
 
     def table(self, runs: RunRoots) -> Table:
         """The paper's table."""

@@ -13,6 +13,7 @@ from d2eval.foundation.machine.resources import Cost, measure
 from d2eval.foundation.terminal.progress import progress
 from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.choice import merge, rerank
+from d2eval.inloc.columns import CANDIDATES, QUERIES, STAGES, SUMMARY
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Database3D, Dataset
 from d2eval.inloc.data.files import scan_of
@@ -250,11 +251,11 @@ def run(
         ]
         manifest = _manifest(described, dataset, settings, images, stages)
         extra = {"protocol": benchmark.protocol, **labels}
-        write_csv(folder / "queries.csv", [{**line, **extra} for line in queries])
+        write_csv(folder / "queries.csv", [{**line, **extra} for line in queries], QUERIES)
         rows = candidate_rows(candidates, dataset.references)
-        write_csv(folder / "candidates.csv", [{**line, **extra} for line in rows])
-        write_csv(folder / "summary.csv", summary)
-        write_csv(folder / "stages.csv", stages)
+        write_csv(folder / "candidates.csv", [{**line, **extra} for line in rows], CANDIDATES)
+        write_csv(folder / "summary.csv", summary, SUMMARY)
+        write_csv(folder / "stages.csv", stages, STAGES)
         write_text(folder / f"InLoc_{folder.name}.txt", submission(chosen))
         if row.verified:
             options = DensePVSettings(**benchmark.strategy("dense_pv"))

@@ -13,7 +13,7 @@ from d2eval.localization import recall
 from d2eval.localization.description import CurveRule, Report
 from d2eval.localization.groups import Line, Section
 from d2eval.localization.recall import Curve, RecallPanel, Shown, draw_recall
-from d2eval.localization.runs import Runs
+from d2eval.localization.runs import Runs, load_errors
 from d2eval.localization.table import arrange
 from d2eval.metrics.poses import Threshold
 from d2eval.report.figures import write_figure
@@ -85,7 +85,7 @@ def panels(report: Report[Any], runs: Runs, published: bool = True) -> dict[str,
 
     Published numbers alone make a panel only if they are the paper's.
     """
-    errors = {run.label: report.errors(run.folder) for run in runs.measured}
+    errors = {run.label: load_errors(report, run.folder) for run in runs.measured}
     sections: dict[tuple[str, str], list[tuple[Section, list[Line]]]] = defaultdict(list)
     for section, lines in arrange(report, runs).items():
         if section.figure:
@@ -95,13 +95,13 @@ def panels(report: Report[Any], runs: Runs, published: bool = True) -> dict[str,
         first, lines = parts[0][0], [line for _, own in parts for line in own]
         curves = {}
         for run in [line.run for line in lines if line.run]:
-            wanted = report.query_parts(first.group, True)
+            wanted = first.group.query_parts(True)
             known = [error for part in wanted for error in errors[run.label].get(part, [])]
             if known:
                 curves[run.label] = recall_curve(known, first.group.thresholds, report.rule)
         shown = [line for line in lines if _is_shown(line, curves, published)]
         own = any(line.run or line.returned for line in shown)
-        if shown and (own or first.always):
+        if shown and (own or first.is_paper):
             made.setdefault(figure, []).append(Panel(first, shown, curves))
     return made
 

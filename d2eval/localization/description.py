@@ -1,10 +1,10 @@
 """What a benchmark of camera poses says of its report; the rest is the same for each."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from d2eval.localization.groups import Group, Kind, LocalizedRun, Section
 from d2eval.localization.site import SiteFormat, SiteResult
@@ -13,7 +13,6 @@ from d2eval.runs.manifest import Manifest
 from d2eval.runs.results import Numbers
 
 GroupT = TypeVar("GroupT", bound=Group)
-Errors = Mapping[str, Sequence[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,23 @@ class QueryPictures:
     plot: Callable[[Path, Sequence[str], Path], Iterator[Path]]
 
 
+@dataclass(frozen=True)
+class Published:
+    """A file of published numbers.
+
+    Attributes:
+        file: its name in ``results/published``.
+        group: what its rows are of; where its rows are of several, its last part is a column.
+        kinds: of the paper's rows, by name in their order; None: the file names the methods.
+        kind: what such rows are beside the method.
+    """
+
+    file: str
+    group: Group
+    kinds: Mapping[str, Kind] | None = None
+    kind: Kind = field(default_factory=lambda: Kind(""))
+
+
 class Report(ABC, Generic[GroupT]):
     """A benchmark's report.
 
@@ -100,6 +116,7 @@ class Report(ABC, Generic[GroupT]):
         site: which results its site returns.
         words: of its report.
         protocols: what they are called, by stem of the benchmark file.
+        query_parts: what its queries may be of, by ``queries.csv``.
         summary: columns of ``summary.csv``.
         queries: columns of ``queries.csv``.
         posed: the column of both that says how many queries have a pose, or which.
@@ -108,6 +125,7 @@ class Report(ABC, Generic[GroupT]):
         flat: names of the columns of its table's CSV, likewise.
         rule: of its curves.
         pictures: of single queries.
+        published: what is; the paper's first.
         always: sections that are there without any run.
     """
 
@@ -116,6 +134,7 @@ class Report(ABC, Generic[GroupT]):
     site: SiteFormat[GroupT]
     words: Words
     protocols: Mapping[str, str]
+    query_parts: Collection[str]
     summary: tuple[Column, ...]
     queries: tuple[Column, ...]
     posed: str
@@ -124,11 +143,8 @@ class Report(ABC, Generic[GroupT]):
     flat: Sequence[str]
     rule: CurveRule
     pictures: QueryPictures
+    published: Sequence[Published]
     always: Sequence[Section]
-
-    @abstractmethod
-    def is_known(self, group: GroupT) -> bool:
-        """Whether a run's rows may be of the group."""
 
     @abstractmethod
     def kind_of(self, manifest: Manifest) -> Kind:
@@ -143,14 +159,6 @@ class Report(ABC, Generic[GroupT]):
         """How a row is called that stands beside no published one."""
 
     @abstractmethod
-    def published(self) -> list[Mapping[str, Any]]:
-        """Records of the tidy table of all published rows.
-
-        Raises:
-            D2EvalError: a file is missing or broken.
-        """
-
-    @abstractmethod
     def sections(self, run: LocalizedRun, group: GroupT, numbers: Numbers) -> Sequence[Section]:
         """Where a run's numbers stand."""
 
@@ -158,37 +166,9 @@ class Report(ABC, Generic[GroupT]):
     def open_section(self, group: GroupT) -> Section:
         """Where numbers stand that the site returned for no run that is there."""
 
-    @abstractmethod
-    def notes(self, section: Section, measured: bool) -> Sequence[str]:
-        """What is to be said of a section after the paper's notes; ``measured``: it has runs."""
-
-    @abstractmethod
-    def errors(self, folder: Path) -> Errors:
-        """Metres and degrees of the queries with references, by part of the queries.
-
-        Raises:
-            D2EvalError: ``queries.csv`` is missing or broken.
-        """
-
-    @abstractmethod
-    def query_parts(self, group: GroupT, scored: bool) -> Sequence[str]:
-        """Which parts of the queries count to a group, with or without reference poses."""
-
     def line_of(self, kind: Kind) -> str | None:
         """The line style of a row; None for the method's."""
         return None
-
-    def scored_note(self, section: Section) -> str | None:
-        """What is to be said of measured percentages."""
-        return None
-
-    def returned_note(self, section: Section) -> str | None:
-        """What is to be said of returned numbers, beside where they are from."""
-        return None
-
-    def tells_reasons(self, section: Section) -> bool:
-        """Whether the notes say why queries have no pose."""
-        return True
 
     def further(
         self, returned: Sequence[SiteResult[GroupT]]

@@ -30,6 +30,19 @@ class Group:
         return tuple(field.name for field in fields(cls))[1:]
 
     @property
+    def is_known(self) -> bool:
+        """Whether a run's rows may be of it."""
+        raise NotImplementedError
+
+    def query_parts(self, scored: bool) -> Sequence[str]:
+        """Which queries count to it, by its last part in ``queries.csv``.
+
+        Args:
+            scored: whether there are reference poses.
+        """
+        return [astuple(self)[-1]]
+
+    @property
     def subset(self) -> str:
         """The part, in a word or two."""
         return " ".join(astuple(self)[1:])
@@ -78,11 +91,15 @@ class Section:
         rank: where it stands.
         thresholds: of its columns, from fine to coarse.
         published: the group whose published rows stand in it; None for none.
+        is_paper: whether these are the paper's; they make a panel also alone.
         compares: whether a difference from these says something.
         submitted: whether what was measured here may also have been submitted.
-        figure: stem of the figure that shows it; None for none.
+        figure: stem of the figure that shows it; None for one that repeats another's runs.
         panel: title of its panel.
-        always: whether published numbers alone make a panel.
+        notes: below it.
+        measured_note: before them, where it has runs.
+        scored_note: below it, where it has measured percentages.
+        returned_note: below it, where it has the site's.
     """
 
     kind: str
@@ -91,11 +108,15 @@ class Section:
     rank: tuple[int, ...]
     thresholds: tuple[Threshold, ...]
     published: Any = None
+    is_paper: bool = False
     compares: bool = False
     submitted: bool = False
     figure: str | None = None
     panel: str = ""
-    always: bool = False
+    notes: tuple[str, ...] = ()
+    measured_note: str = ""
+    scored_note: str = ""
+    returned_note: str = ""
 
 
 @dataclass(frozen=True)

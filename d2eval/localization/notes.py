@@ -14,22 +14,21 @@ def notes_of(report: Report[Any], section: Section, lines: Sequence[Line]) -> li
     """The notes below a section's table."""
     measured = [line for line in lines if line.measured]
     notes: list[str] = []
-    if section.always:
+    if section.is_paper:
         notes += report.words.paper
         if not measured:
             notes.append(
                 "No measured run belongs beside these rows yet; `python -m d2eval "
                 f"{report.name} --help` says how to measure one."
             )
-    notes += report.notes(section, bool(measured))
-    notes += _run_notes(report, section, measured)
+    notes += [section.measured_note] if measured and section.measured_note else []
+    notes += [*section.notes, *_run_notes(report, section, measured)]
     if any(line.returned for line in lines):
         notes.append(
             "The site's numbers are as `d2eval import-result` was told; what was submitted can't "
             "be checked here."
         )
-        if more := report.returned_note(section):
-            notes.append(more)
+        notes += filter(None, [section.returned_note])
     return notes
 
 
@@ -38,14 +37,14 @@ def _run_notes(report: Report[Any], section: Section, lines: Sequence[Line]) -> 
     runs = [line.run for line in lines if line.run]
     scored = [_is_scored(line) for line in lines]
     for line, run, is_scored in zip(lines, runs, scored, strict=True):
-        parts = report.query_parts(section.group, is_scored)
+        parts = section.group.query_parts(is_scored)
         reasons = {q: why for part in parts for q, why in run.reasons.get(part, {}).items()}
-        if reasons and report.tells_reasons(section):
+        if reasons and section.figure:
             notes.append(_reasons_note(run, reasons, line.queries))
     if not all(scored):
         notes.append(report.words.unscored)
-    if any(scored) and (note := report.scored_note(section)):
-        notes.append(note)
+    if any(scored):
+        notes += filter(None, [section.scored_note])
     if any(run.is_partial for run in runs):
         notes.append(report.words.partial)
     if any(run.stand_in for run in runs):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from d2eval.localization.groups import Group, Kind
+from d2eval.localization.description import Published
 from d2eval.localization.site import localized, percent
 from d2eval.metrics.poses import Threshold
 from d2eval.runs.columns import Column
@@ -17,62 +17,42 @@ Record = Mapping[str, Any]
 _HEADER = re.compile(r"([0-9.]+)m(?:, ([0-9.]+)deg)?")
 
 
-def paper_records(file: str, kinds: Mapping[str, Kind], group: Group, cost: str) -> list[Record]:
-    """The rows of the paper's table, as records of the tidy table.
+def published_records(own: Published, cost: str) -> list[Record]:
+    """The rows of a file, as records of the tidy table.
 
     Args:
-        file: its name in ``results/published``.
-        kinds: the rows by name, in their order.
-        group: what they are of.
-        cost: column of what is printed of the features, which is the metric's name too.
+        own: the file.
+        cost: column of the paper's files for what is printed of the features; the metric's name.
 
     Raises:
-        D2EvalError: the file is missing or broken, or its rows are others.
+        D2EvalError: the file is missing or broken, or the paper's rows are others.
     """
-    path = published_file(file)
+    path, part = published_file(own.file), own.group.parts()[-1]
+    further = ("method", "measured_as", part, "source")
     with reading(path, REMEDY):
-        rows = read_rows(path, (Column("method"), Column(cost)))
-        if [row["method"] for row in rows] != list(kinds):
-            toml = file.replace(".csv", ".toml")
+        rows = read_rows(path, map(Column, ("method", cost) if own.kinds else further))
+        if own.kinds and [row["method"] for row in rows] != list(own.kinds):
+            toml = own.file.replace(".csv", ".toml")
             raise ValueError(f"its rows are not those of {toml}, in their order")
         return [
-            record for row in rows for record in _records(row, kinds[row["method"]], group, cost)
-        ]
-
-
-def further_records(file: str, group: Group, kind: Kind) -> list[Record]:
-    """Rows of a group that were published elsewhere, each with its source.
-
-    Args:
-        file: its name in ``results/published``; the last of the group's parts is a column of it.
-        group: what they are of.
-        kind: of them all, but for the method.
-
-    Raises:
-        D2EvalError: the file is missing or broken.
-    """
-    path, part = published_file(file), group.parts()[-1]
-    columns = [Column(name) for name in ("method", "measured_as", part, "source")]
-    with reading(path, REMEDY):
-        return [
             record
-            for row in read_rows(path, columns)
-            if row[part] == getattr(group, part)
-            for record in _records(row, replace(kind, method=row["measured_as"]), group)
+            for row in rows
+            if own.kinds or row[part] == getattr(own.group, part)
+            for record in _records(row, own, cost)
         ]
 
 
-def _records(
-    row: Mapping[str, str], kind: Kind, group: Group, cost: str | None = None
-) -> list[Record]:
+def _records(row: Mapping[str, str], own: Published, cost: str) -> list[Record]:
+    method, group = row["method"], own.group
+    kind = own.kinds[method] if own.kinds else replace(own.kind, method=row["measured_as"])
     shared = {
-        "source": PUBLISHED, "row": row["method"], **vars(kind), "protocol": group.protocol,
+        "source": PUBLISHED, "row": method, **vars(kind), "protocol": group.protocol,
         "subset": group.subset, "said": row.get("source", ""),
     }  # fmt: skip
     records: list[Record] = [
         {**shared, **localized(*own)} for own in _percents(row, group.thresholds).items()
     ]
-    if cost and row[cost]:
+    if row.get(cost):
         records.append({**shared, "metric": cost, "printed": row[cost]})
     return records
 

@@ -1,5 +1,6 @@
 """Measured runs and site results, as they lie in ``RUNS/<benchmark>/<label>/``."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -7,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.localization.columns import chosen
+from d2eval.localization.columns import THRESHOLD, chosen
 from d2eval.localization.description import Report
 from d2eval.localization.groups import Group, LocalizedRun
+from d2eval.localization.published import published_records
 from d2eval.localization.site import FILE, SiteResult, is_site_only, localized
 from d2eval.metrics.poses import Threshold
+from d2eval.runs.columns import names
 from d2eval.runs.manifest import FILE as MANIFEST
 from d2eval.runs.manifest import Manifest, entry, load_manifest
 from d2eval.runs.measured import SUMMARY, RunRoots, check_origin, run_folders, unfinished_note
@@ -90,9 +93,12 @@ def _runs(
     notes: Sequence[str],
 ) -> Runs:
     further, more = report.further(returned)
-    records = [*report.published(), *(record for _, own in measured for record in own)]
+    records = [
+        record for own in report.published for record in published_records(own, report.cost.metric)
+    ]
+    records += [record for _, own in measured for record in own]
     records += [record for result in (*returned, *further) for record in result.records()]
-    numbers = results_frame({"benchmark": report.name, **record} for record in records)
+    numbers = results_frame(report.name, records)
     return Runs([run for run, _ in measured], numbers, [*notes, *more])
 
 
@@ -136,7 +142,7 @@ def _groups(
         check_origin(row[report.summary[0].name], row["dataset"], manifest)
         if row["protocol"] != protocol:
             raise ValueError(f"is of protocol {row['protocol']!r}, manifest.json of {protocol!r}")
-        if not report.is_known(report.group(protocol, *(row[part] for part in parts))):
+        if not report.group(protocol, *(row[part] for part in parts)).is_known:
             said = ", ".join(f"{part} {row[part]!r}" for part in parts)
             raise ValueError(f"{said}: no such numbers")
     groups = [
@@ -194,6 +200,30 @@ def _reasons(report: Report[Any], folder: Path) -> dict[str, dict[str, str]]:
             for row in read_rows(path, chosen(report.queries, "name", report.posed, part)):
                 if row[report.posed] == "0" and row.get("reason"):
                     found.setdefault(row[part], {})[row["name"]] = row["reason"]
+    return found
+
+
+def load_errors(report: Report[Any], folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """Metres and degrees of the queries with references, by part, from ``queries.csv``.
+
+    They are infinite without a pose, and where it is none of the query's frame.
+
+    Raises:
+        D2EvalError: the file is missing or broken.
+    """
+    path, part = folder / QUERIES, report.group.parts()[-1]
+    where = chosen(report.queries, *names(THRESHOLD))
+    columns = [*chosen(report.queries, "name", part, report.posed, "ref_qw"), *where]
+    found: dict[str, list[tuple[float, float]]] = {}
+    with reading(path, REMEDY):
+        for row in read_rows(path, columns):
+            if row["ref_qw"]:
+                if row[part] not in report.query_parts:
+                    raise ValueError(f"{row['name']} is of {part} {row[part]!r}")
+                error = [math.inf, math.inf]
+                if row[report.posed] == "1":
+                    error = [float(column.value(row)) for column in where]
+                found.setdefault(row[part], []).append((error[0], error[1]))
     return found
 
 

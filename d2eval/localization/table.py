@@ -13,7 +13,7 @@ from d2eval.report.names import method_name
 from d2eval.report.tables import Table, TableSection, build_table
 from d2eval.runs.columns import Column
 from d2eval.runs.measured import RunRoots
-from d2eval.runs.results import MEASURED, PUBLISHED, SITE, Numbers, numbers_of
+from d2eval.runs.results import MEASURED, PUBLISHED, SITE, Numbers, numbers_of, records_of
 
 _Beside = dict[Section, dict[str, dict[str, Any]]]  # section -> label -> fields of its line
 _COLUMNS = (
@@ -79,7 +79,7 @@ def arrange(report: Report[Any], runs: Runs) -> dict[Section, list[Line]]:
 
     A section is there where something was published, measured or returned by the site.
     """
-    numbers = numbers_of(runs.numbers)
+    numbers = numbers_of(records_of(runs.numbers))
     groups = {id(own): report.group(own.protocol, *own.subset.split(" ")) for own in numbers}
     measured = {run.label: run for run in runs.measured}
     beside: _Beside = {section: {} for section in report.always}

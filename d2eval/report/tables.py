@@ -38,7 +38,7 @@ class TableSection:
     """A part of a table, under a heading of its own.
 
     Attributes:
-        title: its heading.
+        title: its heading; "" for none.
         before: a line above the rows; "" for none.
         records: the rows of Markdown, by column.
         notes: below them.
@@ -74,7 +74,9 @@ def build_table(
     for section in sections:
         grid = markdown_grid(columns, section.records)
         below = "\n".join(f"- {note}" for note in section.notes)
-        parts += filter(None, (f"## {section.title}", section.before, grid, below))
+        parts += filter(
+            None, (section.title and f"## {section.title}", section.before, grid, below)
+        )
     records = [record for section in sections for record in section.flat]
     return Table(name, flat_csv(flat, records), "\n\n".join(parts) + "\n", notes)
 

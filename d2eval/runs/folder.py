@@ -7,13 +7,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import exclusive, write_text
 from d2eval.foundation.text.display import csv_text
 from d2eval.foundation.text.labels import check_label, make_label
+from d2eval.runs.columns import Column, names
 from d2eval.runs.manifest import read_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 _HASHES = {  # entries whose values say nothing to a reader
@@ -51,10 +55,24 @@ def format_value(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Writes rows of equal keys, complete or not at all."""
-    cells = ({name: format_value(value) for name, value in row.items()} for row in rows)
-    write_text(path, csv_text(list(rows[0]), cells))
+def write_csv(
+    path: Path, rows: "Sequence[Row] | pd.DataFrame", columns: Sequence[Column] = ()
+) -> None:
+    """Writes rows, complete or not at all.
+
+    Args:
+        path: the file.
+        rows: as records or a frame.
+        columns: theirs; none: those of the first row.
+
+    Raises:
+        ValueError: a row has other columns.
+        D2EvalError: the file can't be written.
+    """
+    records = rows if isinstance(rows, Sequence) else rows.to_dict("records")
+    header = names(columns) or [str(name) for name in records[0]]
+    cells = ({str(name): format_value(value) for name, value in row.items()} for row in records)
+    write_text(path, csv_text(header, cells))
 
 
 class RunFolder:

@@ -1,46 +1,15 @@
 """The numbers of runs as one tidy table, whatever they are of and wherever they are from."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from d2eval.runs.columns import REAL, WHOLE, Column, names
-from d2eval.runs.measured import RunRoots
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PUBLISHED, MEASURED, SITE = "published", "measured", "site"
-_SUBSET = (
-    Column("benchmark"),
-    Column("source"),  # PUBLISHED, MEASURED or SITE
-    Column("run"),  # label of the run or submission; "" of a published row
-    Column("row"),  # name of the row, as published; "" of a run
-    Column("method"),
-    Column("matcher"),  # one that isn't the protocol's; "" otherwise
-    Column("strategy"),  # InLoc: how poses are found, and who judges them
-    Column("verification"),
-    Column("protocol"),
-    Column("subset"),  # what of the benchmark: a split, a floor, an epoch and split
-    Column("dataset"),  # complete, partial (...) or sample; "" of numbers not measured here
-    Column("weights"),
-    Column("said"),  # where a published or returned number is from, in words
-)
-COLUMNS = (
-    *_SUBSET,
-    Column("metric"),
-    Column("threshold", kind=REAL),  # pixels of HPatches, metres of a position
-    Column("angle", kind=REAL),  # degrees of a rotation
-    Column("value", kind=REAL),
-    Column("count", kind=WHOLE),  # of what `value` is a share of, and of how many
-    Column("of", kind=WHOLE),
-    Column("low", kind=REAL),  # ends of the 95 % interval of `value`
-    Column("high", kind=REAL),
-    Column("unit"),
-    Column("printed"),  # a published number that is no plain one, verbatim
-)
-_TYPES = {REAL: "float64", WHOLE: "Int64"}
 
 
 @dataclass(frozen=True)
@@ -86,51 +55,48 @@ class Numbers:
         return {t: row["value"] for (name, t), row in self.at.items() if name == metric and t}
 
 
-def results_frame(records: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
+_WHOSE = [field.name for field in fields(Numbers) if field.name != "at"]
+COLUMNS = (
+    Column("benchmark"),
+    *map(Column, _WHOSE),
+    Column("metric"),
+    Column("threshold", kind=REAL),  # pixels of HPatches, metres of a position
+    Column("angle", kind=REAL),  # degrees of a rotation
+    Column("value", kind=REAL),
+    Column("count", kind=WHOLE),  # of what `value` is a share of, and of how many
+    Column("of", kind=WHOLE),
+    Column("low", kind=REAL),  # ends of the 95 % interval of `value`
+    Column("high", kind=REAL),
+    Column("unit"),
+    Column("printed"),  # a published number that is no plain one, verbatim
+)
+_TYPES = {REAL: "float64", WHOLE: "Int64"}
+
+
+def results_frame(benchmark: str, records: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     """Records of `COLUMNS` as a table; what a record lacks is "" or missing."""
     import pandas as pd  # takes as long to import as everything else
 
     frame = pd.DataFrame(list(records), columns=names(COLUMNS))
+    frame["benchmark"] = benchmark
     text = [column.name for column in COLUMNS if column.kind not in _TYPES]
     frame[text] = frame[text].astype(object).fillna("")
     return frame.astype({c.name: _TYPES[c.kind] for c in COLUMNS if c.kind in _TYPES})
 
 
-def numbers_of(frame: "pd.DataFrame") -> list[Numbers]:
-    """The rows of a tidy table in their order, each with all its numbers of a subset."""
-    import pandas as pd
-
-    found: dict[tuple[str, ...], dict[tuple[str, float | None], dict[str, Any]]] = {}
-    whose = names(_SUBSET[1:])
-    for record in frame.to_dict("records"):
-        known = {str(n): v for n, v in record.items() if not pd.isna(v)}
-        own = found.setdefault(tuple(known[name] for name in whose), {})
+def numbers_of(records: Iterable[Mapping[str, Any]]) -> list[Numbers]:
+    """Records of the tidy table by row and subset, in their order."""
+    found: dict[tuple[str, ...], dict[tuple[str, float | None], Mapping[str, Any]]] = {}
+    for record in records:
+        known = {name: value for name, value in record.items() if value is not None}
+        own = found.setdefault(tuple(known.get(name, "") for name in _WHOSE), {})
         own[known["metric"], known.get("threshold")] = known
     return [
-        Numbers(at=at, **dict[str, Any](zip(whose, key, strict=True))) for key, at in found.items()
+        Numbers(at=at, **dict[str, Any](zip(_WHOSE, key, strict=True))) for key, at in found.items()
     ]
 
 
-def load_results(roots: RunRoots = None, benchmark: str | None = None) -> "pd.DataFrame":
-    """The numbers of all runs below ``roots``, of published rows and of the benchmarks' sites.
-
-    Args:
-        roots: folder of runs, or several; None: ``results/runs`` and the runs that ship.
-        benchmark: "hpatches", "aachen" or "inloc"; None: all that have runs there.
-
-    Returns:
-        A row for each number, with `COLUMNS`.
-
-    Raises:
-        D2EvalError: a file of a run is broken, or there is no folder of ``benchmark``.
-    """
-    import pandas as pd
-
-    from d2eval.runs.measured import has_runs
-
-    known = ("hpatches", "aachen", "inloc")
-    chosen = [benchmark] if benchmark else [name for name in known if has_runs(roots, name)]
-    parts = [
-        import_module(f"d2eval.{name}.report.runs").load_runs(roots).numbers for name in chosen
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else results_frame([])
+def records_of(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The rows of the tidy table, None for what is missing."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]

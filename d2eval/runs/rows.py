@@ -1,37 +1,21 @@
-"""Numbers of one split as CSV rows hold them, published or measured."""
+"""Rows of CSV files, as text and as tables of numbers."""
 
 import contextlib
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import read_text
 from d2eval.foundation.text.display import from_csv_cell
-from d2eval.runs.columns import REAL, Column, number
+from d2eval.runs.columns import Column
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REMEDY = "run the evaluation again or move the folder away"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Means of one split.
-
-    Attributes:
-        features: mean number of features of an image.
-        matches: mean number of matches of a pair.
-        mma: threshold in px -> mean matching accuracy, a mean over pairs, in 0..1.
-    """
-
-    features: float
-    matches: float
-    mma: Mapping[int, float]
 
 
 @contextlib.contextmanager
@@ -87,27 +71,3 @@ def frame_of(rows: Sequence[Mapping[str, str]], columns: Iterable[Column]) -> "p
 
     known = [column for column in columns if not rows or column.name in rows[0]]
     return pd.DataFrame({c.name: [c.value(row) for row in rows] for c in known})
-
-
-def mma_column(threshold_px: int) -> str:
-    """The column of the mean matching accuracy at a threshold."""
-    return f"mma_{threshold_px}px"
-
-
-def score_columns(thresholds_px: Iterable[int]) -> list[Column]:
-    """The columns that `scores` reads."""
-    counts = [Column("mean_features", kind=REAL), Column("mean_matches", kind=REAL)]
-    return [*counts, *(Column(mma_column(t), kind=REAL, most=1.0) for t in thresholds_px)]
-
-
-def scores(row: Mapping[str, str], thresholds_px: Iterable[int]) -> Scores:
-    """The numbers of one row.
-
-    Raises:
-        ValueError: one is no number, negative, or an MMA above 1.
-    """
-    return Scores(
-        number(row, "mean_features"),
-        number(row, "mean_matches"),
-        {t: number(row, mma_column(t), most=1.0) for t in thresholds_px},
-    )

@@ -29,6 +29,7 @@ from d2eval.aachen.report import matches
 from d2eval.aachen.report.groups import SITE as AACHEN_SITE
 from d2eval.contracts.protocol import load_toml
 from d2eval.contracts.weights import load_state_dict
+from d2eval.evaluation.pairs_runs import load_run
 from d2eval.foundation.downloads.download import addresses_of, verified_path
 from d2eval.foundation.files.reading import read_lines
 from d2eval.foundation.files.sealed import seal
@@ -37,7 +38,7 @@ from d2eval.foundation.formats.matfiles import list_variables, read_variable
 from d2eval.foundation.formats.poses import read_poses
 from d2eval.foundation.images.decoding import read_image, read_image_size
 from d2eval.hpatches.dataset import read_homography
-from d2eval.hpatches.report.runs import load_run
+from d2eval.hpatches.report.published import score_columns
 from d2eval.inloc.benchmark import load_benchmark as load_inloc
 from d2eval.inloc.data import files as inloc_files
 from d2eval.inloc.data.alignments import read_alignment
@@ -462,10 +463,10 @@ PARSERS = {
         Parser("manifest", "manifest.json", texts(RUN_MANIFEST),
                lambda path: read_manifest(path.parent)),
         Parser("hpatches-run-manifest", "manifest.json", texts(RUN_MANIFEST),
-               lambda path: load_run(path.parent, [1]),
+               lambda path: load_run(path.parent, "hpatches", score_columns([1])),
                beside=lambda: {"summary.csv": RUN_ROWS.encode()}),
         Parser("hpatches-run-summary", "summary.csv", texts(RUN_ROWS),
-               lambda path: load_run(path.parent, [1]),
+               lambda path: load_run(path.parent, "hpatches", score_columns([1])),
                beside=lambda: {"manifest.json": RUN_MANIFEST.encode()}),
         Parser("rows", "summary.csv", texts(SUMMARY), read_summary),
         Parser("aachen-site", "site.csv",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from d2eval.aachen.report.description import AACHEN
+from d2eval.evaluation.pairs_runs import load_run
 from d2eval.foundation.errors import D2EvalError
-from d2eval.hpatches.report.runs import load_run
 from d2eval.hpatches.report.table import hpatches_table
 from d2eval.inloc.report.description import INLOC
 from d2eval.localization.runs import load_folder
@@ -52,9 +52,9 @@ def test_aachen_and_inloc(write_aachen_run, write_inloc_run):
 
 def test_legends(write_run):
     folder = with_matcher(write_run("d2_ms-ratio", "d2_ms"), RATIO)
-    assert legend_entry(load_run(folder, [1])) == "d2_ms-ratio"
+    assert legend_entry(load_run(folder, "hpatches")) == "d2_ms-ratio"
     folder = with_matcher(write_run("d2_ms", "d2_ms"), RATIO)
-    assert legend_entry(load_run(folder, [1])) == "d2_ms (D2 MS + ratio)"
+    assert legend_entry(load_run(folder, "hpatches")) == "d2_ms (D2 MS + ratio)"
     assert method_name("mine + ratio") == "mine + ratio"
 
 
@@ -62,4 +62,4 @@ def test_legends(write_run):
 def test_a_broken_entry_is_one_line(write_run, matcher):
     folder = with_matcher(write_run("x", "d2_ms"), matcher)
     with pytest.raises(D2EvalError, match=r"manifest\.json: .*; run the evaluation again"):
-        load_run(folder, [1])
+        load_run(folder, "hpatches")

@@ -176,7 +176,7 @@ def write_inloc_run(runs: Path) -> Callable[..., Path]:
         named = [
             [
                 *(f"IMG_{i:04}.JPG", floor, int(floor != ""), int(i not in reasons)),
-                *(metres, degrees, reasons.get(i, "")),
+                *(metres, degrees, "1" if floor else "", reasons.get(i, "")),
             ]
             for i, (floor, metres, degrees) in enumerate(errors)
         ]
@@ -207,4 +207,6 @@ INLOC_SUMMARY = [
     "percent", "percent_low", "percent_high", "median_position_m", "median_rotation_deg",
     "stored_mb", "dataset", "weights",
 ]  # fmt: skip
-INLOC_QUERIES = ["name", "floor", "scored", "posed", "position_m", "rotation_deg", "reason"]
+INLOC_QUERIES = [
+    "name", "floor", "scored", "posed", "position_m", "rotation_deg", "ref_qw", "reason",
+]  # fmt: skip

@@ -1,14 +1,12 @@
 """What the report of Aachen Day-Night says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from d2eval.aachen import columns
 from d2eval.aachen.report import matches
 from d2eval.aachen.report.groups import (
     BENCHMARK,
-    HLOC,
     HOLDOUT,
     PAPER,
     PROTOCOLS,
@@ -17,21 +15,18 @@ from d2eval.aachen.report.groups import (
     SITE,
     SPLITS,
     Group,
-    epochs,
     section_of,
 )
-from d2eval.aachen.report.queries import load_queries
 from d2eval.aachen.report.topview import MODEL, plot_topview
 from d2eval.localization.description import (
     Cost,
     CurveRule,
-    Errors,
+    Published,
     QueryPictures,
     Report,
     Words,
 )
 from d2eval.localization.groups import Kind, LocalizedRun, Section
-from d2eval.localization.published import further_records, paper_records
 from d2eval.report.names import method_name
 from d2eval.report.tables import paper_count
 from d2eval.runs.columns import Column
@@ -71,6 +66,9 @@ WORDS = Words(
 )
 
 
+KINDS = {row: Kind(method) for row, method in presentation("aachen")["rows"].items()}
+
+
 class AachenReport(Report[Group]):
     """Aachen's: sections by epoch of the ground truth, split and protocol."""
 
@@ -79,6 +77,7 @@ class AachenReport(Report[Group]):
     site = SITE
     words = WORDS
     protocols = PROTOCOLS
+    query_parts = SPLITS
     summary = columns.SUMMARY
     queries = columns.QUERIES
     posed = "registered"
@@ -102,11 +101,11 @@ class AachenReport(Report[Group]):
         matches.FILE, "matches", "queries.csv of a run has the names", matches.query_names,
         matches.plot_matches,
     )  # fmt: skip
+    published = tuple(
+        Published(file, group, KINDS if group == PAPER else None)
+        for group, file in PUBLISHED.items()
+    )
     always = tuple(section_of(BENCHMARK, group) for group in PUBLISHED)
-
-    def is_known(self, group: Group) -> bool:
-        """Whether the protocol has the epoch, and there is such a split."""
-        return group.epoch in epochs(group.protocol) and group.split in SPLITS
 
     def kind_of(self, manifest: Manifest) -> Kind:
         """The method and its matcher."""
@@ -116,15 +115,6 @@ class AachenReport(Report[Group]):
     def name_of(self, kind: Kind) -> str:
         """As the paper calls the method."""
         return method_name(kind.named)
-
-    def published(self) -> list[Mapping[str, Any]]:
-        """The paper's rows, then those of other epochs and protocols."""
-        kinds = {row: Kind(method) for row, method in presentation("aachen")["rows"].items()}
-        further = [group for group in PUBLISHED if group != PAPER]
-        return [
-            *paper_records(PUBLISHED[PAPER], kinds, PAPER, self.cost.metric),
-            *(r for g in further for r in further_records(PUBLISHED[g], g, Kind(""))),
-        ]
 
     def sections(self, run: LocalizedRun, group: Group, numbers: Numbers) -> Sequence[Section]:
         """One of the benchmark, of held-out images or of the sample."""
@@ -137,46 +127,6 @@ class AachenReport(Report[Group]):
     def open_section(self, group: Group) -> Section:
         """The benchmark's."""
         return section_of(BENCHMARK, group)
-
-    def notes(self, section: Section, measured: bool) -> Sequence[str]:
-        """What the sample's, held-out images' and hloc's numbers compare with."""
-        if section.kind == SAMPLE:
-            return [
-                "The embedded sample is a small scene made for d2eval, not Aachen: these numbers "
-                "never compare with published ones."
-            ]
-        if section.kind == HOLDOUT:
-            return [
-                "Database images held out from a smaller database stand for queries: these numbers "
-                "compare with nothing published."
-            ]
-        if section.group.protocol == HLOC:
-            return [
-                "Published numbers are on pairs of NetVLAD's top 30 and of an older hloc: no "
-                "difference is shown, and none compares with the challenge's."
-            ]
-        return []
-
-    def scored_note(self, section: Section) -> str | None:
-        """Whose ground truth it isn't."""
-        if section.kind != BENCHMARK:
-            return None
-        return (
-            "Measured percentages hold for the reference poses that were given, at the epoch's "
-            "thresholds; the benchmark's own ground truth is known to the site alone."
-        )
-
-    def errors(self, folder: Path) -> Errors:
-        """By split, infinite for queries that weren't registered."""
-        found: dict[str, list[tuple[float, float]]] = {}
-        for query in load_queries(folder):
-            if query.error is not None:
-                found.setdefault(query.split, []).append(query.error)
-        return found
-
-    def query_parts(self, group: Group, scored: bool) -> Sequence[str]:
-        """The split."""
-        return [group.split]
 
     def plot_run(self, run: LocalizedRun, output: Path) -> tuple[list[Path], list[str]]:
         """The run from above."""

@@ -35,6 +35,11 @@ class Group(groups.Group):
         entries = load_protocol(self.protocol).content["thresholds"][self.epoch]
         return tuple(Threshold(**values) for values in entries)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the protocol has the epoch, and there is such a split."""
+        return self.epoch in epochs(self.protocol) and self.split in SPLITS
+
 
 PAPER = Group(CHALLENGE, "2019", "night")
 PUBLISHED = {  # groups with published numbers, and the files that have them
@@ -50,19 +55,50 @@ def epochs(protocol: str) -> list[str]:
     return sorted(load_protocol(protocol).content["thresholds"])
 
 
+_SAMPLE_NOTE = (
+    "The embedded sample is a small scene made for d2eval, not Aachen: these numbers never compare "
+    "with published ones."
+)
+_HOLDOUT_NOTE = (
+    "Database images held out from a smaller database stand for queries: these numbers compare "
+    "with nothing published."
+)
+_HLOC_NOTE = (
+    "Published numbers are on pairs of NetVLAD's top 30 and of an older hloc: no difference is "
+    "shown, and none compares with the challenge's."
+)
+_SCORED_NOTE = (
+    "Measured percentages hold for the reference poses that were given, at the epoch's "
+    "thresholds; the benchmark's own ground truth is known to the site alone."
+)
+
+
 def section_of(kind: str, group: Group) -> Section:
-    """Where numbers of a group stand: `BENCHMARK`, `HOLDOUT` (held-out database images stand for
-    queries) or `SAMPLE`.
-    """  # noqa: D205
+    """Where numbers of a group stand.
+
+    Args:
+        kind: `BENCHMARK`, `HOLDOUT` (held-out database images stand for queries) or `SAMPLE`.
+        group: of the numbers.
+    """
     own, title = kind == BENCHMARK, _title(kind, group)
-    paper = own and group == PAPER
-    figure = "recall_sample" if kind == SAMPLE else "recall"
-    # hloc's published numbers are on other image pairs (NetVLAD) than the challenge's.
-    compares = own and group.protocol == CHALLENGE
+    notes = {SAMPLE: _SAMPLE_NOTE, HOLDOUT: _HOLDOUT_NOTE}
+    note = notes.get(kind, _HLOC_NOTE if group.protocol == HLOC else "")
     return Section(
-        kind, group, title, _rank(kind, group), group.thresholds, group if own else None, compares,
-        own, figure, title, paper,
-    )  # fmt: skip
+        kind,
+        group,
+        title,
+        _rank(kind, group),
+        group.thresholds,
+        published=group if own else None,
+        is_paper=own and group == PAPER,
+        # hloc's published numbers are on other image pairs (NetVLAD) than the challenge's
+        compares=own and group.protocol == CHALLENGE,
+        submitted=own,
+        figure="recall_sample" if kind == SAMPLE else "recall",
+        panel=title,
+        notes=(note,) if note else (),
+        scored_note=_SCORED_NOTE if own else "",
+    )
 
 
 def _title(kind: str, group: Group) -> str:

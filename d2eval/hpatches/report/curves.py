@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from d2eval.evaluation.pairs_runs import PairsRun
 from d2eval.foundation.errors import D2EvalError
-from d2eval.hpatches.report.published import PaperRow, load_paper, shown_thresholds
-from d2eval.hpatches.report.runs import MeasuredRun, load_runs
+from d2eval.hpatches.report.published import PaperRow, load_paper, load_runs
 from d2eval.report.figures import write_figure
 from d2eval.report.threshold_curves import Axes, Curve, draw, measured_curves
 from d2eval.runs.measured import RunRoots
 from d2eval.runs.published import presentation
-from d2eval.runs.rows import Scores
+from d2eval.runs.results import Numbers
 
 SAMPLE_TITLE = "Embedded sample (not HPatches): not comparable with published curves"
 
@@ -34,7 +34,7 @@ def plot_mma(
     Raises:
         D2EvalError: a file is missing or broken, or there is nothing to draw.
     """
-    runs, notes = load_runs(runs_folder, shown_thresholds())
+    runs, notes = load_runs(runs_folder)
     paths = plot_runs(runs, output, published=published, sample_only=sample_only)
     if not paths:
         raise D2EvalError(
@@ -45,7 +45,7 @@ def plot_mma(
 
 
 def plot_runs(
-    runs: Sequence[MeasuredRun], output: Path, *, published: bool = True, sample_only: bool = False
+    runs: Sequence[PairsRun], output: Path, *, published: bool = True, sample_only: bool = False
 ) -> list[Path]:
     """Draws ``runs`` as `plot_mma` does; no file where there is nothing to draw."""
     figure = presentation("hpatches")["figure"]
@@ -63,14 +63,14 @@ def plot_runs(
 
 def published_curves(paper: Iterable[PaperRow], width: float) -> list[Curve]:
     """The paper's curves in its colours and line styles."""
-    return [Curve(row.name, row.color, row.line, width, "", _mma(row.scores)) for row in paper]
+    return [Curve(row.name, row.color, row.line, width, "", _mma(row.numbers)) for row in paper]
 
 
-def run_curves(runs: Sequence[MeasuredRun]) -> list[Curve]:
+def run_curves(runs: Sequence[PairsRun]) -> list[Curve]:
     """The curves of ``runs``."""
     kept = {run.label: run.top_k for run in runs}
-    return measured_curves([(run, _mma(run.scores)) for run in runs], kept)
+    return measured_curves([(run, _mma(run.numbers)) for run in runs], kept)
 
 
-def _mma(scores: Mapping[str, Scores]) -> dict[str, dict[float, float]]:
-    return {split: dict(own.mma.items()) for split, own in scores.items()}
+def _mma(numbers: Mapping[str, Numbers]) -> dict[str, dict[float, float]]:
+    return {split: own.curve("mma") for split, own in numbers.items()}

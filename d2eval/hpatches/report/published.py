@@ -1,13 +1,19 @@
 """The paper's HPatches numbers, as data in ``results/published``."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from d2eval.contracts.protocol import load_protocol
-from d2eval.runs.columns import Column
+from d2eval.evaluation import pairs_runs
+from d2eval.evaluation.pairs_runs import PairsRun, split_records
+from d2eval.runs.columns import REAL, Column
+from d2eval.runs.measured import RunRoots
 from d2eval.runs.published import REMEDY, presentation, published_file
-from d2eval.runs.rows import Scores, mma_column, read_rows, reading, score_columns, scores
+from d2eval.runs.results import PUBLISHED, Numbers, numbers_of
+from d2eval.runs.rows import read_rows, reading
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class PaperRow:
         line: matplotlib's line style.
         features: printed mean number of features, such as "6.7K", verbatim; None as ``label``.
         matches: printed mean number of matches, likewise.
-        scores: split (overall, i, v) -> the exact published numbers.
+        rows: split (overall, i, v) -> the exact published numbers, as a summary's row has them.
     """
 
     label: str | None
@@ -32,7 +38,21 @@ class PaperRow:
     line: str
     features: str | None
     matches: str | None
-    scores: Mapping[str, Scores]
+    rows: Mapping[str, Mapping[str, str]]
+
+    @cached_property
+    def numbers(self) -> Mapping[str, Numbers]:
+        """The exact numbers by split."""
+        return {own.subset: own for own in numbers_of(self.records())}
+
+    def records(self) -> list[dict[str, Any]]:
+        """The exact numbers as records of the tidy table."""
+        shared = {"source": PUBLISHED, "row": self.name, "method": self.method}
+        return [
+            {**shared, **number}
+            for split, row in self.rows.items()
+            for number in split_records(split, row)
+        ]
 
     @property
     def name(self) -> str:
@@ -85,19 +105,34 @@ def load_paper() -> list[PaperRow]:
     return paper
 
 
-def _load_curves() -> dict[str, dict[str, Scores]]:
+def load_runs(roots: RunRoots) -> tuple[list[PairsRun], list[str]]:
+    """All finished runs, with the numbers that are shown; see `pairs_runs.load_runs`."""
+    return pairs_runs.load_runs(roots, "hpatches", score_columns(shown_thresholds()))
+
+
+def score_columns(thresholds_px: Iterable[int]) -> list[Column]:
+    """The columns of a summary that the table and the figure show."""
+    counts = [Column(name, kind=REAL) for name in ("mean_features", "mean_matches")]
+    costs = [
+        Column(name, kind=REAL, empty=True, optional=True)
+        for name in ("seconds_per_image", "peak_memory_mb")
+    ]
+    return [*counts, *(Column(f"mma_{t}px", kind=REAL, most=1.0) for t in thresholds_px), *costs]
+
+
+def _load_curves() -> dict[str, dict[str, dict[str, str]]]:
     path = published_file("hpatches_curves.csv")
     shown, wanted = shown_thresholds(), presentation("hpatches")
-    needed = [t for t in shown if t in table_thresholds()]
+    needed = score_columns(t for t in shown if t in table_thresholds())
     source = wanted["curves"]
-    curves: dict[str, dict[str, Scores]] = defaultdict(dict)
+    curves: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     with reading(path, REMEDY):
-        for row in read_rows(
-            path, [*map(Column, ("source", "method", "split")), *score_columns(needed)]
-        ):
+        for row in read_rows(path, [*map(Column, ("source", "method", "split")), *needed]):
             if row["source"] == source:
-                known = [t for t in shown if mma_column(t) in row]
-                curves[row["method"]][row["split"]] = scores(row, known)
+                known = [c for c in score_columns(shown) if c.name in row]
+                for column in known:
+                    column.value(row)
+                curves[row["method"]][row["split"]] = {c.name: row[c.name] for c in known}
         for paper_row in wanted["rows"]:
             for split, _ in wanted["figure"]["panels"]:
                 if split not in curves[paper_row["curve"]]:

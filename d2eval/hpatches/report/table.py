@@ -4,19 +4,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from d2eval.evaluation.pairs_runs import PairsRun
 from d2eval.hpatches.report.published import (
     PaperRow,
     load_paper,
-    shown_thresholds,
+    load_runs,
     table_thresholds,
 )
-from d2eval.hpatches.report.runs import MeasuredRun, load_runs
 from d2eval.report.names import method_name
-from d2eval.report.tables import Table, flat_csv, markdown_grid, paper_count
+from d2eval.report.tables import Table, TableSection, build_table, paper_count
 from d2eval.runs.columns import Column
 from d2eval.runs.measured import RunRoots
 from d2eval.runs.published import presentation
-from d2eval.runs.rows import Scores, mma_column
+from d2eval.runs.results import Numbers
 
 COUNTS = ("features", "matches")
 KINDS = ("published", "published_exact", "measured", "difference")  # of the columns of a number
@@ -36,7 +36,7 @@ class Line:
     section: str
     name: str
     paper: PaperRow | None
-    run: MeasuredRun | None
+    run: PairsRun | None
 
 
 def hpatches_table(runs_folder: RunRoots) -> Table:
@@ -48,18 +48,28 @@ def hpatches_table(runs_folder: RunRoots) -> Table:
     Raises:
         D2EvalError: a file it is made from is missing or broken.
     """
-    runs, notes = load_runs(runs_folder, shown_thresholds())
+    runs, notes = load_runs(runs_folder)
     return table_of_runs(runs, notes)
 
 
-def table_of_runs(runs: Sequence[MeasuredRun], notes: Sequence[str] = ()) -> Table:
+def table_of_runs(runs: Sequence[PairsRun], notes: Sequence[str] = ()) -> Table:
     """The table with ``runs``; ``notes`` are passed on for the user."""
     lines = arrange(load_paper(), runs)
-    table = flat_csv(_csv_columns(), [_record(line) for line in lines])
-    return Table("hpatches", table, _markdown(lines), notes)
+    start = [
+        "# HPatches sequences: the D2-Net paper's table",
+        "Mean features of an image, mean matches of a pair and mean matching accuracy (MMA, "
+        "overall). Published and measured numbers stand in columns of their own.",
+    ]
+    sections = []
+    for section, title in presentation("hpatches")["table"]["sections"].items():
+        if own := [line for line in lines if line.section == section]:
+            records, shown = map(_record, own), map(_markdown_record, own)
+            notes_below = _notes(section, own)
+            sections.append(TableSection(title, "", [*shown], notes_below, [*records]))
+    return build_table("hpatches", start, sections, _columns(), _csv_columns(), notes)
 
 
-def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line]:
+def arrange(paper: Iterable[PaperRow], runs: Sequence[PairsRun]) -> list[Line]:
     """Puts each measured run where it may stand.
 
     Beside a row of the paper stand only runs of its method with all features on HPatches; the
@@ -67,7 +77,7 @@ def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line
     """
     rows = {row.method: row for row in paper if row.label}
     titles = presentation("hpatches")["table"]["sections"]
-    sections: dict[str, list[MeasuredRun]] = {section: [] for section in titles}
+    sections: dict[str, list[PairsRun]] = {section: [] for section in titles}
     for run in runs:
         if run.is_sample:
             section = "sample"
@@ -79,7 +89,7 @@ def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line
     lines = []
     for method, row in rows.items():
         own = [run for run in sections["paper"] if run.named == method]
-        beside: list[MeasuredRun | None] = [*own] or [None]
+        beside: list[PairsRun | None] = [*own] or [None]
         lines += [Line("paper", str(row.label), row, run) for run in beside]
     for section in ("top_k", "further", "sample"):
         for run in sections[section]:
@@ -90,7 +100,7 @@ def arrange(paper: Iterable[PaperRow], runs: Sequence[MeasuredRun]) -> list[Line
 def _csv_columns() -> list[Column]:
     columns = [Column(name) for name in ("section", "row", "method", "label", "top_k")]
     counts = [f"{count}_{kind}" for count in COUNTS for kind in KINDS]
-    mma = [f"{mma_column(t)}_{kind}" for t in table_thresholds() for kind in KINDS[::2] + KINDS[3:]]
+    mma = [f"mma_{t}px_{kind}" for t in table_thresholds() for kind in KINDS[::2] + KINDS[3:]]
     costs = ["seconds_per_image", "peak_memory_mb"]
     return [*columns, *map(Column, (*counts, *mma, *costs, "dataset", "weights"))]
 
@@ -123,73 +133,55 @@ def _markdown_record(line: Line) -> dict[str, Any]:
         # + 0.0 makes a rounded -0.0 a plain zero
         record["differences"] = " / ".join(f"{round(value, 1) + 0.0:+.1f}" for value in both)
     for kind in ("published", "measured"):
-        values = [record.get(f"{mma_column(t)}_{kind}") for t in table_thresholds()]
+        values = [record.get(f"mma_{t}px_{kind}") for t in table_thresholds()]
         if any(value is not None for value in values):
             texts = ("-" if value is None else f"{value:.4f}" for value in values)
             record[f"mma_{kind}"] = " / ".join(texts)
     return record
 
 
-def _mma(scores: Scores, kind: str) -> dict[str, float]:
-    """The MMA at the table's thresholds, by column."""
-    known = (t for t in table_thresholds() if t in scores.mma)
-    return {f"{mma_column(t)}_{kind}": scores.mma[t] for t in known}
-
-
 def _record(line: Line) -> dict[str, Any]:
     """The values of a line by column name; a column without a value is absent."""
     record: dict[str, Any] = {"section": line.section, "row": line.name}
-    if line.paper:
-        exact = line.paper.scores["overall"]
+    paper, run = line.paper, line.run
+    if paper:
+        exact = paper.numbers["overall"]
         record |= {
-            "method": line.paper.method,
-            "features_published": line.paper.features,
-            "features_published_exact": exact.features,
-            "matches_published": line.paper.matches,
-            "matches_published_exact": exact.matches,
+            "method": paper.method,
+            "features_published": paper.features,
+            "features_published_exact": exact.get("mean_features"),
+            "matches_published": paper.matches,
+            "matches_published_exact": exact.get("mean_matches"),
         }
         record |= _mma(exact, "published")
-    if line.run:
-        measured = line.run.scores["overall"]
+    if run:
+        measured = run.numbers["overall"]
         record |= {
-            "method": line.run.named,
-            "label": line.run.label,
-            "features_measured": measured.features,
-            "matches_measured": measured.matches,
-            "dataset": line.run.dataset,
-            "weights": line.run.weights,
-            **line.run.cost,
+            "method": run.named,
+            "label": run.label,
+            "top_k": run.top_k,
+            "features_measured": measured.get("mean_features"),
+            "matches_measured": measured.get("mean_matches"),
+            "dataset": run.dataset,
+            "weights": run.weights,
+            **{name: measured.get(name) for name in ("seconds_per_image", "peak_memory_mb")},
         }
-        if line.run.top_k is not None:
-            record["top_k"] = line.run.top_k
         record |= _mma(measured, "measured")
-    if line.paper and line.run:
-        against = {count: f"{count}_published_exact" for count in ("features", "matches")}
-        against |= {name: f"{name}_published" for name in map(mma_column, table_thresholds())}
+    if paper and run:
+        against = {count: f"{count}_published_exact" for count in COUNTS}
+        against |= {f"mma_{t}px": f"mma_{t}px_published" for t in table_thresholds()}
         for name, published in against.items():
-            if not {f"{name}_measured", published} <= record.keys():
-                continue
-            # The published numbers have at most 6 decimals: what lies below is float noise.
-            record[f"{name}_difference"] = round(record[f"{name}_measured"] - record[published], 6)
-    return record
+            if {f"{name}_measured", published} <= record.keys():
+                difference = record[f"{name}_measured"] - record[published]
+                # The published numbers have at most 6 decimals: what lies below is float noise.
+                record[f"{name}_difference"] = round(difference, 6)
+    return {name: value for name, value in record.items() if value is not None}
 
 
-def _markdown(lines: Sequence[Line]) -> str:
-    parts = [
-        "# HPatches sequences: the D2-Net paper's table",
-        "Mean features of an image, mean matches of a pair and mean matching accuracy (MMA, "
-        "overall). Published and measured numbers stand in columns of their own.",
-    ]
-    for section, title in presentation("hpatches")["table"]["sections"].items():
-        own = [line for line in lines if line.section == section]
-        if own:
-            notes = "\n".join(f"- {note}" for note in _notes(section, own))
-            parts += [
-                f"## {title}",
-                markdown_grid(_columns(), [_markdown_record(line) for line in own]),
-                notes,
-            ]
-    return "\n\n".join(parts) + "\n"
+def _mma(numbers: Numbers, kind: str) -> dict[str, float]:
+    """The MMA at the table's thresholds, by column."""
+    mma = numbers.curve("mma")
+    return {f"mma_{t}px_{kind}": mma[t] for t in table_thresholds() if t in mma}
 
 
 def _notes(section: str, lines: Sequence[Line]) -> list[str]:

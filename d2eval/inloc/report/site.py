@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from d2eval.inloc.report.groups import POOLED, PROTOCOLS, Group
+from d2eval.inloc.report.groups import POOLED, PROTOCOLS, REFERENCES, Group
 from d2eval.localization.site import SiteFormat, SiteResult
 from d2eval.metrics.poses import Threshold
 
-# Reference poses of each floor, 329 in all. The authors keep them; all percentages that the site
-# has returned are counts of so many.
-REFERENCES = {"DUC1": 198, "DUC2": 131}
 _ROUNDING = 0.05 + 1e-9  # the site shows one decimal
 
 

@@ -15,8 +15,7 @@ from d2eval.hpatches.report.curves import (
     run_curves,
     write_figure,
 )
-from d2eval.hpatches.report.published import load_paper
-from d2eval.hpatches.report.runs import load_runs
+from d2eval.hpatches.report.published import load_paper, load_runs
 from d2eval.report import threshold_curves
 from d2eval.runs.published import presentation
 
@@ -54,7 +53,7 @@ def published_panels() -> list[Axes]:
 
 
 def measured_labels(runs: Path) -> list[str]:
-    return [curve.label for curve in run_curves(load_runs(runs, range(1, 16))[0])]
+    return [curve.label for curve in run_curves(load_runs(runs)[0])]
 
 
 def line_of(axes: Axes, label: str) -> Line2D:
@@ -106,7 +105,7 @@ def test_published_curves_at_known_points(legend: str) -> None:
 
 def test_a_measured_curve_lies_on_top_and_is_told_apart(runs: Path, write_run) -> None:
     write_run("d2_ms", "d2_ms", dataset=PARTIAL, weights="bundled stand-in", empty=("i",))
-    found, _ = load_runs(runs, range(1, 16))
+    found, _ = load_runs(runs)
     curves = published_curves(PAPER, 3) + run_curves(found)
     panels = draw(curves, SHOWN).axes
     label = "d2_ms, 7 of 108, stand-in"
@@ -137,14 +136,14 @@ def test_legend_entries_say_what_was_measured(runs: Path, write_run) -> None:
 def test_runs_of_one_method_differ_in_their_marker(runs: Path, write_run) -> None:
     for label in "abc":
         write_run(label, "d2_ss")
-    found, _ = load_runs(runs, range(1, 16))
+    found, _ = load_runs(runs)
     assert len({curve.marker for curve in run_curves(found)}) == 3
 
 
 def test_legends_cover_no_panel(runs: Path, write_run) -> None:
     for number in range(7):
         write_run(f"a_rather_long_label_{number}", "d2_ss", weights="file a_$long$_name.pth")
-    found, _ = load_runs(runs, range(1, 16))
+    found, _ = load_runs(runs)
     figure = draw(published_curves(PAPER, 3) + run_curves(found), SHOWN)
     published, measured = [legend.get_window_extent() for legend in figure.legends]
     lowest = min(axes.get_tightbbox().y0 for axes in figure.axes)

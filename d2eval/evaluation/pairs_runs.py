@@ -1,0 +1,140 @@
+"""Measured runs of benchmarks of image pairs: ``RUNS/<benchmark>/<label>/``."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from d2eval.evaluation.summary import OVERALL
+from d2eval.foundation.text.words import real
+from d2eval.runs.columns import Column
+from d2eval.runs.manifest import FILE as MANIFEST
+from d2eval.runs.manifest import entry, load_manifest
+from d2eval.runs.measured import (
+    SUMMARY,
+    Run,
+    RunRoots,
+    check_origin,
+    run_folders,
+    unfinished_note,
+)
+from d2eval.runs.results import MEASURED, Numbers, numbers_of
+from d2eval.runs.rows import REMEDY, read_rows, reading
+
+ABOUT = tuple(map(Column, ("method", "split", "pairs", "dataset", "weights")))
+_AT = re.compile(r"(.+)_([0-9]+)px")
+
+
+@dataclass(frozen=True)
+class PairsRun(Run):
+    """One evaluation.
+
+    Attributes:
+        top_k: how many of the best-scored features were kept; None for all.
+        rows: of its summary, by split; one without pairs is absent, "overall" never is.
+    """
+
+    top_k: int | None
+    rows: Mapping[str, Mapping[str, str]]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Its numbers as records of the tidy table.
+
+        Raises:
+            D2EvalError: one is no number.
+        """
+        with reading(Path(self.label) / SUMMARY, REMEDY):
+            return [
+                {
+                    "source": MEASURED, "run": self.label, "method": self.method,
+                    "matcher": self.matcher, "dataset": self.dataset, "weights": self.weights,
+                    **number,
+                }
+                for split, row in self.rows.items()
+                for number in split_records(split, row)
+            ]  # fmt: skip
+
+    @cached_property
+    def numbers(self) -> Mapping[str, Numbers]:
+        """Its numbers by split."""
+        return {own.subset: own for own in numbers_of(self.records())}
+
+
+def split_records(split: str, row: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The numbers in a row of a summary; a column such as "mma_3px" has its threshold.
+
+    Raises:
+        ValueError: one is no number.
+    """
+    about, records = {column.name for column in ABOUT}, []
+    for name, text in row.items():
+        if name not in about and text:
+            metric, threshold = name, None
+            if match := _AT.fullmatch(name):
+                metric, threshold = match[1], float(match[2])
+            number = {"metric": metric, "threshold": threshold, "value": real(text)}
+            records.append({"subset": split, **number})
+    return records
+
+
+def load_run(
+    folder: Path, benchmark: str, columns: Sequence[Column] = (), label: str | None = None
+) -> PairsRun:
+    """Reads the run in ``folder``.
+
+    Args:
+        folder: of the run.
+        benchmark: its name.
+        columns: of ``summary.csv`` that must be there, with numbers of their range.
+        label: what it is called; None: as the folder.
+
+    Raises:
+        D2EvalError: a file of it is broken.
+    """
+    manifest = load_manifest(folder, benchmark)
+    with reading(folder / MANIFEST, REMEDY):
+        top_k = entry({"top_k": None, **manifest.content}, "top_k", int, type(None))
+    path = folder / SUMMARY
+    with reading(path, REMEDY):
+        rows = read_rows(path, (*ABOUT, *columns))
+        by_split = {row["split"]: row for row in rows}
+        if len(by_split) != len(rows):
+            raise ValueError("a split stands twice")
+        if OVERALL not in by_split:
+            raise ValueError("the row of split overall is missing")
+        kept = {s: row for s, row in by_split.items() if s == OVERALL or row["pairs"] != "0"}
+        for row in rows:
+            check_origin(row["method"], row["dataset"], manifest)
+        for row in kept.values():
+            for column in columns:
+                if column.name in row:
+                    column.value(row)
+    return PairsRun(
+        label or folder.name, manifest.method, manifest.matcher, manifest.dataset,
+        by_split[OVERALL]["weights"], manifest.stand_in, top_k, kept,
+    )  # fmt: skip
+
+
+def load_runs(
+    roots: RunRoots, benchmark: str, columns: Iterable[Column] = ()
+) -> tuple[list[PairsRun], list[str]]:
+    """All finished runs below ``roots`` by label, and notes for the user on what was left out.
+
+    Args:
+        roots: of runs, or several; see `run_folders`.
+        benchmark: its name.
+        columns: as in `load_run`.
+
+    Raises:
+        D2EvalError: a root was given and holds no runs' folder, or a run's file is broken.
+    """
+    places, notes = run_folders(roots, benchmark)
+    runs, needed = [], tuple(columns)
+    for place in places:
+        if note := unfinished_note(place.path):
+            notes.append(note)
+        else:
+            runs.append(load_run(place.path, benchmark, needed, place.label))
+    return runs, notes
