@@ -13,7 +13,7 @@ from d2eval.contracts.protocol import load_protocol
 from d2eval.foundation.errors import D2EvalError
 from d2eval.localization.runs import load_runs, no_runs
 from d2eval.metrics.poses import Threshold
-from d2eval.runs.results import numbers_of
+from d2eval.runs.results import numbers_of, records_of
 
 PAPER_TITLE = "The paper's table (challenge protocol, night queries, epoch 2019)"
 NIGHT_2019, NIGHT_2020 = ("2019", "night"), ("2020", "night")
@@ -83,7 +83,7 @@ def test_published_numbers_of_other_epochs_and_protocols(runs: Path) -> None:
 
 
 def test_every_published_group_has_the_benchmarks_thresholds() -> None:
-    rows = numbers_of(no_runs(AACHEN).numbers)
+    rows = numbers_of(records_of(no_runs(AACHEN).numbers))
     assert len(rows) == 9 + 2 + 2 + 2
     for row in rows:
         group = Group(row.protocol, *row.subset.split(" "))

@@ -11,7 +11,7 @@ from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.report.description import INLOC
 from d2eval.localization.runs import load_runs, no_runs
-from d2eval.runs.results import Numbers, numbers_of
+from d2eval.runs.results import Numbers, numbers_of, records_of
 
 PAPER_TITLE = "The paper's table (both floors)"
 PARTIAL = "partial (16 of 356 queries, 60 of 9972 cutouts, 14 of 277 scans)"
@@ -48,7 +48,7 @@ def note_of(runs: Path, title: str, column: str) -> str:
     return markdown.notes(markdown.sections(inloc_table(runs).markdown)[title])[column]
 
 
-def records_of(runs: Path, **wanted: str) -> list[dict[str, str]]:
+def lines_of(runs: Path, **wanted: str) -> list[dict[str, str]]:
     records = csv.DictReader(inloc_table(runs).csv.splitlines())
     return [r for r in records if all(r[name] == text for name, text in wanted.items())]
 
@@ -60,7 +60,7 @@ def returned(runs: Path, label: str, floor: str, *values: str) -> None:
 
 def pooled(runs: Path) -> list[Numbers]:
     """What the site returned, on both floors together."""
-    found = numbers_of(load_runs(INLOC, runs).numbers)
+    found = numbers_of(records_of(load_runs(INLOC, runs).numbers))
     return [own for own in found if own.source == "site" and own.subset == "all"]
 
 
@@ -85,7 +85,11 @@ def test_hlocs_rows_are_apart_and_pooled_from_the_floors(runs: Path) -> None:
         "hloc protocol, DUC1": [["39.9", "57.6", "67.2"], ["39.9", "55.6", "67.2"]],
         "hloc protocol, DUC2": [["36.6", "53.4", "61.8"], ["37.4", "57.3", "70.2"]],
     }
-    rows = [own for own in numbers_of(no_runs(INLOC).numbers) if own.protocol == "inloc_hloc"]
+    rows = [
+        own
+        for own in numbers_of(records_of(no_runs(INLOC).numbers))
+        if own.protocol == "inloc_hloc"
+    ]
     by_floor = {
         floor: [own.curve("localized") for own in rows if own.subset == floor]
         for floor in ("DUC1", "DUC2", "all")
@@ -109,7 +113,7 @@ def test_measured_cells(runs: Path, write_inloc_run) -> None:
     assert row["Median error"] == "0.125 m, 0.75°"
     notes = [note_of(runs, PAPER_TITLE, name) for name in ("With a pose", "Dataset", "Weights")]
     assert notes == ["329 of 329", "complete", "bundled stand-in"]
-    (fine,) = records_of(runs, label="mine", section=PAPER_TITLE, position_m="0.25")
+    (fine,) = lines_of(runs, label="mine", section=PAPER_TITLE, position_m="0.25")
     assert fine["measured"] == str(100 * 120 / 329) and fine["localized"] == "120"
     assert fine["difference"] == "1.474164" and fine["stored_mb"] == "15.04"
 
@@ -152,7 +156,7 @@ def test_rows_of_the_demos_protocol_stand_beside_the_papers_and_not_beside_ours(
     text = inloc_table(runs).markdown
     assert text.count("`--protocol inloc_demo` measures with both") == 1
     assert text.count("Rows measured here do so too") == 2
-    assert {r["protocol"] for r in records_of(runs, label="theirs")} == {"inloc_demo"}
+    assert {r["protocol"] for r in lines_of(runs, label="theirs")} == {"inloc_demo"}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +209,7 @@ def test_no_difference_for_partial_data_nor_for_hloc(runs: Path, write_inloc_run
 
 def test_the_sample_is_alone(runs: Path, write_inloc_run) -> None:
     write_inloc_run("toy", SPARSE, COUNTS, dataset="sample")
-    records = records_of(runs, label="toy")
+    records = lines_of(runs, label="toy")
     assert {r["section"] for r in records} == {"Embedded sample (InLoc protocol, both floors)"}
     assert [r["position_m"] for r in records] == ["0.05", "0.1", "0.25", "0.5", "1.0"]
     assert [r["localized"] for r in records] == ["30", "60", "120", "160", "200"]
