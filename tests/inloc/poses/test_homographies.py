@@ -41,7 +41,7 @@ def slow_best(x1, f1, x2, f2, s):
                 a, b = hom1[inliers] @ S[0].T, hom2[inliers] @ S[1].T
                 zero = np.zeros_like(a)
                 equations = np.r_[np.c_[a, zero, -b[:, :1] * a], np.c_[zero, a, -b[:, 1:2] * a]]
-                h = np.linalg.svd(equations)[2][-1].reshape(3, 3)
+                h = np.linalg.svd(equations, full_matrices=False)[2][-1].reshape(3, 3)
                 H, tolerance = np.linalg.inv(S[1]) @ h @ S[0], s.homography_px
             inliers = np.flatnonzero(((x2 - project(H, x1)) ** 2).sum(axis=1) < tolerance**2)
             if len(inliers) < s.min_support or len(inliers) > s.enough_share * n:
