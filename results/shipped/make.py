@@ -28,7 +28,6 @@ FIGURES = {"hpatches": "mma", "aachen": "aachen", "inloc": "inloc"}
 FILES = ("manifest.json", "summary.csv", "pairs.csv", "queries.csv", "stages.csv")
 D2 = ("d2_ss", "d2_ms", "d2_ss_trained", "d2_ms_trained")
 ROOTSIFT = ("rootsift", "upright_rootsift")
-INLOC = ("rootsift", "d2_ms")  # the paper's table has no other D2-Net
 
 
 def commands(benchmark: str) -> Iterator[list[str]]:
@@ -38,17 +37,18 @@ def commands(benchmark: str) -> Iterator[list[str]]:
         for method in (*ROOTSIFT, *D2):
             yield [*start, "--method", method]
         return
-    for method in INLOC:
+    for method in ("rootsift", *D2):
         yield [*start, "--method", method, "--strategy", "direct"]
         yield [*start, "--method", method, "--protocol", "inloc_hloc"]
     for protocol in ("inloc", "inloc_demo"):
         own = [*start, "--protocol", protocol]
-        for method in INLOC:
+        for method in ("rootsift", *D2):
             yield [*own, "--method", method]
             yield [*own, "--method", method, "--dense-pv"]
         yield [*own, "--strategy", "dense"]
         yield [*own, "--strategy", "dense", "--dense-pv"]
-        yield [*own, "--method", "d2_ms", "--strategy", "merge"]
+        for method in ("d2_ss", "d2_ms", "d2_ms_trained"):
+            yield [*own, "--method", method, "--strategy", "merge"]
 
 
 def d2eval(words: list[str], work: Path) -> None:
