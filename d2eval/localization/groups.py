@@ -190,7 +190,3 @@ class Line:
             if "site" in cells:
                 cells["site_difference"] = difference(cells["site"], cells["published"])
         return cells
-
-    def cells(self) -> Sequence[dict[str, Any]]:
-        """`at` each threshold of the section."""
-        return [self.at(threshold) for threshold in self.section.thresholds]

@@ -25,6 +25,20 @@ _COLUMNS = (
     Column("counts", "Localized"),
     Column("intervals", "95 % intervals"),
 )
+# column of Markdown -> the number that it needs, and its text
+_TEXTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "published": ("published", lambda own: f"{own['published']:.1f}"),
+    "measured": ("measured", lambda own: f"{own['measured']:.1f}"),
+    # + 0.0 makes a rounded -0.0 a plain zero
+    "difference": ("difference", lambda own: f"{round(own['difference'], 1) + 0.0:+.1f}"),
+    "site": ("site", lambda own: f"{own['site']:.1f}"),
+    "site_difference": (
+        "site_difference",
+        lambda own: f"{round(own['site_difference'], 1) + 0.0:+.1f}",
+    ),
+    "intervals": ("localized", lambda own: f"{own['percent_low']:.1f}-{own['percent_high']:.1f}"),
+    "counts": ("localized", lambda own: str(own["localized"])),
+}
 _FROM = (
     *ORIGIN,
     Column("published_as", "Published as", about=True),
@@ -177,32 +191,14 @@ def _record(report: Report[Any], line: Line) -> dict[str, Any]:
 
 def _by_threshold(line: Line) -> dict[str, str]:
     """Cells of several numbers each, such as "44.9 / 66.3 / 88.8 / -", from fine to coarse."""
-    texts: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-        "published": ("published", lambda cells: f"{cells['published']:.1f}"),
-        "measured": ("measured", lambda cells: f"{cells['measured']:.1f}"),
-        "difference": ("difference", lambda cells: _difference_text(cells["difference"])),
-        "site": ("site", lambda cells: f"{cells['site']:.1f}"),
-        "site_difference": (
-            "site_difference", lambda cells: _difference_text(cells["site_difference"])
-        ),
-        "intervals": (
-            "localized", lambda cells: f"{cells['percent_low']:.1f}-{cells['percent_high']:.1f}"
-        ),
-        "counts": ("localized", lambda cells: str(cells["localized"])),
-    }  # fmt: skip
-    numbers, found = line.cells(), {}
-    for column, (name, text) in texts.items():
+    numbers = [line.at(threshold) for threshold in line.section.thresholds]
+    found = {}
+    for column, (name, text) in _TEXTS.items():
         if any(name in own for own in numbers):
             found[column] = " / ".join(text(own) if name in own else "-" for own in numbers)
     if "counts" in found:
         found["counts"] += f" of {line.queries}"
     return found
-
-
-def _difference_text(difference: float) -> str:
-    """Such as "+1.2", in percentage points."""
-    # + 0.0 makes a rounded -0.0 a plain zero
-    return f"{round(difference, 1) + 0.0:+.1f}"
 
 
 def _flat_records(report: Report[Any], line: Line) -> Iterator[dict[str, Any]]:

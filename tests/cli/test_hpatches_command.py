@@ -250,7 +250,8 @@ def test_the_numbers_are_those_of_the_stored_features(finished):
 def test_the_manifest(finished):
     manifest = manifest_of(finished.folder)
     assert set(manifest) == {
-        "benchmark", "protocol_sha256", "label", "method", "features", "weights", "matcher",
+        "schema", "benchmark", "protocol_sha256", "label", "method", "features", "weights",
+        "matcher",
         "top_k", "seed", "dataset", "excluded", "root", "extracted_now", "wall_seconds",
         "peak_memory_mb", "d2eval", "git_commit", "versions", "device", "command", "finished",
     }  # fmt: skip
