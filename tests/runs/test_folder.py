@@ -2,10 +2,12 @@ import csv
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.text.labels import label_problem
+from d2eval.runs.columns import Column
 from d2eval.runs.folder import RunName, format_value, run_folder, write_csv
 from d2eval.runs.manifest import write_manifest
 
@@ -28,6 +30,12 @@ def test_rows_come_back(tmp_path):
     assert path.read_bytes() == b'a,b\n1,\n0.5,"a, ""quoted"" name"\n'
     with path.open(newline="") as file:
         assert list(csv.DictReader(file))[1] == {"a": "0.5", "b": 'a, "quoted" name'}
+
+
+def test_a_frame_is_written_as_rows_are(tmp_path):
+    columns = [Column("b"), Column("a")]
+    write_csv(tmp_path / "rows.csv", pd.DataFrame({"a": [1.0, 0.5], "b": ["=x", ""]}), columns)
+    assert (tmp_path / "rows.csv").read_bytes() == b"b,a\n'=x,1\n,0.5\n"
 
 
 def test_rows_replace_rows_at_once(tmp_path):
