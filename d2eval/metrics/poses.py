@@ -9,6 +9,8 @@ import pycolmap
 
 from d2eval.foundation.formats.poses import center
 
+WILSON_Z = 1.959963984540054  # the normal distribution's quantile of 97.5 %
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -37,10 +39,12 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """
     if not trials:
         return 0.0, 1.0
-    from scipy.stats import binomtest  # takes as long to import as everything else
-
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, square = successes / trials, WILSON_Z**2
+    twice = 2 * (trials + square)
+    middle = (2 * trials * share + square) / twice
+    half = WILSON_Z / twice * math.sqrt(4 * trials * share * (1 - share) + square)
+    low = middle - half if successes else 0.0
+    return low, middle + half if successes < trials else 1.0
 
 
 def count_within(
