@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from d2eval.aachen.data.dataset import Dataset
+    from d2eval.localization.site import SiteFormat
     from d2eval.report.figures import Choice
     from d2eval.report.tables import Table
     from d2eval.runs.folder import Row, RunName
@@ -67,6 +68,10 @@ class Aachen(Benchmark):
 
     name = "aachen"
     Options = AachenOptions
+    site_parts: ClassVar[Mapping[str, tuple[str | None, str]]] = {
+        "epoch": (None, "of the ground truth, 2019 or 2020"),
+        "split": ("night", "night or day"),
+    }
     examples = """examples:
   python -m d2eval aachen --method d2_ss
   python -m d2eval aachen --method d2_ms --data AACHEN
@@ -174,6 +179,12 @@ class Aachen(Benchmark):
         from d2eval.localization.runs import load_runs
 
         return load_runs(AACHEN, runs).numbers
+
+    def site(self) -> SiteFormat[Any]:
+        """What visuallocalization.net returns."""
+        from d2eval.aachen.report.groups import SITE
+
+        return SITE
 
     def table(self, runs: RunRoots) -> Table:
         """The paper's table."""

@@ -7,18 +7,15 @@ truth and of day or night queries, InLoc's of a floor.
 """
 
 import argparse
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.common import label_argument
+from d2eval.contracts.registry import BENCHMARKS, registered
+from d2eval.evaluation.benchmark import benchmark_class
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import note, say
-
-if TYPE_CHECKING:
-    from d2eval.localization.site import SiteFormat
 
 EXAMPLES = """examples:
   python -m d2eval import-result aachen --method d2_ms --values 44.9 66.3 88.8 --epoch 2019
@@ -34,7 +31,7 @@ SITE = "visuallocalization.net"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.epilog = EXAMPLES
-    parser.add_argument("benchmark", choices=list(GROUPS), help="whose site")
+    parser.add_argument("benchmark", choices=_sites(), help="whose site")
     parser.add_argument(
         "--method", required=True, metavar="NAME", help="the method that was submitted"
     )
@@ -50,9 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="aachen, aachen_v1_1 or aachen_hloc; inloc, inloc_demo or inloc_hloc (default: the "
         "benchmark's)",
     )
-    parser.add_argument("--epoch", help="aachen: of the ground truth, 2019 or 2020")
-    parser.add_argument("--split", help="aachen: night or day (default: night)")
-    parser.add_argument("--floor", help="inloc: DUC1 or DUC2")
     parser.add_argument(
         "--label",
         type=label_argument,
@@ -69,6 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_chosen(parser: argparse.ArgumentParser, benchmark: str) -> None:
+    """Adds what the site of the benchmark that is named tells apart."""
+    if benchmark in _sites():
+        for part, (default, text) in benchmark_class(benchmark).site_parts.items():
+            parser.add_argument(f"--{part}", required=default is None, default=default, help=text)
+
+
+def _sites() -> list[str]:
+    """The benchmarks whose queries only a site can score."""
+    return [name for name in registered(BENCHMARKS) if benchmark_class(name).site_parts]
+
+
 def run(args: argparse.Namespace) -> int:
     """Writes the result beside the run, or into a folder of its own."""
     from d2eval.evaluation.naming import protocol_part, run_name
@@ -80,7 +86,10 @@ def run(args: argparse.Namespace) -> int:
     own = protocol_part(protocol, args.benchmark)
     label = args.label or run_name(None, [default_label(args.method), own]).label
     try:
-        site, group = GROUPS[args.benchmark](args, protocol)
+        benchmark = benchmark_class(args.benchmark)
+        site = benchmark().site()
+        parts = [getattr(args, part) for part in benchmark.site_parts]
+        group = site.make_group(protocol, *parts)
         values = site.percents(args.values, group)
     except ValueError as error:
         raise D2EvalError(f"import-result: {error}; give it as the site shows it") from error
@@ -96,42 +105,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-Chosen = tuple["SiteFormat[Any]", Any]
-
-
-def _aachen(args: argparse.Namespace, protocol: str) -> Chosen:
-    from d2eval.aachen.report.groups import SITE
-
-    if args.floor is not None:
-        raise D2EvalError("import-result aachen: --floor goes with inloc; leave it out")
-    if args.epoch is None:
-        raise D2EvalError("import-result aachen: --epoch is missing; give 2019 or 2020")
-    return SITE, SITE.make_group(protocol, args.epoch, args.split or "night")
-
-
-def _inloc(args: argparse.Namespace, protocol: str) -> Chosen:
-    from d2eval.inloc.report.site import SITE
-
-    if args.epoch is not None or args.split is not None:
-        raise D2EvalError("import-result inloc: --epoch and --split go with aachen; leave them out")
-    if args.floor is None:
-        raise D2EvalError("import-result inloc: --floor is missing; give DUC1 or DUC2")
-    return SITE, SITE.make_group(protocol, args.floor)
-
-
-GROUPS: dict[str, Callable[[argparse.Namespace, str], Chosen]] = {
-    "aachen": _aachen,
-    "inloc": _inloc,
-}
-
-
-def _published_methods(benchmark: str) -> set[str]:
-    from d2eval.runs.published import presentation
-
-    rows = presentation(benchmark)["rows"]
-    return {*rows.values()} if benchmark == "aachen" else {row["method"] for row in rows}
-
-
 def _check_run(folder: Path, benchmark: str, method: str, protocol: str) -> None:
     """Sees to it that a run that is there already is the submitted one.
 
@@ -139,7 +112,7 @@ def _check_run(folder: Path, benchmark: str, method: str, protocol: str) -> None
         D2EvalError: it is of another method or protocol; also when its manifest is broken. A
             method that neither is registered nor in the paper's table only gets a note.
     """
-    from d2eval.contracts.method import registered
+    from d2eval.report.names import published_methods
     from d2eval.runs.manifest import load_manifest
     from d2eval.runs.measured import MANIFEST, named
 
@@ -153,5 +126,5 @@ def _check_run(folder: Path, benchmark: str, method: str, protocol: str) -> None
                 f"{folder}: holds a run of {measured}, protocol {said}, not of {method}, "
                 f"protocol {protocol}; choose the right --method and --protocol, or another --label"
             )
-    elif method not in {*registered(), *_published_methods(benchmark)}:
+    elif method not in {*registered(), *published_methods(benchmark)}:
         note(f"{method} is no method that d2eval knows; taken as it is")

@@ -9,7 +9,7 @@ much less.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -99,6 +99,8 @@ class Benchmark(ABC):
         needs_method: whether it can do nothing without local features.
         matcher_default: what matches where no matcher is named, in words.
         examples: command lines for its help.
+        site_parts: what the site that scores submissions tells apart, such as "floor" -> its
+            default (None: it must be said) and a text for the help; empty: there is no site.
     """
 
     name: ClassVar[str]
@@ -106,6 +108,7 @@ class Benchmark(ABC):
     needs_method: ClassVar[bool] = True
     matcher_default: ClassVar[str] = "the protocol's, mnn"
     examples: ClassVar[str] = ""
+    site_parts: ClassVar[Mapping[str, tuple[str | None, str]]] = {}
 
     def __init__(self, options: Any = None) -> None:
         """Takes the values of its options.
@@ -187,6 +190,10 @@ class Benchmark(ABC):
         Raises:
             D2EvalError: there is nothing to draw, or a file is missing or broken.
         """
+
+    def site(self) -> Any:
+        """How the site's answers are written: a `d2eval.localization.site.SiteFormat`."""
+        raise NotImplementedError(f"{self.name} has no site")
 
 
 def benchmark_class(name: str) -> type[Benchmark]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from d2eval.inloc.data.dataset import Dataset
+    from d2eval.localization.site import SiteFormat
     from d2eval.pipeline.extraction import MethodChoice
     from d2eval.report.figures import Choice
     from d2eval.report.tables import Table
@@ -82,6 +83,9 @@ class Inloc(Benchmark):
     Options = InlocOptions
     needs_method = False
     matcher_default = "the protocol's, mnn; dense maps take none"
+    site_parts: ClassVar[Mapping[str, tuple[str | None, str]]] = {
+        "floor": (None, "DUC1 or DUC2"),
+    }
     examples = """examples:
   python -m d2eval inloc --method d2_ss
   python -m d2eval inloc --method d2_ms --data INLOC --dense-pv
@@ -211,6 +215,12 @@ class Inloc(Benchmark):
         from d2eval.localization.runs import load_runs
 
         return load_runs(INLOC, runs).numbers
+
+    def site(self) -> SiteFormat[Any]:
+        """What visuallocalization.net returns."""
+        from d2eval.inloc.report.site import SITE
+
+        return SITE
 
     def table(self, runs: RunRoots) -> Table:
         """The paper's table."""

@@ -22,6 +22,12 @@ def _known() -> dict[str, str]:
     return names
 
 
+def published_methods(benchmark: str) -> set[str]:
+    """The methods of the rows of a benchmark's table."""
+    rows = presentation(benchmark)["rows"]
+    return {*rows.values()} if isinstance(rows, dict) else {row["method"] for row in rows}
+
+
 def method_name(method: str) -> str:
     """As the paper's tables call it; the registered name of a method that they don't have.
 

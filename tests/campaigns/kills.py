@@ -25,6 +25,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from d2eval.foundation.files.folders import RECORD
+
 REPOSITORY = Path(__file__).parents[2]
 PHOTOS = REPOSITORY / "benchmarks" / "sample" / "photos"
 # {root} is the series' own folder; {runs} holds finished runs that are only read.
@@ -43,7 +45,7 @@ COMMANDS = {
     "plot": "plot mma --runs {runs} --output {root}/out",
 }
 UNEQUAL = ("seconds", "memory", "mib", "finished", "command", "extracted_now", "root", "host")
-NOT_COMPARED = (".png", ".svg", ".pdf", ".lock")  # pictures, and who wrote last
+NOT_COMPARED = (".png", ".svg", ".pdf", ".lock", "checkpoint.pt")  # pictures, seconds, who wrote
 TIMES_ONLY = ("speed",)  # commands whose numbers are times
 
 
@@ -110,7 +112,10 @@ def contents(folder: Path) -> dict[str, Any]:
     return {
         str(path.relative_to(folder)): _content(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in NOT_COMPARED and path.name not in NOT_COMPARED
+        if path.is_file()
+        and path.suffix not in NOT_COMPARED
+        and path.name not in NOT_COMPARED
+        and "tfevents" not in path.name  # TensorBoard names files by the time
     }
 
 
@@ -121,6 +126,7 @@ def leftovers(folder: Path) -> list[str]:
         for path in folder.rglob("*")
         if (path.name.startswith(".") or path.suffix in (".tmp", ".part"))
         and not path.name.endswith(".lock")
+        and path.name != RECORD
     ]
 
 
@@ -156,13 +162,14 @@ def main() -> int:
         shutil.copytree(base / "first" / "out", runs)
         expected, length = {}, {}
         for name in arguments.only:
-            ended = run(COMMANDS[name], _fresh(base / "plain"), runs, None, 0)
+            ended = run(COMMANDS[name], _fresh(base / "killed"), runs, None, 0)
             if ended.code:
                 faults.append(f"{name}: exit code {ended.code}: {ended.error[-300:]}")
                 continue
-            expected[name], length[name] = contents(base / "plain" / "out"), ended.seconds
+            expected[name], length[name] = contents(base / "killed" / "out"), ended.seconds
             print(f"{name}: {len(expected[name])} files in {ended.seconds:.1f} s", flush=True)
         done = 0
+        shown = 0
         while done < arguments.kills and expected:
             name = list(expected)[done % len(expected)]
             folder = _fresh(base / "killed")
@@ -180,6 +187,8 @@ def main() -> int:
                 faults.append(f"{name}: afterwards other results")
             faults += [f"{name}: left {path}" for path in leftovers(folder)]
             print(f"{done} of {arguments.kills}, {len(faults)} faults", flush=True)
+            print(*(f"  {fault}" for fault in faults[shown:]), sep="\n", flush=True)
+            shown = len(faults)
     for line in (*(f"{count:4d} {end}" for end, count in sorted(ends.items())), *faults):
         print(line)
     return bool(faults)
