@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.terminal import progress
 
 pytest_plugins = ["run_folders"]
@@ -164,7 +164,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
 
 
 def _tiny_photo(name: str) -> np.ndarray:
-    with Image.open(str(files("benchmarks") / "sample" / "photos" / f"{name}.jpg")) as image:
+    with Image.open(bundled("benchmarks") / "sample" / "photos" / f"{name}.jpg") as image:
         return np.asarray(image.convert("RGB").resize((256, 256), Image.Resampling.BOX))
 
 

@@ -9,11 +9,11 @@ import json
 import sys
 from dataclasses import dataclass
 from functools import reduce
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from d2eval.foundation.errors import D2EvalError, reason_of
+from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.files.reading import is_deep, read_text
 
 if sys.version_info >= (3, 11):
@@ -60,7 +60,7 @@ def load_protocol(name: str) -> ProtocolFile:
     Raises:
         D2EvalError: a file is missing or not TOML, or the variant is without what isn't there.
     """
-    path = Path(str(files("benchmarks") / f"{name}.toml"))
+    path = bundled("benchmarks") / f"{name}.toml"
     content = load_toml(path)
     if "extends" in content:
         base = load_protocol(content.pop("extends")).content

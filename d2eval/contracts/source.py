@@ -25,7 +25,7 @@ from d2eval.foundation.files.reading import read_bytes, read_text
 
 RECORD = "shipped.json"  # in the folder of the methods: file -> SHA-256 of its content
 METHODS = "methods"
-CORE = ("d2eval", "benchmarks")  # the program itself, whose parts have versions of their own
+CORE = "d2eval"  # the program itself, whose parts have versions of their own
 # Code, and the settings that it may read; weights have a hash of their own.
 CODE = (".py", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".so", ".pyd")
 SUFFIXES = (*CODE, ".toml", ".json", ".yaml", ".yml", ".cfg", ".ini")
@@ -124,7 +124,7 @@ def _found(module: str) -> _Component | None:
     if top == METHODS:
         component = _Component(methods_folder(), rest.partition(".")[0], f"{METHODS}.")
         return component if component.name.isidentifier() and any(component.files()) else None
-    if top in CORE or top in sys.stdlib_module_names:
+    if top == CORE or top in sys.stdlib_module_names:
         return None
     spec = None
     with contextlib.suppress(ImportError, ValueError):
@@ -231,7 +231,7 @@ def source_of(cls: type, target: str | None = None) -> Source:
         if _component_of(module) is None:
             return _unknown(f"{module} has no file")
     bases = {base.__module__ for base in cls.__mro__}
-    bases -= {name for name in bases if name.partition(".")[0] in (*CORE, *sys.stdlib_module_names)}
+    bases -= {name for name in bases if name.partition(".")[0] in (CORE, *sys.stdlib_module_names)}
     roots = [_component_of(module) for module in (*own, *sorted(bases - {*own}))]
     counted = [c for k, c in enumerate(roots) if c and (k < len(own) or not _is_installed(c))]
     record = _record()

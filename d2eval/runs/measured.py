@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.text.labels import make_label
 from d2eval.runs.manifest import FILE as MANIFEST
 from d2eval.runs.manifest import Manifest
 from d2eval.runs.rows import reading
 
 DEFAULT_RUNS = Path("results/runs")
-# Our own measured runs, which ship with d2eval: in a checkout, and in an installed wheel
-SHIPPED_RUNS = Path(__file__).parents[2] / "results/shipped/runs"
+SHIPPED_RUNS = bundled("results/shipped/runs")  # our own measured ones
 SHIPPED = "shipped"
 RunRoots = Path | Sequence[Path] | None
 SAMPLE, COMPLETE = "sample", "complete"

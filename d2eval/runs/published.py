@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from d2eval.contracts.protocol import load_toml
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.bundled import bundled
 
 REMEDY = "restore the file from the project, or install d2eval again"
 
@@ -23,15 +22,5 @@ def presentation(benchmark: str) -> Mapping[str, Any]:
 
 
 def published_file(name: str) -> Path:
-    """The path of a file of published numbers, in a checkout or an installed wheel.
-
-    Raises:
-        D2EvalError: the folder is not there.
-    """
-    try:
-        return Path(str(files("results.published") / name))
-    except ModuleNotFoundError as error:
-        raise D2EvalError(
-            f"results/published/{name}: not found; install d2eval again, and start it where no "
-            "other Python package named results hides it"
-        ) from error
+    """The path of a file of published numbers."""
+    return bundled("results/published") / name

@@ -1,8 +1,6 @@
 """The photos that every embedded data set is made of."""
 
-from importlib.resources import files
-from pathlib import Path
-
+from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.images.decoding import ImageFile, load_image_file
 
 
@@ -12,5 +10,5 @@ def load_photo(name: str) -> ImageFile:
     Raises:
         D2EvalError: no such photo, or it can't be read.
     """
-    folder = Path(str(files("benchmarks") / "sample" / "photos"))
+    folder = bundled("benchmarks") / "sample" / "photos"
     return load_image_file(folder / f"{name}.jpg")

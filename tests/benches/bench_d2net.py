@@ -16,10 +16,11 @@ import torch
 
 from d2eval.contracts.method import Runtime, method_class
 from d2eval.contracts.weights import load_state_dict
+from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.images.decoding import read_image
 
 WEIGHTS = Path(str(files("methods.d2net") / "weights" / "d2_vgg16_hed_fp16.safetensors"))
-PHOTO = Path(str(files("benchmarks") / "sample" / "photos" / "astronaut.jpg"))
+PHOTO = bundled("benchmarks") / "sample" / "photos" / "astronaut.jpg"
 
 
 def seconds(work) -> float:

@@ -30,6 +30,7 @@ from safetensors.torch import save_file
 
 from d2eval.cli import main
 from d2eval.contracts.protocol import load_protocol
+from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.terminal import progress
 from d2eval.hpatches.report import curves
 
@@ -730,7 +731,7 @@ def three_sequences(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("three_sequences")
     for name, photo in (("i_a", "coffee"), ("v_b", "astronaut"), ("v_c", "brick")):
         (root / name).mkdir()
-        with Image.open(str(files("benchmarks") / "sample" / "photos" / f"{photo}.jpg")) as image:
+        with Image.open(bundled("benchmarks") / "sample" / "photos" / f"{photo}.jpg") as image:
             scene = np.asarray(image.convert("RGB"))
         for k in range(1, 7):
             moved = np.array([[1, 0.01 * k, -60 - 3 * k], [-0.01 * k, 1, -40], [1e-5 * k, 0, 1]])

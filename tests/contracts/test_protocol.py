@@ -1,19 +1,18 @@
 import json
 import re
-from importlib.resources import files
-from pathlib import Path
 
 import pytest
 
 import d2eval.contracts.protocol
 from d2eval.contracts.protocol import load_protocol, load_toml
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.bundled import bundled
 
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """Writes a benchmark file into a folder that stands for ``benchmarks``."""
-    monkeypatch.setattr(d2eval.contracts.protocol, "files", lambda _: tmp_path)
+    monkeypatch.setattr(d2eval.contracts.protocol, "bundled", lambda _: tmp_path)
     return lambda name, text: (tmp_path / f"{name}.toml").write_text(text)
 
 
@@ -95,7 +94,7 @@ def test_a_variant_s_hash_is_not_of_what_it_is_without(write):
     assert load_protocol("b").sha256 == before
 
 
-FILES = sorted(Path(str(files("benchmarks"))).glob("*.toml"))
+FILES = sorted(bundled("benchmarks").glob("*.toml"))
 
 
 @pytest.mark.parametrize("name", [path.stem for path in FILES])

@@ -6,8 +6,6 @@ import dataclasses
 import importlib
 import itertools
 import json
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from d2eval.cli.evaluate import Command
 from d2eval.contracts.features import NORM_TOLERANCE, Features
 from d2eval.contracts.method import Method, Runtime, method_class, registered
 from d2eval.contracts.weights import NONE_NEEDED, NOT_STATED
+from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.files.paths import default_cache
 from d2eval.foundation.images.decoding import read_image
 
@@ -51,7 +50,7 @@ def method(name: str, runtime: Runtime) -> Method:
 
 @pytest.fixture(scope="module")
 def wide() -> np.ndarray:
-    path = Path(str(files("benchmarks") / "sample" / "photos" / "coffee.jpg"))
+    path = bundled("benchmarks") / "sample" / "photos" / "coffee.jpg"
     photo = read_image(path)
     return np.ascontiguousarray(photo[80 : 80 + HEIGHT, 200 : 200 + WIDTH])
 

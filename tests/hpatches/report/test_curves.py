@@ -1,5 +1,4 @@
 import csv
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.bundled import bundled
 from d2eval.hpatches.report.curves import (
     draw,
     plot_mma,
@@ -71,7 +71,7 @@ def test_panels_are_the_papers() -> None:
 
 
 def test_published_curves_are_the_csv() -> None:
-    path = Path(str(files("results.published") / "hpatches_curves.csv"))
+    path = bundled("results/published") / "hpatches_curves.csv"
     with path.open(newline="") as file:
         rows = {
             (row["method"], row["split"]): row

@@ -1,13 +1,12 @@
 import math
 import statistics
-from importlib.resources import files
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pycolmap
 import pytest
 
+from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.images.decoding import read_image
 from d2eval.inloc.data.dataset import ScanPoints
 from d2eval.inloc.verification.dense_pv import DensePVSettings, pv_score, verify_pose
@@ -15,7 +14,7 @@ from d2eval.inloc.verification.dense_sift import dense_sift
 from d2eval.inloc.verification.imresize import shrink
 from d2eval.inloc.verification.render import RenderedView, scaled_intrinsics
 
-PHOTOS = Path(str(files("benchmarks") / "sample" / "photos"))
+PHOTOS = bundled("benchmarks") / "sample" / "photos"
 PROTOCOL = DensePVSettings(
     bin_size=8, step=4, magnification=6.0, window_size=1.5, contrast_threshold=0.005, scale=8
 )

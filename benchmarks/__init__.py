@@ -1,1 +1,0 @@
-"""What is measured, as data: one TOML file for each benchmark, and the embedded sample."""
