@@ -22,13 +22,21 @@ from d2eval.foundation.files.reading import sha256_of
 from d2eval.foundation.machine.processes import Rank
 from d2eval.sample.photos import load_photo
 from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
-from methods.d2net.training import checkpoint, learner
+from methods.d2net.training import checkpoint, homographies, learner
 from methods.d2net.training.checkpoint import Progress
 from methods.d2net.training.learner import Learner
 from methods.d2net.weights import OFF_THE_SHELF, choose_weights, load_weights
 
 AUTHORS_LAYOUT = SHARED / "weights/d2_vgg16_hed.pth"
 PHOTOS = ("astronaut", "chelsea", "coffee")
+CROP = 160  # pixels: a third of the computations of a training, over as many pairs and steps
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_crops():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(homographies, "CROP", CROP)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +228,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch_kept(train, trained, mon
         train(trained.name, epochs=2)
     assert "\n" not in str(caught.value)
     with np.load(trained / "bad_batch.npz", allow_pickle=False) as held:
-        assert held["image_1_of_pair_0"].shape == (256, 256, 3)
+        assert held["image_1_of_pair_0"].shape == (CROP, CROP, 3)
         assert held["cells_1_of_pair_0"].shape == held["cells_2_of_pair_0"].shape
 
 
