@@ -23,7 +23,7 @@ from d2eval.foundation.images.decoding import read_image
 
 TEMPLATE = "methods.TEMPLATE:MyFeature"
 METHODS = [*registered(), TEMPLATE]
-WIDTH, HEIGHT = 100, 60
+WIDTH, HEIGHT = 160, 100  # ORB sees nothing within 31 pixels of a border
 COMMAND_MODULES = [importlib.import_module(module) for module, _ in COMMANDS.values()]
 COMMAND_MODULES += [Command(name) for name in registered("benchmarks")]
 TAKING_A_METHOD = [m for m in COMMAND_MODULES if getattr(m, "TAKES_METHOD", False)]
@@ -52,7 +52,7 @@ def method(name: str, runtime: Runtime) -> Method:
 def wide() -> np.ndarray:
     path = bundled("benchmarks") / "sample" / "photos" / "coffee.jpg"
     photo = read_image(path)
-    return np.ascontiguousarray(photo[80 : 80 + HEIGHT, 200 : 200 + WIDTH])
+    return np.ascontiguousarray(photo[240 : 240 + HEIGHT, 240 : 240 + WIDTH])
 
 
 @pytest.fixture(scope="module")
