@@ -12,7 +12,7 @@ from d2eval.contracts.matching import Matches
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
-from d2eval.pipeline.featurecache import CACHE_BYTES, FeatureCache
+from d2eval.pipeline.featurecache import FeatureCache
 from d2eval.pipeline.pairs import PairMatcher, match_features
 from d2eval.pipeline.store import Store
 
@@ -79,12 +79,10 @@ def match_pairs(
     keypoints: dict[str, ImageKeypoints],
     store: Store,
     matcher: PairMatcher,
-    cache_bytes: int = CACHE_BYTES,
 ) -> Iterator[tuple[Pair, Matches]]:
     """Matches of every pair, through the store.
 
-    The pairs come in an order in which features, of which at most ``cache_bytes`` are held, are
-    seldom read twice.
+    The pairs come in an order in which features are seldom read twice, though few are held.
 
     Args:
         source: gives the features.
@@ -92,7 +90,6 @@ def match_pairs(
         keypoints: of every image in them.
         store: keeps the matches.
         matcher: gives them.
-        cache_bytes: the most descriptors in memory.
 
     Yields:
         The pair as in the list, and (M, 2) int32 indices into the keypoints of its images.
@@ -100,7 +97,7 @@ def match_pairs(
     Raises:
         D2EvalError: as `FeatureSource.read` and `match_features`.
     """
-    cache = FeatureCache(source, dataset.images_folder.joinpath, cache_bytes)
+    cache = FeatureCache(source, dataset.images_folder.joinpath)
     for pair in progress(sorted(dataset.pairs), "matching", len(dataset.pairs)):
         first, other = pair
         keys = keypoints[first].key, keypoints[other].key

@@ -23,10 +23,7 @@ def squared_distances(similarity: FloatArray) -> FloatArray:
 
 
 def mutual_nearest_neighbors(
-    descriptors_1: FloatArray,
-    descriptors_2: FloatArray,
-    device: str = "cpu",
-    block_bytes: int | None = None,
+    descriptors_1: FloatArray, descriptors_2: FloatArray, device: str = "cpu"
 ) -> Matches:
     """Pairs that are each other's nearest neighbour; no ratio and no distance test.
 
@@ -38,13 +35,10 @@ def mutual_nearest_neighbors(
         descriptors_1: (N1, D), L2-normalised.
         descriptors_2: (N2, D), L2-normalised.
         device: a torch device.
-        block_bytes: see `nearest_neighbors`.
 
     Returns:
         (M, 2) int32 indices into the two sets, by rising first index.
     """
     if len(descriptors_1) == 0 or len(descriptors_2) == 0:
         return np.zeros((0, 2), np.int32)
-    return mutual_pairs(
-        *nearest_neighbors(descriptors_1, descriptors_2, device, block_bytes=block_bytes)
-    )
+    return mutual_pairs(*nearest_neighbors(descriptors_1, descriptors_2, device))

@@ -47,16 +47,6 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     return low, middle + half if successes < trials else 1.0
 
 
-def count_within(
-    errors: Sequence[tuple[float, float]], threshold: Threshold, strict: bool = False
-) -> int:
-    """How many of the (metres, degrees) lie within ``threshold``; NaN and infinity never do.
-
-    Args:
-        errors: of the queries.
-        threshold: limits of both.
-        strict: whether an error must be smaller than its limit, or may equal it.
-    """
-    if strict:
-        return sum(p < threshold.position_m and r < threshold.rotation_deg for p, r in errors)
+def count_within(errors: Sequence[tuple[float, float]], threshold: Threshold) -> int:
+    """How many of the (metres, degrees) lie within ``threshold``; NaN and infinity never do."""
     return sum(p <= threshold.position_m and r <= threshold.rotation_deg for p, r in errors)

@@ -25,8 +25,6 @@ from d2eval.foundation.images.decoding import SUFFIXES
 from d2eval.pipeline.featurefiles import CENTER
 from d2eval.pipeline.hlocfile import write_group
 
-FORMATS = ("npz", "mat", "h5")
-
 NamedFeatures = Iterable[tuple[str, Features]]
 
 

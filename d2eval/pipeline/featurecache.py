@@ -10,7 +10,7 @@ from d2eval.foundation.arrays.held import last_used
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
 from d2eval.pipeline.store import StoredFeatures
 
-CACHE_BYTES = 2 * 2**30
+CACHE_BYTES = 2 * 2**30  # of descriptors in memory; the last two images always are
 
 
 def _descriptor_bytes(unit: StoredFeatures) -> int:
@@ -20,18 +20,15 @@ def _descriptor_bytes(unit: StoredFeatures) -> int:
 class FeatureCache:
     """Reads features when they are asked for; not for several threads at once."""
 
-    def __init__(
-        self, source: FeatureSource, find: Callable[[str], Path], limit: int = CACHE_BYTES
-    ) -> None:
+    def __init__(self, source: FeatureSource, find: Callable[[str], Path]) -> None:
         """Takes where features are from.
 
         Args:
             source: gives the features.
             find: the image file of a name.
-            limit: bytes of descriptors that are held; the last two images always are.
         """
         self._source, self._find = source, find
-        self._held = last_used(limit, _descriptor_bytes)
+        self._held = last_used(CACHE_BYTES, _descriptor_bytes)
 
     @cachedmethod(attrgetter("_held"))
     def get(self, name: str) -> StoredFeatures:

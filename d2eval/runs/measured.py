@@ -1,6 +1,6 @@
 """Measured runs: where they lie, ``RUNS/<benchmark>/<label>/``, and what each says of itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,9 +122,9 @@ def _name_of(root: Path, taken: Sequence[str]) -> str:
     return f"{name}-{len(taken)}" if name in taken else name
 
 
-def unfinished_note(folder: Path, files: Iterable[str] = (SUMMARY, MANIFEST)) -> str | None:
+def unfinished_note(folder: Path) -> str | None:
     """What to tell the user of a run's folder that lacks files; None if none is lacking."""
-    missing = [name for name in files if not (folder / name).is_file()]
+    missing = [name for name in (SUMMARY, MANIFEST) if not (folder / name).is_file()]
     if not missing:
         return None
     return f"{folder}: skipped, {' and '.join(missing)} missing: the run is unfinished"

@@ -18,6 +18,7 @@ from d2eval.contracts.method import Runtime
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.machine.resources import Cost
+from d2eval.pipeline import featurecache
 from d2eval.pipeline.pairs import open_matcher
 from d2eval.pipeline.store import Store, StoredFeatures
 
@@ -76,11 +77,11 @@ def dataset(tmp_path):
     )  # fmt: skip
 
 
-def match(dataset, cache: Path, **options):
+def match(dataset, cache: Path):
     source = Source()
     keypoints = collect_keypoints(source, dataset, 0)
     source.reads.clear()
-    found = match_pairs(source, dataset, keypoints, Store(cache), MATCHER, **options)
+    found = match_pairs(source, dataset, keypoints, Store(cache), MATCHER)
     return {pair: matches.tolist() for pair, matches in found}, source
 
 
@@ -110,10 +111,11 @@ def test_matches_of_every_pair_slow(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("limit", [1, 5000])
-def test_little_memory_changes_nothing(dataset, tmp_path, limit):
+def test_little_memory_changes_nothing(dataset, tmp_path, monkeypatch, limit):
     usual, source = match(dataset, tmp_path / "usual")
     assert sorted(source.reads) == sorted([*NAMES, QUERY])  # once each
-    little, source = match(dataset, tmp_path / "little", cache_bytes=limit)
+    monkeypatch.setattr(featurecache, "CACHE_BYTES", limit)
+    little, source = match(dataset, tmp_path / "little")
     assert little == usual
     assert list(little) == list(usual)
     assert len(source.reads) > len(NAMES) + 1  # what was dropped is read again
@@ -122,7 +124,7 @@ def test_little_memory_changes_nothing(dataset, tmp_path, limit):
 
 
 @pytest.mark.parametrize("limit", [3500, 5000, 7000])
-def test_images_are_read_as_the_limit_allows(dataset, tmp_path, limit):
+def test_images_are_read_as_the_limit_allows(dataset, tmp_path, monkeypatch, limit):
     # Slow: those used last stay, as many as fit; two always do, since none counts more than half.
     held, expected = [], []
     sizes = {
@@ -136,7 +138,8 @@ def test_images_are_read_as_the_limit_allows(dataset, tmp_path, limit):
             held = [other for other in held if other != name] + [name]
             while sum(sizes[other] for other in held) > limit:
                 held.pop(0)
-    _, source = match(dataset, tmp_path / "cache", cache_bytes=limit)
+    monkeypatch.setattr(featurecache, "CACHE_BYTES", limit)
+    _, source = match(dataset, tmp_path / "cache")
     assert source.reads == expected
 
 

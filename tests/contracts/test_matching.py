@@ -1,3 +1,5 @@
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -6,13 +8,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from d2eval.contracts.matching import mutual_nearest_neighbors, mutual_pairs
+from d2eval.foundation.arrays import nearest
 from d2eval.foundation.arrays.nearest import nearest_in_blocks, similarity_blocks
+
+
+def held_at_most(block_bytes: int):
+    """Within it, a block of similarities has no more bytes than that."""
+    return mock.patch.object(nearest, "CPU_BLOCK_BYTES", block_bytes)
 
 
 def brute_force(first: np.ndarray, second: np.ndarray) -> list[list[int]]:
     """Both ways by loops, in double precision; of equal neighbours the first one seen stays."""
 
-    def nearest(one: np.ndarray, others: np.ndarray) -> int:
+    def closest(one: np.ndarray, others: np.ndarray) -> int:
         best, found = -np.inf, -1
         for index, other in enumerate(others):
             similarity = sum(float(a) * float(b) for a, b in zip(one, other, strict=True))
@@ -20,8 +28,8 @@ def brute_force(first: np.ndarray, second: np.ndarray) -> list[list[int]]:
                 best, found = similarity, index
         return found
 
-    there = [nearest(one, second) for one in first] if len(second) else []
-    back = [nearest(other, first) for other in second] if len(first) else []
+    there = [closest(one, second) for one in first] if len(second) else []
+    back = [closest(other, first) for other in second] if len(first) else []
     return [[i, j] for i, j in enumerate(there) if back[j] == i]
 
 
@@ -46,7 +54,8 @@ def test_equals_a_double_loop_ties_included(pair):
 )
 def test_the_size_of_a_block_does_not_matter(pair, block_bytes):
     first, second = pair
-    found = mutual_nearest_neighbors(first, second, block_bytes=block_bytes)
+    with held_at_most(block_bytes):
+        found = mutual_nearest_neighbors(first, second)
     assert found.tolist() == brute_force(first, second)
 
 
@@ -59,8 +68,9 @@ def test_the_operations_for_a_gpu_find_the_same(pair, block_bytes):
     first, second = pair
     if not (len(first) and len(second)):
         return
-    blocks = similarity_blocks(first, second, block_bytes=block_bytes)
-    found = mutual_pairs(*nearest_in_blocks(blocks, len(first), len(second)))
+    with held_at_most(block_bytes):
+        blocks = similarity_blocks(first, second)
+        found = mutual_pairs(*nearest_in_blocks(blocks, len(first), len(second)))
     assert found.tolist() == brute_force(first, second)
 
 
@@ -76,11 +86,13 @@ def test_threads_are_as_before_and_their_number_does_not_matter(threads, set_thr
     set_threads(threads)
     # Lines that are all equal are spread over the threads; the first of all must win every time.
     equal = np.ones((300, 2), np.float32)
-    for _ in range(6):
-        assert mutual_nearest_neighbors(equal, equal, block_bytes=100).tolist() == [[0, 0]]
+    with held_at_most(100):
+        for _ in range(6):
+            assert mutual_nearest_neighbors(equal, equal).tolist() == [[0, 0]]
     assert torch.get_num_threads() == threads
     first, second = normalised(301, 64, 5), normalised(203, 64, 6)
-    found = mutual_nearest_neighbors(first, second, block_bytes=16 * 1024)
+    with held_at_most(16 * 1024):
+        found = mutual_nearest_neighbors(first, second)
     similarity = first.astype(np.float64) @ second.T.astype(np.float64)
     there, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
     assert found.tolist() == [[i, int(j)] for i, j in enumerate(there) if back[j] == i]
@@ -94,7 +106,8 @@ def normalised(n: int, dim: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("block_rows", [1, 7, 100, 1000])
 def test_random_descriptors_in_blocks(block_rows):
     first, second = normalised(101, 16, 1), normalised(83, 16, 2)
-    found = mutual_nearest_neighbors(first, second, block_bytes=block_rows * 4 * len(second))
+    with held_at_most(block_rows * 4 * len(second)):
+        found = mutual_nearest_neighbors(first, second)
     assert (found.dtype, found.ndim) == (np.int32, 2)
     assert 10 < len(found) < 83
     assert found.tolist() == brute_force(first, second)
@@ -126,7 +139,8 @@ def test_duplicates_match_once_and_by_the_lowest_index():
     first = np.array([[0, 1], [1, 0], [1, 0], [1, 0]], np.float32)
     second = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
     for block_bytes in (1, 32, 1 << 20):
-        found = mutual_nearest_neighbors(first, second, block_bytes=block_bytes)
+        with held_at_most(block_bytes):
+            found = mutual_nearest_neighbors(first, second)
         assert found.tolist() == [[0, 2], [1, 0]]
 
 

@@ -106,14 +106,13 @@ def test_wilson_interval_without_trials():
     assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
-def test_count_within_takes_limits_in_or_not():
+def test_count_within_takes_limits_in():
     errors = [
         (0.5, 2.0), (0.5, 1.9), (0.4, 2.0), (0.4, 1.9), (0.6, 1.0), (0.1, 2.1),
         (math.nan, math.nan), (0.1, math.nan), (math.nan, 1.0), (math.inf, 0.0), (0.0, math.inf),
     ]  # fmt: skip
     threshold = Threshold(0.5, 2.0)
     assert count_within(errors, threshold) == 4
-    assert count_within(errors, threshold, strict=True) == 1
     assert count_within([], threshold) == 0
 
 

@@ -136,7 +136,7 @@ class _Maxima:
 
 
 def _nearest_on_cpu(
-    first: FloatArray, second: FloatArray, block_bytes: int, with_second: bool
+    first: FloatArray, second: FloatArray, with_second: bool
 ) -> tuple[Nearest, Nearest]:
     """Nearest neighbours of both sets.
 
@@ -144,7 +144,7 @@ def _nearest_on_cpu(
     each has its own maxima of the columns, which are merged at the end.
     """
     n1, n2 = len(first), len(second)
-    blocks = _Blocks.of(n1, n2, CPU_BLOCK_COLUMNS, block_bytes)
+    blocks = _Blocks.of(n1, n2, CPU_BLOCK_COLUMNS, CPU_BLOCK_BYTES)
     one, other = (torch.from_numpy(np.ascontiguousarray(side)) for side in (first, second))
     there = _Maxima(n1)
     lines: SimpleQueue[tuple[int, int]] = SimpleQueue()
@@ -193,7 +193,7 @@ def _nearest_on_cpu(
 
 
 def similarity_blocks(
-    first: FloatArray, second: FloatArray, device: str = "cpu", block_bytes: int | None = None
+    first: FloatArray, second: FloatArray, device: str = "cpu"
 ) -> Iterator[Block]:
     """Dot products of all descriptors of two sets, block by block.
 
@@ -201,14 +201,13 @@ def similarity_blocks(
         first: (N1, D) descriptors.
         second: (N2, D) descriptors.
         device: a torch device, which the blocks are on.
-        block_bytes: the most bytes of a block; None takes what was measured best.
 
     Yields:
         Rows, columns, and the (rows, columns) float32 block, which is to be read only, before the
         next one comes.
     """
     on_cpu = torch.device(device).type == "cpu"
-    size = block_bytes or (CPU_BLOCK_BYTES if on_cpu else GPU_BLOCK_BYTES)
+    size = CPU_BLOCK_BYTES if on_cpu else GPU_BLOCK_BYTES
     columns = CPU_BLOCK_COLUMNS if on_cpu else GPU_BLOCK_COLUMNS
     blocks = _Blocks.of(len(first), len(second), columns, size)
     one, other = (
@@ -266,7 +265,6 @@ def nearest_neighbors(
     descriptors_2: FloatArray,
     device: str = "cpu",
     with_second: bool = False,
-    block_bytes: int | None = None,
 ) -> tuple[Nearest, Nearest]:
     """Nearest neighbours of both sets by dot product, which orders as the Euclidean distance does.
 
@@ -278,14 +276,11 @@ def nearest_neighbors(
         descriptors_2: (N2, D), L2-normalised, N2 > 0.
         device: a torch device.
         with_second: whether the second nearest are asked for, too.
-        block_bytes: the most bytes of similarities that a thread (or the GPU) holds at a time;
-            None takes what was measured best.
 
     Returns:
         Of each of the first set in the second, and the other way round.
     """
     if torch.device(device).type == "cpu":
-        size = block_bytes or CPU_BLOCK_BYTES
-        return _nearest_on_cpu(descriptors_1, descriptors_2, size, with_second)
-    blocks = similarity_blocks(descriptors_1, descriptors_2, device, block_bytes)
+        return _nearest_on_cpu(descriptors_1, descriptors_2, with_second)
+    blocks = similarity_blocks(descriptors_1, descriptors_2, device)
     return nearest_in_blocks(blocks, len(descriptors_1), len(descriptors_2), device, with_second)

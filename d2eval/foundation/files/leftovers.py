@@ -63,7 +63,7 @@ def temporary_path(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def scratch_folder(folder: Path, name: str = "work") -> Iterator[Path]:
+def scratch_folder(folder: Path) -> Iterator[Path]:
     """An empty folder within ``folder``, gone at the end.
 
     What killed runs have left of the kind goes too: in ``folder``, which this process holds, and
@@ -72,10 +72,10 @@ def scratch_folder(folder: Path, name: str = "work") -> Iterator[Path]:
     Raises:
         D2EvalError: it can't be made.
     """
-    _remove(folder / f".{name}")  # as an older version called it
-    for pattern in (f"*/.{name}", f"*/{PATTERN}"):
+    _remove(folder / ".work")  # as an older version called it
+    for pattern in ("*/.work", f"*/{PATTERN}"):
         clear_leftovers(folder.parent, pattern)
-    with temporary_path(folder / name) as scratch:
+    with temporary_path(folder / "work") as scratch:
         try:
             scratch.mkdir(parents=True)
         except OSError as error:

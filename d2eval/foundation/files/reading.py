@@ -114,14 +114,14 @@ def read_bytes(path: Path, remedy: str = "replace it", limit: int | None = None)
     return data
 
 
-def read_text(path: Path, remedy: str = "replace it", limit: int = TEXT_BYTES) -> str:
+def read_text(path: Path, remedy: str = "replace it") -> str:
     """A text file as a whole; a byte order mark is left out, line ends become newlines.
 
     Raises:
         MissingFileError: there is nothing.
         D2EvalError: as of `read_bytes`, or it is no UTF-8 text.
     """
-    text = _decode(read_bytes(path, remedy, limit), path, 1)
+    text = _decode(read_bytes(path, remedy, TEXT_BYTES), path, 1)
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -251,13 +251,13 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def sha256_of(path: Path, remedy: str = "get the file again") -> str:
+def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
         D2EvalError: the file can't be read.
     """
-    digest = hashlib.sha256()
+    digest, remedy = hashlib.sha256(), "get the file again"
     with open_bytes(path, remedy) as file, _errors_of(path, remedy):
         while chunk := file.read(1 << 20):
             digest.update(chunk)

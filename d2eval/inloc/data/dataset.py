@@ -130,9 +130,9 @@ class Database3D:
     be written to. Not for several threads at once.
     """
 
-    def __init__(self, dataset: Dataset, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._held = last_used(cache_bytes, _bytes_of)
+        self._held = last_used(CACHE_BYTES, _bytes_of)
         self._alignments: dict[Scan, npt.NDArray[np.float64]] = {}
 
     def alignment(self, floor: str, scan: str) -> npt.NDArray[np.float64]:

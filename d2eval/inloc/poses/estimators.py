@@ -30,7 +30,6 @@ from d2eval.pipeline.speed import stored_bytes
 from d2eval.pipeline.store import Store
 
 VERSION = 2  # raise it when a change of the code changes the candidates
-SPARSE_STRATEGIES = ("sparse", "direct", "pooled")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class SparseEstimator:
     """Sparse PE, Direct PE, or hloc's pooled PnP, from local features.
 
     Attributes:
-        strategy: one of `SPARSE_STRATEGIES`.
+        strategy: "sparse", "direct" or "pooled".
     """
 
     strategy: str

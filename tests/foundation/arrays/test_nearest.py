@@ -1,5 +1,7 @@
 """Second nearest neighbours in blocks, against sorting whole rows."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from d2eval.contracts.matching import squared_distances
+from d2eval.foundation.arrays import nearest
 from d2eval.foundation.arrays.nearest import (
     Nearest,
     nearest_in_blocks,
     nearest_neighbors,
     similarity_blocks,
 )
+
+
+def held_at_most(block_bytes: int):
+    """Within it, a block of similarities has no more bytes than that."""
+    return mock.patch.object(nearest, "CPU_BLOCK_BYTES", block_bytes)
 
 
 def plain(similarity: np.ndarray) -> tuple[list[int], list[float], list[float]]:
@@ -48,7 +56,8 @@ SETS = st.integers(1, 3).flatmap(lambda d: st.tuples(whole_numbers(d), whole_num
 @settings(max_examples=100, deadline=None)
 @given(SETS, st.integers(1, 200))
 def test_equals_sorting_ties_included(pair, block_bytes):
-    found = nearest_neighbors(*pair, with_second=True, block_bytes=block_bytes)
+    with held_at_most(block_bytes):
+        found = nearest_neighbors(*pair, with_second=True)
     assert_plain(found, *pair)
 
 
@@ -56,8 +65,10 @@ def test_equals_sorting_ties_included(pair, block_bytes):
 @given(SETS, st.integers(1, 200))
 def test_the_operations_for_a_gpu_find_the_same(pair, block_bytes):
     first, second = pair
-    blocks = similarity_blocks(first, second, block_bytes=block_bytes)
-    assert_plain(nearest_in_blocks(blocks, len(first), len(second), with_second=True), *pair)
+    with held_at_most(block_bytes):
+        blocks = similarity_blocks(first, second)
+        found = nearest_in_blocks(blocks, len(first), len(second), with_second=True)
+    assert_plain(found, *pair)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -67,7 +78,8 @@ def test_many_in_many_blocks(threads):
     first, second = (random.integers(-9, 10, (n, 8)).astype(np.float32) for n in (301, 203))
     torch.set_num_threads(threads)
     try:
-        found = nearest_neighbors(first, second, with_second=True, block_bytes=4096)
+        with held_at_most(4096):
+            found = nearest_neighbors(first, second, with_second=True)
     finally:
         torch.set_num_threads(before)
     assert_plain(found, first, second)

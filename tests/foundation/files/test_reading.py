@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from d2eval.foundation.errors import D2EvalError, MissingFileError
+from d2eval.foundation.files import reading
 from d2eval.foundation.files.reading import (
     open_bytes,
     read_bytes,
@@ -125,9 +126,10 @@ def test_other_encodings_are_one_line_that_says_where(tmp_path, name, data, prob
     assert one_line(error).startswith(f"{path}: {problem}")
 
 
-def test_texts_without_an_end_are_refused(tmp_path):
+def test_texts_without_an_end_are_refused(tmp_path, monkeypatch):
     (tmp_path / "x").write_bytes(b"123456789\n1234567890")
     with pytest.raises(D2EvalError, match="line 2 is longer than 10 bytes"):
         list(read_lines(tmp_path / "x", longest=10))
+    monkeypatch.setattr(reading, "TEXT_BYTES", 5)
     with pytest.raises(D2EvalError, match="larger than"):
-        read_text(tmp_path / "x", limit=5)
+        read_text(tmp_path / "x")

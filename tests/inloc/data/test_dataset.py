@@ -207,14 +207,16 @@ def test_points_of_a_scan(folder):
     np.testing.assert_array_equal(found.rgb, [[0, 10, 20], [255, 255, 255]])
 
 
-def test_what_is_kept_is_bounded_by_bytes(folder):
-    database = Database3D(load(folder.write()), cache_bytes=2 * 6 * 8 * 3 * 8)
+def test_what_is_kept_is_bounded_by_bytes(folder, monkeypatch):
+    monkeypatch.setattr("d2eval.inloc.data.dataset.CACHE_BYTES", 2 * 6 * 8 * 3 * 8)
+    database = Database3D(load(folder.write()))
     first, second = (database.xyz(name) for name in CUTOUTS[:2])
     assert database.xyz(CUTOUTS[0]) is first  # now the second is the oldest
     database.xyz(CUTOUTS[2])
     assert database.xyz(CUTOUTS[0]) is first
     assert database.xyz(CUTOUTS[1]) is not second
-    tiny = Database3D(load(folder.root), cache_bytes=1)
+    monkeypatch.setattr("d2eval.inloc.data.dataset.CACHE_BYTES", 1)
+    tiny = Database3D(load(folder.root))
     assert tiny.xyz(CUTOUTS[0]) is tiny.xyz(CUTOUTS[0])  # what was asked for last stays
 
 
