@@ -14,14 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from d2eval.foundation.downloads.transfer import (
-    DEFAULT_PATIENCE,
-    RESUME,
-    Patience,
-    check_url,
-    discard,
-    receive,
-)
+from d2eval.foundation.downloads.transfer import RESUME, check_url, discard, receive
 from d2eval.foundation.errors import D2EvalError, MissingFileError
 from d2eval.foundation.files.atomic import exclusive, write_text
 from d2eval.foundation.files.reading import read_json, sha256_of
@@ -56,7 +49,6 @@ def fetch_file(
     validate: Callable[[Path], object],
     *,
     force: bool = False,
-    patience: Patience = DEFAULT_PATIENCE,
     largest: int = LARGEST,
     published: str | None = None,
 ) -> Fetched:
@@ -71,7 +63,6 @@ def fetch_file(
         validate: called with the path of a complete first download, raises `D2EvalError` if it is
             not what was wanted; then nothing is recorded.
         force: download again although the file is there.
-        patience: timeout and retries.
         largest: bytes that the file may have.
         published: SHA-256 that the file must have, if its authors' is known.
 
@@ -82,12 +73,12 @@ def fetch_file(
     """
     check_url(url)
     path, part = folder / _plain_name(file), folder / f"{file}.part"
-    recorded = _checksums(folder).get(file)
+    recorded = _record(folder / CHECKSUMS).get(file)
     if not force and recorded and path.is_file() and sha256_of(path) == recorded:
         return Fetched(path, path.stat().st_size, recorded, "already there, verified")
     with exclusive(folder):
         try:
-            receive(url, part, patience, largest)
+            receive(url, part, largest)
             return _accept(url, part, path, validate, published)
         except OSError as error:
             raise D2EvalError(
@@ -105,7 +96,7 @@ def verified_path(folder: Path, file: str) -> Path | None:
     path = folder / _plain_name(file)
     if not path.exists():
         return None
-    recorded = _checksums(folder).get(file)
+    recorded = _record(folder / CHECKSUMS).get(file)
     mend = f"run 'd2eval fetch {folder.name}' to download it again"
     if recorded is None:
         raise D2EvalError(f"{path}: {CHECKSUMS} beside it has no SHA-256 for this file; {mend}")
@@ -126,17 +117,25 @@ def addresses_of(folder: Path, file: str) -> list[str]:
     Raises:
         D2EvalError: the record is damaged.
     """
-    return list(_addresses(folder).get(file, []))
+    return list(_record(folder / ADDRESSES).get(file, []))
 
 
-def _checksums(folder: Path) -> dict[str, str]:
-    """What ``checksums.json`` records: file name -> SHA-256."""
-    return _record(folder / CHECKSUMS, _is_sha256)
+def _record(path: Path) -> dict[str, Any]:
+    """Of each file its SHA-256, or its addresses in `ADDRESSES`; empty without a record.
 
-
-def _addresses(folder: Path) -> dict[str, list[str]]:
-    """What ``addresses.json`` records: file name -> addresses."""
-    return _record(folder / ADDRESSES, _is_addresses)
+    Raises:
+        D2EvalError: it can't be read, or is damaged.
+    """
+    try:
+        content = read_json(path, RECORD_REMEDY)
+    except MissingFileError:
+        return {}
+    valid = _is_addresses if path.name == ADDRESSES else _is_sha256
+    if not isinstance(content, dict) or not all(map(valid, content.values())):
+        raise D2EvalError(
+            f"{path}: damaged, so the files beside it can't be verified; {RECORD_REMEDY}"
+        )
+    return content
 
 
 def _is_sha256(value: object) -> bool:
@@ -147,75 +146,54 @@ def _is_addresses(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(address, str) for address in value)
 
 
-def _record(path: Path, valid: Callable[[object], bool]) -> dict[str, Any]:
-    """A JSON object of file names; empty without a file.
-
-    Raises:
-        D2EvalError: it can't be read, is no such object, or a value is not ``valid``.
-    """
-    try:
-        content = read_json(path, RECORD_REMEDY)
-    except MissingFileError:
-        return {}
-    if not isinstance(content, dict) or not all(map(valid, content.values())):
-        raise D2EvalError(
-            f"{path}: damaged, so the files beside it can't be verified; {RECORD_REMEDY}"
-        )
-    return content
-
-
-def _write_record(path: Path, record: dict[str, Any]) -> None:
+def _write_record(path: Path, file: str, value: str | list[str]) -> None:
+    record = {**_record(path), file: value}
     write_text(path, json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
 def _note_address(path: Path, url: str, *, anew: bool) -> None:
     """Adds an address to those from which a file's bytes came, without what may be secret in it."""
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    address = f"{parts.scheme}://{host}{parts.path}"
-    recorded = _addresses(path.parent)
-    known = [] if anew else recorded.get(path.name, [])
-    if address not in known:
-        _write_record(path.with_name(ADDRESSES), {**recorded, path.name: [*known, address]})
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    known = addresses_of(path.parent, path.name)
+    if anew or address not in known:
+        _write_record(path.with_name(ADDRESSES), path.name, [*([] if anew else known), address])
 
 
 def _accept(
-    url: str,
-    part: Path,
-    path: Path,
-    validate: Callable[[Path], object],
-    published: str | None,
+    url: str, part: Path, path: Path, validate: Callable[[Path], object], published: str | None
 ) -> Fetched:
     """Gives a complete part its name if it is what is recorded, or valid and not yet recorded."""
-    checksums = _checksums(path.parent)
-    recorded = checksums.get(path.name)
+    record = path.with_name(CHECKSUMS)
+    recorded = _record(record).get(path.name)
     sha256 = sha256_of(part)
-    if published is not None and published != sha256:
-        discard(part)
-        raise D2EvalError(
-            f"{url}: SHA-256 of this download is {sha256[:12]}, but the authors' {path.name} has "
-            f"{published[:12]}; it was removed; try another address"
-        )
-    if recorded is None:
-        try:
-            validate(part)
-        except D2EvalError as error:
-            discard(part)
+    is_now = f"{url}: SHA-256 of this download is {sha256[:12]}, but"
+    try:
+        if published is not None and published != sha256:
             raise D2EvalError(
-                f"{url}: what came from there was refused and removed, nothing is recorded; check "
-                f"the address or try again later ({error})"
-            ) from error
-        _note_address(path, url, anew=True)
-        _write_record(path.with_name(CHECKSUMS), {**checksums, path.name: sha256})
-    elif sha256 != recorded:
+                f"{is_now} the authors' {path.name} has {published[:12]}; it was removed; try "
+                "another address"
+            )
+        if recorded is None:
+            try:
+                validate(part)
+            except D2EvalError as error:
+                raise D2EvalError(
+                    f"{url}: what came from there was refused and removed, nothing is recorded; "
+                    f"check the address or try again later ({error})"
+                ) from error
+        elif recorded != sha256:
+            raise D2EvalError(
+                f"{is_now} {path.name} was recorded as {recorded[:12]}; it was removed and the "
+                "record kept; try again or, if you trust the new file, delete "
+                f"{path.name} and its line in {record}"
+            )
+    except D2EvalError:
         discard(part)
-        raise D2EvalError(
-            f"{url}: SHA-256 of this download is {sha256[:12]}, but {path.name} was recorded as "
-            f"{recorded[:12]}; it was removed and the record kept; try again or, if you trust the "
-            f"new file, delete {path.name} and its line in {path.with_name(CHECKSUMS)}"
-        )
-    else:
-        _note_address(path, url, anew=False)
+        raise
+    _note_address(path, url, anew=recorded is None)
+    if recorded is None:
+        _write_record(record, path.name, sha256)
     part.replace(path)
     discard(part)
     state = "recorded" if recorded is None else "verified"

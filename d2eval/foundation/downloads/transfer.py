@@ -5,6 +5,7 @@ file on the server it belongs to. The rest is asked for by ``Range`` and ``If-Ra
 sections 13.1.5 and 14.2), so that bytes of two versions are never joined.
 """
 
+import contextlib
 import dataclasses
 import http.client
 import itertools
@@ -16,10 +17,11 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from d2eval.foundation.errors import D2EvalError
@@ -29,33 +31,15 @@ from d2eval.foundation.terminal.console import note
 from d2eval.foundation.terminal.progress import Progress
 
 RESUME = "run the same command again to resume"
+TIMEOUT_S = 30.0  # without any byte; a slow server that sends is not interrupted
+RETRIES = 3  # of a connection that was cut or silent
+BACKOFF_S = 1.0  # before the first retry, doubled before each further one
 _CHUNK = 1 << 18
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a server is waited for.
-
-    Attributes:
-        timeout: seconds without any byte; a slow server that sends is not interrupted.
-        retries: how often a cut or silent connection is opened again.
-        backoff: seconds before the first retry, doubled before each further one.
-    """
-
-    timeout: float = 30.0
-    retries: int = 3
-    backoff: float = 1.0
-
-
-DEFAULT_PATIENCE = Patience()
+_IN_VAIN = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)  # to retry
 
 
 class _InterruptedError(Exception):
     """This attempt failed and another may succeed."""
-
-
-class _UnreachableError(_InterruptedError):
-    """Nobody answered, so that a retry helps only if the server was there a moment ago."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +52,9 @@ class _Version:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        check_url(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    def redirect_request(self, *answer: Any) -> urllib.request.Request | None:
+        check_url(answer[-1])
+        return super().redirect_request(*answer)
 
 
 def check_url(url: str) -> None:
@@ -92,17 +68,16 @@ def check_url(url: str) -> None:
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         valid = False
-    if not valid:
+    if not valid or not re.fullmatch("[!-~]+", url):
         raise D2EvalError(f"{url}: not an http or https address; nothing was downloaded from there")
 
 
-def receive(url: str, part: Path, patience: Patience, largest: int) -> None:
+def receive(url: str, part: Path, largest: int) -> None:
     """Downloads ``url`` to ``part``, from where an earlier call left it if it can be continued.
 
     Args:
         url: over http or https.
         part: the file.
-        patience: timeout and retries.
         largest: bytes that the whole file may have.
 
     Raises:
@@ -110,46 +85,44 @@ def receive(url: str, part: Path, patience: Patience, largest: int) -> None:
             is kept; or the file is too large, and the part is removed.
         OSError: the part can't be written.
     """
-    for attempt in itertools.count():
+    for attempt in itertools.count(1):
         try:
-            _attempt(url, part, patience.timeout, largest)
+            _attempt(url, part, largest)
             return
         except _InterruptedError as error:
-            if attempt == patience.retries or (
-                attempt == 0 and isinstance(error, _UnreachableError)
-            ):
-                tries = f" ({attempt + 1} attempts)" if attempt else ""
-                raise D2EvalError(f"{url}: {error}{tries}; {RESUME}") from error
-            wait = patience.backoff * 2**attempt
+            if attempt > RETRIES:
+                raise D2EvalError(f"{url}: {error} ({attempt} attempts); {RESUME}") from error
+            wait = BACKOFF_S * 2 ** (attempt - 1)
             note(f"{url}: {error}; trying again in {wait:g} s")
             time.sleep(wait)
 
 
-def _attempt(url: str, part: Path, timeout: float, largest: int) -> None:
+def _attempt(url: str, part: Path, largest: int) -> None:
     """Appends the rest of the file to ``part``, or all of it if the part can't be continued."""
     version = _version_of(part, url)
-    size = part.stat().st_size if version and part.exists() else 0
-    _check_size(url, part, size, largest)
-    if version and 0 < size == version.total:
+    size = part.stat().st_size if version else 0
+    if version and size == version.total and size <= largest:
         return
     headers = {"User-Agent": "d2eval"}
-    if version and size:
+    if version:
         headers |= {"Range": f"bytes={size}-", "If-Range": version.validator}
-    with _open(url, part, headers, timeout) as response:
-        if response.status == http.HTTPStatus.PARTIAL_CONTENT:
-            if version is None or not _continues(response.headers, version, size):
-                discard(part)
-                raise _InterruptedError("the server sent another part than was asked for")
-        else:
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  (scheme is checked)
+    with _failures(url, part):
+        opened = urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT_S)
+    with cast(http.client.HTTPResponse, opened) as response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             size = 0
             _begin(url, part, response)
+        elif version is None or not _continues(response.headers, version, size):
+            discard(part)
+            raise _InterruptedError("the server sent another part than was asked for")
         total = None if response.length is None else size + response.length
         _check_size(url, part, total or size, largest)
         with (
             open(part, "ab", opener=open_own) as file,
             Progress(part.stem, total, done=size, is_bytes=True) as under_way,
         ):
-            while chunk := _read(response, timeout):
+            while chunk := _read(url, part, response):
                 file.write(chunk)
                 under_way.advance(len(chunk))
                 size += len(chunk)
@@ -169,54 +142,40 @@ def _check_size(url: str, part: Path, size: int, largest: int) -> None:
         )
 
 
-def _open(
-    url: str, part: Path, headers: dict[str, str], timeout: float
-) -> http.client.HTTPResponse:
-    """Asks for ``url``; the response has status 200 or 206."""
+def _read(url: str, part: Path, response: http.client.HTTPResponse) -> bytes:
+    """What has arrived; empty at the end, also if the connection was cut."""
+    with _failures(url, part):
+        return response.read1(_CHUNK)
+
+
+@contextlib.contextmanager
+def _failures(url: str, part: Path) -> Iterator[None]:
+    """Says what failed of a connection, and tells apart what may be tried again."""
     try:
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310  (scheme is checked)
-        opener = urllib.request.build_opener(_Redirects)
-        return cast(http.client.HTTPResponse, opener.open(request, timeout=timeout))
+        yield
     except urllib.error.HTTPError as error:
         error.close()
         reason = f"the server answered {error.code} ({error.reason})"
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             discard(part)
-            raise _InterruptedError(reason) from error
-        if error.code >= 500 or error.code in (408, 429):
-            raise _InterruptedError(reason) from error
-        raise D2EvalError(f"{url}: {reason}; check the address, then {RESUME}") from error
-    except (ValueError, http.client.InvalidURL) as error:
-        raise D2EvalError(f"{url}: not a valid address ({error})") from error
-    except urllib.error.URLError as error:
-        refused = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)
-        kind = _UnreachableError if isinstance(error.reason, refused) else _InterruptedError
-        raise kind(f"can't be reached ({error.reason})") from error
+        elif error.code < 500 and error.code not in (408, 429):
+            raise D2EvalError(f"{url}: {reason}; check the address, then {RESUME}") from error
+        raise _InterruptedError(reason) from error
     except TimeoutError as error:
-        raise _InterruptedError(f"the server sent nothing for {timeout:g} s") from error
+        raise _InterruptedError(f"the server sent nothing for {TIMEOUT_S:g} s") from error
     except (OSError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
-        raise _InterruptedError(f"the connection failed ({reason})") from error
-
-
-def _read(response: http.client.HTTPResponse, timeout: float) -> bytes:
-    """What has arrived; empty at the end, also if the connection was cut."""
-    try:
-        return response.read1(_CHUNK)
-    except TimeoutError as error:
-        raise _InterruptedError(f"the server sent nothing for {timeout:g} s") from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
+        cause = getattr(error, "reason", error)  # URLError's, in which urllib wraps others
+        if isinstance(cause, _IN_VAIN):
+            raise D2EvalError(f"{url}: can't be reached ({cause}); {RESUME}") from error
+        reason = str(cause) or type(cause).__name__
         raise _InterruptedError(f"the connection failed ({reason})") from error
 
 
 def _begin(url: str, part: Path, response: http.client.HTTPResponse) -> None:
     """Removes ``part`` and remembers the version that it will be a part of."""
-    part.unlink(missing_ok=True)
+    discard(part)
     validator = _validator(response.headers)
-    if validator is None:  # bytes of two versions could not be told apart: next time, from zero
-        _notes(part).unlink(missing_ok=True)
-    else:
+    if validator is not None:  # or bytes of two versions could not be told apart: next, from zero
         version = _Version(url, validator, response.length)
         write_text(_notes(part), json.dumps(dataclasses.asdict(version)))
 
@@ -239,13 +198,14 @@ def _validator(headers: Message) -> str | None:
 
 
 def _version_of(part: Path, url: str) -> _Version | None:
-    """What is remembered beside ``part``, if it came from ``url``."""
+    """What is remembered beside ``part``, if something came from ``url``."""
     try:
         version = _Version(**read_json(_notes(part)))
     except (D2EvalError, TypeError):
         return None
     sound = isinstance(version.validator, str) and isinstance(version.total, int | None)
-    return version if sound and version.url == url else None
+    begun = part.exists() and part.stat().st_size > 0
+    return version if begun and sound and version.url == url else None
 
 
 def _notes(part: Path) -> Path:

@@ -4,9 +4,11 @@ import os
 import signal
 import socket
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from d2eval.foundation.downloads import transfer
 from d2eval.foundation.downloads.download import (
     ADDRESSES,
     CHECKSUMS,
@@ -15,7 +17,6 @@ from d2eval.foundation.downloads.download import (
     fetch_file,
     verified_path,
 )
-from d2eval.foundation.downloads.transfer import Patience
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import exclusive
 
@@ -39,9 +40,9 @@ def never_html(path: Path) -> None:
 
 
 def fetch(server, folder, retries=3, timeout=5.0, validate=anything, **options) -> Fetched:
-    patience = Patience(timeout, retries, backoff=0.01)
-    url = server.url("a.pth")
-    return fetch_file(url, folder, "a.pth", validate, patience=patience, **options)
+    patience = {"TIMEOUT_S": timeout, "RETRIES": retries, "BACKOFF_S": 0.01}
+    with mock.patch.multiple(transfer, **patience):
+        return fetch_file(server.url("a.pth"), folder, "a.pth", validate, **options)
 
 
 def assert_complete(folder, content=CONTENT):
@@ -371,7 +372,7 @@ def test_other_addresses_are_refused(folder, url):
 
 
 def test_address_with_control_characters(folder):
-    with pytest.raises(D2EvalError, match="not a valid address"):
+    with pytest.raises(D2EvalError, match="not an http or https address"):
         fetch_file("http://127.0.0.1/a b", folder, "a.pth", anything)
 
 
