@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from d2eval.cli.caches import claim_caches
-from d2eval.cli.parsing import Parser, check_options
+from d2eval.cli.parsing import Parser, check_options, given
 from d2eval.cli.streams import steady_streams
 from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.foundation.errors import D2EvalError
@@ -57,21 +57,6 @@ EXAMPLES = """examples:
 """
 
 
-def _without(option: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments without ``option``, and the values that it was given."""
-    others: list[str] = []
-    values: list[str] = []
-    remaining = iter(arguments)
-    for argument in remaining:
-        if argument == option:
-            values.append(next(remaining, ""))
-        elif argument.startswith(f"{option}="):
-            values.append(argument.partition("=")[2])
-        else:
-            others.append(argument)
-    return others, [value for value in values if value]
-
-
 def _for_each_method(command: str | None, arguments: list[str]) -> list[list[str]]:
     """The arguments, once for each method where several are named.
 
@@ -80,18 +65,18 @@ def _for_each_method(command: str | None, arguments: list[str]) -> list[list[str
     """
     if command is None:
         return [arguments]
-    others, methods = _without("--method", arguments)
+    methods, others = given("--method", arguments)
     takes_one = getattr(_module(command), "TAKES_METHOD", False)
     if len(methods) < 2 or not takes_one:
         return [arguments]
-    if any(argument.partition("=")[0] == "--name" for argument in others):
+    if given("--name", others)[0]:
         raise D2EvalError("--name names one run; leave it out where --method is given repeatedly")
-    return [[*others, "--method", method] for method in dict.fromkeys(methods)]
+    at = others.index("--") if "--" in others else len(others)
+    return [[*others[:at], "--method", m, *others[at:]] for m in dict.fromkeys(methods)]
 
 
-def _first_method(command: str, arguments: Sequence[str]) -> str | None:
+def _first_method(command: str, following: Sequence[str]) -> str | None:
     """The argument right after ``command``; what its options are can't be known before."""
-    following = arguments[arguments.index(command) + 1 :]
     if not following or following[0] in ("-h", "--help"):
         return None
     if following[0].startswith("-"):
@@ -116,12 +101,11 @@ def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentP
         loaded = _module(name)
         sub = commands.add_parser(name, help=line, description=loaded.__doc__)
         loaded.add_arguments(sub)
-        following = arguments[arguments.index(name) + 1 :]
-        if hasattr(loaded, "add_chosen") and following:
-            loaded.add_chosen(sub, following[0])
+        own = arguments[arguments.index(name) + 1 :]
+        if hasattr(loaded, "add_chosen") and own:
+            loaded.add_chosen(sub, own[0])
         first = getattr(loaded, "METHOD_FIRST", False)
-        named = _without("--method", arguments)[1]
-        method = _first_method(name, arguments) if first else next(iter(named), None)
+        method = _first_method(name, own) if first else next(iter(given("--method", own)[0]), None)
         takes_method = getattr(loaded, "TAKES_METHOD", False)
         if method and takes_method:
             from d2eval.cli.common import add_config_arguments
@@ -131,10 +115,9 @@ def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentP
         if "--matcher" in sub.options():
             from d2eval.cli.matchers import add_matcher_options
 
-            matcher = next(reversed(_without("--matcher", arguments)[1]), None)
+            matcher = next(reversed(given("--matcher", own)[0]), None)
             if matcher:
                 add_matcher_options(sub, matcher)
-        own = arguments[arguments.index(name) + 1 :]
         check_options(sub, own, method, takes_method, matcher)
         sub.set_defaults(run=loaded.run)
     check_options(parser, list(itertools.takewhile(lambda a: a.startswith("-"), arguments)))

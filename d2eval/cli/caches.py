@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from d2eval.cli.parsing import given
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import default_cache, expanded
 
@@ -20,22 +21,13 @@ def claim_caches(arguments: Sequence[str]) -> None:
         arguments: of the command line, before they are understood: ``--cache`` is looked for.
     """
     try:
-        cache = _named(arguments) or default_cache()
+        named, _ = given("--cache", arguments)
+        cache = expanded(named[-1]) if named else default_cache()
     except D2EvalError:  # is told when the arguments are understood
         return
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache.absolute() / "numba"))
     if not _can_be_written(Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config")):
         os.environ.setdefault("MPLCONFIGDIR", str(cache.absolute() / "matplotlib"))
-
-
-def _named(arguments: Sequence[str]) -> Path | None:
-    """The last ``--cache`` among the arguments."""
-    found = None
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, is_joined, value = argument.partition("=")
-        if name == "--cache":
-            found = value if is_joined else following
-    return expanded(found) if found else None
 
 
 def _can_be_written(folder: Path) -> bool:

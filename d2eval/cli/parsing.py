@@ -49,6 +49,14 @@ class Parser(argparse.ArgumentParser):
         return list(self._option_string_actions)
 
 
+def given(option: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The values that ``option`` is given, and the other arguments, which needn't be known yet."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument(option, dest="values", action="append", nargs="?", default=[])
+    known, others = first.parse_known_args(arguments)
+    return [value for value in known.values if value], others
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """Such as "did you mean v_bird?", or all that are known if none is near."""
     near = difflib.get_close_matches(name, known, n=2, cutoff=_NEAR)

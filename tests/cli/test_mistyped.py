@@ -48,8 +48,10 @@ def test_the_nearest_is_named(capsys, line, says):
     assert error.count("\n") == 1
 
 
-def test_numbers_and_what_follows_two_dashes_are_no_options(capsys):
-    assert main(["extract", "--method", "rootsift", "--output", "x", "--", "--not-there.png"]) == 2
+@pytest.mark.parametrize("methods", ["rootsift", "rootsift upright_rootsift"])
+def test_numbers_and_what_follows_two_dashes_are_no_options(capsys, methods):
+    named = [f"--method={name}" for name in methods.split()]
+    assert main(["extract", *named, "--output", "x", "--", "--not-there.png"]) == 2
     error = capsys.readouterr().err
     assert "--not-there.png" in error
     assert "no such option" not in error
