@@ -111,7 +111,7 @@ class Orb(Binary):
 
     def __init__(self, config: OrbConfig, runtime: Runtime) -> None:
         """Prepares OpenCV's detector (CPU)."""
-        self._detector = cv2.ORB_create(
+        self._detector = cv2.ORB.create(
             nfeatures=config.num_features,
             scaleFactor=config.scale_factor,
             nlevels=config.levels,
