@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from megadepth_scene import write_megadepth_scene
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -16,7 +17,6 @@ from d2eval.sample.training import (
     TRAINING_SHOTS,
     VALIDATION_SHOTS,
     take,
-    write_megadepth_scene,
     write_posed_scene,
 )
 from methods.d2net.network import check_state

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pycolmap
 import pytest
+from megadepth_scene import write_megadepth_scene
 from PIL import Image
 
 from d2eval.foundation.files.folders import RECORD
@@ -17,7 +18,6 @@ from d2eval.sample.training import (
     VALIDATION_SHOTS,
     make_training_sample,
     take,
-    write_megadepth_scene,
     write_posed_scene,
 )
 
@@ -195,17 +195,6 @@ def assert_same_picture(path, image):
     with Image.open(path) as picture:
         assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (384, 288))
         assert np.abs(np.asarray(picture).astype(int) - image).mean() < 4
-
-
-def test_a_posed_scene_with_depth_in_millimetres(training, tmp_path):
-    write_posed_scene(tmp_path, training, png=True)
-    assert {path.suffix for path in (tmp_path / "depth").iterdir()} == {".png"}
-    for name, shot in training.items():
-        with Image.open(tmp_path / "depth" / name.replace(".jpg", ".png")) as picture:
-            assert picture.mode in ("I;16", "I")
-            millimetres = np.asarray(picture).astype(float)
-        assert np.abs(millimetres - 1000 * shot.depth).max() <= 0.501
-        np.testing.assert_array_equal(millimetres == 0, shot.depth == 0)
 
 
 def test_the_layout_of_a_megadepth_scene(megadepth, training):

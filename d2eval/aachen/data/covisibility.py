@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import csr_matrix, lil_matrix
 
 from d2eval.aachen.data.dataset import Dataset
-from d2eval.aachen.data.parsing import read_words
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.reading import read_words
 from d2eval.foundation.terminal.progress import Progress
 from d2eval.foundation.text.words import whole
 

@@ -4,7 +4,7 @@ Each reader takes a `Report`, which is told of every problem in the content, wit
 line. The default raises at the first; one that returns has the rest read as well.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import pycolmap
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.files.reading import read_lines
+from d2eval.foundation.files.reading import read_words
 from d2eval.foundation.formats.poses import pose_from_wxyz
 from d2eval.foundation.text.words import (
     MOST_COORDINATE,
@@ -84,14 +84,6 @@ def make_camera(
             f"{where}: parameters not finite or beyond reason, or a focal length <= 0; mend them"
         )
     return camera
-
-
-def read_words(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, words) of the lines that hold something and are no comment, one by one."""
-    for number, line in read_lines(path):
-        words = line.split()
-        if words and not words[0].startswith("#"):
-            yield number, words
 
 
 def read_intrinsics(path: Path, report: Report = fail) -> dict[str, pycolmap.Camera]:

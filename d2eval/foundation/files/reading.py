@@ -153,6 +153,14 @@ def read_lines(
             yield number, text.removeprefix("\ufeff")
 
 
+def read_words(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, words) of the lines that hold something and are no comment, one by one."""
+    for number, line in read_lines(path):
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            yield number, words
+
+
 def _wide(data: bytes) -> str | None:
     """The name of the encoding that a byte order mark other than UTF-8's stands for."""
     return next((name for mark, name in _WIDE.items() if data.startswith(mark)), None)

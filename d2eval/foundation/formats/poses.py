@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pycolmap
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.files.reading import read_lines
+from d2eval.foundation.files.reading import read_words
 from d2eval.foundation.terminal.console import note
 from d2eval.foundation.text.words import MOST_COORDINATE, check_name, reals
 
@@ -70,10 +70,7 @@ def read_poses(path: Path) -> dict[str, pycolmap.Rigid3d]:
         D2EvalError: a file that can't be read, a line that doesn't parse, a name that stands twice.
     """
     poses: dict[str, pycolmap.Rigid3d] = {}
-    for number, line in read_lines(path):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
+    for number, words in read_words(path):
         where = f"{path}: line {number}"
         values = reals(words[1:], len(POSE_COLUMNS))
         if values is None:

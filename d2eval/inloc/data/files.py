@@ -10,7 +10,7 @@ import pycolmap
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import find
-from d2eval.foundation.files.reading import read_lines
+from d2eval.foundation.files.reading import read_words
 from d2eval.foundation.formats.matfiles import as_numbers, list_variables, read_structs
 from d2eval.foundation.images.decoding import SUFFIXES
 from d2eval.foundation.text.words import MOST_COORDINATE, check_name, is_image_size, reals, whole
@@ -196,10 +196,7 @@ def read_intrinsics(path: Path) -> dict[str, pycolmap.Camera]:
         D2EvalError: a file that can't be read, a line that doesn't parse, a name that stands twice.
     """
     cameras: dict[str, pycolmap.Camera] = {}
-    for number, line in read_lines(path):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
+    for number, words in read_words(path):
         where = f"{path}: line {number}"
         try:
             size = (whole(words[2]), whole(words[3]))

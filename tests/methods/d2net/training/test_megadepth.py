@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import pycolmap
 import pytest
+from megadepth_scene import write_megadepth_scene
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.sample.training import CAMERA, write_megadepth_scene
+from d2eval.sample.training import CAMERA
 from methods.d2net.training.batches import Draws
 from methods.d2net.training.depth_files import read_depth
 from methods.d2net.training.megadepth import (

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from megadepth_scene import depth_to_png
 from PIL import Image
 
 from d2eval.foundation.errors import D2EvalError
@@ -312,7 +313,8 @@ def test_draws_repeat_and_show_either_image_first(square):
 
 def test_depth_in_png_gives_about_the_same(square, taken, judge, tmp_path):
     scene = tmp_path / "square"
-    write_posed_scene(scene, taken, png=True)
+    write_posed_scene(scene, taken)
+    depth_to_png(scene)
     ours, theirs = read_scene(scene), read_scene(square)
     for name, image in ours.items():
         assert image.depth.suffix == ".png"
