@@ -12,7 +12,7 @@ from d2eval.inloc.data.files import floor_of
 from d2eval.metrics.poses import Threshold, pose_error, wilson_interval
 from d2eval.runs.folder import Row
 
-POOLED = "all"  # what the summary calls both floors together, as in the paper
+BOTH_FLOORS = "all"  # what the summary calls both floors together, as in the paper
 COUNTS = ("matches", "verified", "homographies", "points", "inliers")
 NUMBERS = ("retrieval", "score", "pv_score")
 
@@ -96,7 +96,7 @@ def summarize(rows: Sequence[Row], benchmark: InlocBenchmark) -> list[Row]:
         benchmark: the protocol.
     """
     scored = [row for row in rows if row["scored"]]
-    groups = {POOLED: scored or list(rows)}
+    groups = {BOTH_FLOORS: scored or list(rows)}
     for floor in sorted({row["floor"] for row in scored}):
         groups[floor] = [row for row in scored if row["floor"] == floor]
     summary = []

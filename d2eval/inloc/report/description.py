@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from d2eval.inloc import columns
 from d2eval.inloc.report import views
 from d2eval.inloc.report.groups import (
+    BOTH_FLOORS,
     FINER,
     FLOOR,
     FLOORS,
@@ -13,7 +14,6 @@ from d2eval.inloc.report.groups import (
     KINDS,
     PAPER,
     PAPERS,
-    POOLED,
     PROTOCOLS,
     SAMPLE,
     Group,
@@ -144,11 +144,11 @@ class InlocReport(Report[Group]):
     def sections(self, run: LocalizedRun, group: Group, numbers: Numbers) -> Sequence[Section]:
         """One of the paper or beside it, one of finer thresholds; of the sample, one in all."""
         if run.is_sample:
-            return [section_of(SAMPLE, group)] if group.floor == POOLED else []
+            return [section_of(SAMPLE, group)] if group.floor == BOTH_FLOORS else []
         beside = open_section(group)
         of_paper = beside.kind == FURTHER and run.kind in KINDS.values()
         found = [section_of(PAPER, group) if of_paper else beside]
-        if group.floor == POOLED and numbers.curve("localized"):
+        if group.floor == BOTH_FLOORS and numbers.curve("localized"):
             found.append(section_of(FINER, group))
         return found
 

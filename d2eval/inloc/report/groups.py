@@ -12,7 +12,7 @@ from d2eval.runs.published import presentation
 INLOC, DEMO, HLOC = "inloc", "inloc_demo", "inloc_hloc"  # stems of the benchmark files
 _TITLES = presentation("inloc")
 PROTOCOLS: Mapping[str, str] = _TITLES["protocols"]
-POOLED = "all"  # both floors together, as in the paper
+BOTH_FLOORS = "all"  # both floors together, as in the paper
 FLOORS: Mapping[str, str] = _TITLES["floors"]
 # Kinds of sections: the rows of the paper's table, other rows beside it, one floor, thresholds
 # that nobody publishes, the embedded sample. hloc's protocol has its pooled numbers in FLOOR too.
@@ -52,7 +52,7 @@ class Group(groups.Group):
         """The floor, or both; without references, no query is known to be of a floor."""
         if not scored:
             return [""]
-        return [*FLOORS] if self.floor == POOLED else [self.floor]
+        return [*FLOORS] if self.floor == BOTH_FLOORS else [self.floor]
 
     @property
     def finer(self) -> tuple[Threshold, ...]:
@@ -92,7 +92,7 @@ _HLOC_NOTE = (
     "Published numbers are on NetVLAD's top 20 and of an older hloc: no difference is shown, and "
     "none compares with the paper's protocol."
 )
-PAPERS = Group(INLOC, POOLED)  # what the paper's rows are of
+PAPERS = Group(INLOC, BOTH_FLOORS)  # what the paper's rows are of
 
 
 def section_of(kind: str, group: Group) -> Section:
@@ -130,11 +130,11 @@ def section_of(kind: str, group: Group) -> Section:
         panel=str(group),
         notes=(note,) if note else (),
         measured_note=faults.get(group.protocol, ""),
-        returned_note=POOLING if group.floor == POOLED else "",
+        returned_note=POOLING if group.floor == BOTH_FLOORS else "",
     )
 
 
 def open_section(group: Group) -> Section:
     """Where numbers of a group stand that belong to no row of the paper's table."""
-    beside = group.protocol in (INLOC, DEMO) and group.floor == POOLED
+    beside = group.protocol in (INLOC, DEMO) and group.floor == BOTH_FLOORS
     return section_of(FURTHER if beside else FLOOR, group)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from d2eval.inloc.report.groups import POOLED, PROTOCOLS, REFERENCES, Group
+from d2eval.inloc.report.groups import BOTH_FLOORS, PROTOCOLS, REFERENCES, Group
 from d2eval.localization.site import SiteFormat, SiteResult
 from d2eval.metrics.poses import Threshold
 
@@ -49,7 +49,7 @@ def pooled(
             sources = dict.fromkeys(result.source for result in floors.values())
             source = f"{' and '.join(sources)}; pooled here from {' and '.join(floors)}"
             date = max(result.date for result in floors.values())
-            group = Group(protocol, POOLED)
+            group = Group(protocol, BOTH_FLOORS)
             made.append(SiteResult(method, label, group, percent, source, date))
         else:
             counts = " and ".join(map(str, REFERENCES.values()))
