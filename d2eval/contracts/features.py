@@ -9,13 +9,14 @@ import numpy.typing as npt
 from d2eval.foundation.errors import D2EvalError
 
 Float32Array = npt.NDArray[np.float32]
-Origin = Literal["center", "corner"]  # where (0, 0) lies in the top-left pixel
+Origin = Literal["center", "corner", "matlab"]  # where a method counts pixels from
 
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
-# Coordinates of the top-left pixel's centre: D2-Net's and OpenCV's, and COLMAP's.
-PIXEL_CENTER: dict[Origin, float] = {"center": 0.0, "corner": 0.5}
+# Coordinates of the top-left pixel's centre: D2-Net's and OpenCV's, COLMAP's, and MATLAB's.
+PIXEL_CENTER: dict[Origin, float] = {"center": 0.0, "corner": 0.5, "matlab": 1.0}
 NORM_TOLERANCE = 1e-3
-OPTIONAL = ("scales", "orientations")  # what not every method has
+# What not every method has: the shape of one feature's
+OPTIONAL: dict[str, tuple[int, ...]] = {"scales": (), "orientations": (), "affine_shapes": (2, 2)}
 
 
 class InvalidFeaturesError(D2EvalError):
@@ -35,6 +36,8 @@ class Features:
         scales: (N,) float32 or None, as the method defines them.
         orientations: (N,) float32 radians from the x axis towards the y axis, or None.
         origin: where the method's own files count from; see `own_keypoints`.
+        affine_shapes: (N, 2, 2) float32 or None; each maps the unit disc to the feature, an
+            ellipse, less its position. Scales and orientations say the same of discs.
 
     Raises:
         InvalidFeaturesError: shapes that don't fit, values that are not finite, keypoints outside
@@ -48,6 +51,7 @@ class Features:
     scales: Float32Array | None = None
     orientations: Float32Array | None = None
     origin: Origin = "center"
+    affine_shapes: Float32Array | None = None
 
     def __post_init__(self) -> None:
         if self.origin not in ORIGINS:
@@ -70,10 +74,10 @@ class Features:
             raise InvalidFeaturesError(f"scores are {self.scores.shape}, not ({n},)")
         if self.descriptors.ndim != 2 or len(self.descriptors) != n:
             raise InvalidFeaturesError(f"descriptors are {self.descriptors.shape}, not ({n}, D)")
-        for name in OPTIONAL:
+        for name, shape in OPTIONAL.items():
             value = getattr(self, name)
-            if value is not None and value.shape != (n,):
-                raise InvalidFeaturesError(f"{name} are {value.shape}, not ({n},)")
+            if value is not None and value.shape != (n, *shape):
+                raise InvalidFeaturesError(f"{name} are {value.shape}, not {(n, *shape)}")
         if n:
             self._check_values()
 
@@ -147,6 +151,7 @@ def make_features(
     scales: npt.ArrayLike | None = None,
     origin: Origin = "center",
     orientations: npt.ArrayLike | None = None,
+    affine_shapes: npt.ArrayLike | None = None,
 ) -> Features:
     """Builds `Features` from keypoints of either pixel convention.
 
@@ -156,10 +161,12 @@ def make_features(
         descriptors: (N, D), L2-normalised.
         image_size: (width, height) of the original image.
         scales: (N,) or None.
-        origin: where (0, 0) lies in the top-left pixel: its "center" (D2-Net, OpenCV) or its
-            upper left "corner" (COLMAP, VLFeat through COLMAP), which is half a pixel more. It is
-            kept as that of the method's own files.
+        origin: where (0, 0) lies: at the top-left pixel's "center" (D2-Net, OpenCV), at its upper
+            left "corner" (COLMAP, VLFeat through COLMAP), which is half a pixel more, or a whole
+            pixel before its centre ("matlab", which counts from 1). It is kept as that of the
+            method's own files.
         orientations: (N,) radians or None.
+        affine_shapes: (N, 2, 2) or None.
 
     Raises:
         InvalidFeaturesError: as `Features`.
@@ -175,6 +182,7 @@ def make_features(
         None if scales is None else np.asarray(scales, dtype=np.float32),
         None if orientations is None else np.asarray(orientations, dtype=np.float32),
         origin,
+        None if affine_shapes is None else np.asarray(affine_shapes, dtype=np.float32),
     )
 
 

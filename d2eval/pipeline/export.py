@@ -108,9 +108,10 @@ def feature_file(features: Features, kind: str) -> bytes:
     """One image's features as the bytes of an "npz" or "mat" file.
 
     It holds ``keypoints`` (N, 3: x, y, scale; N, 2 without scales), ``scores`` (N,; a row in mat)
-    and ``descriptors`` (N, D), and ``orientations`` (as scores) where known, all float32. Keypoints
-    count from the method's own origin, as its own files do. Where that isn't the centre of the
-    top-left pixel, ``pixel_center`` says which coordinates that centre has.
+    and ``descriptors`` (N, D), and where known ``orientations`` (as scores) and ``affine_shapes``
+    (N, 2, 2), all float32. Keypoints count from the method's own origin, as its own files do. Where
+    that isn't the centre of the top-left pixel, ``pixel_center`` says which coordinates that centre
+    has.
     """
     keypoints: npt.NDArray[np.float32] = features.own_keypoints()
     if features.scales is not None:
@@ -120,8 +121,9 @@ def feature_file(features: Features, kind: str) -> bytes:
         "scores": features.scores,
         "descriptors": features.descriptors,
     }
-    if features.orientations is not None:
-        arrays["orientations"] = features.orientations
+    for name in ("orientations", "affine_shapes"):
+        if getattr(features, name) is not None:
+            arrays[name] = getattr(features, name)
     if features.origin != "center":
         arrays[CENTER] = np.array(PIXEL_CENTER[features.origin], np.float32)
     data = io.BytesIO()

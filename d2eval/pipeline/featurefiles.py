@@ -2,7 +2,8 @@
 
 The authors' holds ``keypoints`` (N, 2 or more: x, y, scale), ``scores`` (N,) and ``descriptors``
 (N, D), and may say where keypoints count from: ``pixel_center`` is 0 where the centre of the
-top-left pixel is (0, 0), and 0.5 where its corner is. hloc's is described in
+top-left pixel is (0, 0), 0.5 where its corner is, and 1 where pixels are counted from 1. Beside
+them may stand ``orientations`` (N,) and ``affine_shapes`` (N, 2, 2). hloc's is described in
 `d2eval.pipeline.hlocfile`.
 """
 
@@ -33,8 +34,9 @@ from d2eval.pipeline import hlocfile
 FloatArray = npt.NDArray[np.float32]
 
 CENTER = "pixel_center"
-ARRAYS = ("keypoints", "scores", "descriptors", "orientations", CENTER)
+ARRAYS = ("keypoints", "scores", "descriptors", "orientations", "affine_shapes", CENTER)
 AUTO = "auto"
+FROM: dict[Origin, str] = {"center": "the center", "corner": "the corner", "matlab": "1"}
 REMEDY = "write it again"
 
 
@@ -46,8 +48,8 @@ def read_feature_file(
     Args:
         path: an npz or mat file; what it is shows in its first bytes, not in its name.
         image_size: (width, height) of the image that it belongs to.
-        origin: where its keypoints count from, "center" or "corner"; "auto": where it says, or
-            else the centre.
+        origin: where its keypoints count from, one of `ORIGINS`; "auto": where it says, or else
+            the centre.
 
     Raises:
         D2EvalError: missing, broken, pickled, or no valid features.
@@ -84,8 +86,8 @@ def read_hloc_features(
         path: the file.
         name: of the image.
         image_size: (width, height) of the image.
-        origin: where its keypoints count from, "center" or "corner"; "auto" is the centre, as
-            hloc's importers expect it.
+        origin: where its keypoints count from, one of `ORIGINS`; "auto" is the centre, as hloc's
+            importers expect it.
 
     Returns:
         The features, the SHA-256 of their content, and by how many pixels keypoints may be off
@@ -156,13 +158,14 @@ def _origin(center: FloatArray | None, chosen: str) -> Origin:
         if stated is None:
             raise InvalidFeaturesError(
                 f"{CENTER} is {np.array2string(center, threshold=4)}, not 0 (counted from the "
-                "centre) or 0.5 (from the corner)"
+                "centre), 0.5 (from the corner) or 1 (from 1, as MATLAB)"
             )
         if chosen not in (AUTO, stated):
             raise InvalidFeaturesError(
-                f"{CENTER} says that it counts from the {stated}; leave --origin out"
+                f"{CENTER} says that it counts from {FROM[stated]}; leave --origin out"
             )
-    return stated or ("corner" if chosen == "corner" else "center")
+    named: Origin = next((name for name in ORIGINS if name == chosen), "center")
+    return stated or named
 
 
 def _numbers(value: Any, name: str) -> FloatArray:
@@ -199,4 +202,5 @@ def _features(
         keypoints[:, 2] if keypoints.shape[1] > 2 else None,
         origin,
         angles,
+        arrays.get("affine_shapes"),
     )

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from d2eval.contracts.features import OPTIONAL as FEATURES_OPTIONAL
 from d2eval.contracts.features import PIXEL_CENTER, Features
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import require_file
@@ -25,7 +26,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 SUFFIX = ".h5"
 REQUIRED = ("keypoints", "descriptors", "scores", "image_size")
 # Radians beside hloc's degrees, since the way there and back would move their last bits
-OPTIONAL = ("scales", "orientations", "oris")
+OPTIONAL = (*FEATURES_OPTIONAL, "oris")
 OWN_CENTER = "own_pixel_center"  # attribute of keypoints: where a method's own files have it
 WHAT, REMEDY = "file of features", "write it again"
 
@@ -33,16 +34,16 @@ WHAT, REMEDY = "file of features", "write it again"
 def write_group(file: h5py.File, name: str, features: Features) -> None:
     """Adds an image's features, float32: 16 bits would move keypoints of large images.
 
-    What hloc has no name for stands beside: ``orientations`` (N,) in radians, and as an attribute
-    of the keypoints where the method's own files have the centre of the top-left pixel, if not at
-    (0, 0). It passes over both.
+    What hloc has no name for stands beside: ``orientations`` (N,) in radians, ``affine_shapes`` (N,
+    2, 2), and as an attribute of the keypoints where the method's own files have the centre of the
+    top-left pixel, if not at (0, 0). It passes over them.
     """
     group = file.create_group(name)
     group["keypoints"] = features.keypoints
     group["scores"] = features.scores
     group["descriptors"] = np.ascontiguousarray(features.descriptors.T)
     group["image_size"] = np.array(features.image_size, np.int64)
-    for optional in ("scales", "orientations"):
+    for optional in FEATURES_OPTIONAL:
         if getattr(features, optional) is not None:
             group[optional] = getattr(features, optional)
     if features.origin != "center":

@@ -35,8 +35,8 @@ class PrecomputedConfig:
     origin: str = option(
         AUTO,
         "where keypoints in the files count from: the center of the top-left pixel (D2-Net, "
-        "OpenCV, hloc) or its corner (COLMAP's SIFT, also as hloc writes it); auto: what a file "
-        "says (pixel_center), else center",
+        "OpenCV, hloc), its corner (COLMAP's SIFT, also as hloc writes it), or 1 (matlab); auto: "
+        "what a file says (pixel_center), else center",
         choices=(AUTO, *ORIGINS),
     )
 

@@ -22,6 +22,7 @@ def valid(n: int = 4, dim: int = 3, seed: int = 0) -> dict:
         "image_size": SIZE,
         "scales": rng.uniform(1, 9, n).astype(np.float32),
         "orientations": rng.uniform(-3, 3, n).astype(np.float32),
+        "affine_shapes": rng.normal(size=(n, 2, 2)).astype(np.float32),
     }
 
 
@@ -29,7 +30,9 @@ def test_a_record_keeps_what_it_is_given():
     given_arrays = valid()
     features = Features(**given_arrays)
     assert len(features) == 4
-    for name in ("keypoints", "scores", "descriptors", "scales", "orientations"):
+    for name in (
+        "keypoints", "scores", "descriptors", "scales", "orientations", "affine_shapes"
+    ):  # fmt: skip
         np.testing.assert_array_equal(getattr(features, name), given_arrays[name])
         assert getattr(features, name).dtype == np.float32
     assert features.image_size == SIZE
@@ -61,6 +64,7 @@ def test_lists_and_doubles_become_float32_in_c_order():
         ("scales", np.zeros(5), r"scales are \(5,\)"),
         ("scales", np.zeros((4, 1)), r"scales are \(4, 1\)"),
         ("orientations", np.zeros(5), r"orientations are \(5,\)"),
+        ("affine_shapes", np.zeros((4, 3)), r"affine_shapes are \(4, 3\), not \(4, 2, 2\)"),
         ("scores", ["a", "b", "c", "d"], "scores is not an array of numbers"),
         ("descriptors", [[1.0], [1.0, 2.0]], "descriptors is not an array of numbers"),
     ],
@@ -71,7 +75,9 @@ def test_shapes_that_do_not_fit_are_refused(name, value, says):
     assert isinstance(caught.value, D2EvalError)
 
 
-@pytest.mark.parametrize("name", ["keypoints", "scores", "descriptors", "scales", "orientations"])
+@pytest.mark.parametrize(
+    "name", ["keypoints", "scores", "descriptors", "scales", "orientations", "affine_shapes"]
+)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(name, bad):
     record = valid()
@@ -123,7 +129,7 @@ def test_top_k_by_hand():
     features = Features(**record)
     best = features.top_k(3)
     # 0.9 twice, in their order, then 0.7
-    for name in ("keypoints", "descriptors", "scales", "orientations"):
+    for name in ("keypoints", "descriptors", "scales", "orientations", "affine_shapes"):
         np.testing.assert_array_equal(getattr(best, name), record[name][[1, 3, 4]])
     np.testing.assert_array_equal(best.scores, np.array([0.9, 0.9, 0.7], np.float32))
     assert best.image_size == SIZE
@@ -172,7 +178,7 @@ def test_the_corner_origin_is_half_a_pixel_off():
     np.testing.assert_array_equal(center.keypoints, [[0.5, 0.5], [39, 29]])
 
 
-@pytest.mark.parametrize(("origin", "more"), [("center", 0.0), ("corner", 0.5)])
+@pytest.mark.parametrize(("origin", "more"), [("center", 0.0), ("corner", 0.5), ("matlab", 1.0)])
 def test_the_method_s_own_keypoints_come_back_to_the_last_bit(origin, more):
     rng = np.random.default_rng(3)
     own = rng.uniform(more - 0.5, more + 3999.5, (500, 2))

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from d2eval.contracts.features import Features, make_features
+from d2eval.contracts.features import OPTIONAL, Features, make_features
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import exclusive
 from d2eval.pipeline.export import (
@@ -33,9 +33,9 @@ def make(n: int, scales: bool = True, seed: int = 0, origin: str = "center") -> 
     descriptors = rng.normal(size=(n, 8))
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     return make_features(
-        rng.uniform(0, 29.5, (n, 2)), rng.random(n), descriptors, SIZE,
+        rng.uniform(0.5, 29.5, (n, 2)), rng.random(n), descriptors, SIZE,
         rng.uniform(1, 4, n) if scales else None, origin,
-        rng.uniform(-3, 3, n) if scales else None,
+        rng.uniform(-3, 3, n) if scales else None, rng.normal(size=(n, 2, 2)) if scales else None,
     )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def same(a: Features, b: Features) -> bool:
         np.array_equal(getattr(a, name), getattr(b, name))
         if getattr(a, name) is not None
         else getattr(b, name) is None
-        for name in ("scales", "orientations")
+        for name in OPTIONAL
     )
     parts = ("keypoints", "scores", "descriptors")
     arrays = all(np.array_equal(getattr(a, name), getattr(b, name)) for name in parts)
@@ -64,7 +64,9 @@ def images(tmp_path):
 
 
 def test_npz_has_the_authors_layout():
-    features = replace(make(5), orientations=None)  # as D2-Net's, which has none
+    features = replace(
+        make(5), orientations=None, affine_shapes=None
+    )  # as D2-Net's, which has none
     data = feature_file(features, "npz")
     assert zipfile.ZipFile(io.BytesIO(data)).namelist() == [
         "keypoints.npy", "scores.npy", "descriptors.npy"
@@ -80,7 +82,7 @@ def test_npz_has_the_authors_layout():
 
 
 def test_mat_has_the_authors_layout():
-    features = replace(make(5), orientations=None)
+    features = replace(make(5), orientations=None, affine_shapes=None)
     data = feature_file(features, "mat")
     assert data.startswith(b"MATLAB 5.0 MAT-file")
     arrays = {k: v for k, v in loadmat(io.BytesIO(data)).items() if not k.startswith("__")}
@@ -106,7 +108,7 @@ def read_back(tmp_path: Path, features: Features, kind: str, **options: str) -> 
 @pytest.mark.parametrize("kind", ["npz", "mat", "h5"])
 @pytest.mark.parametrize("scales", [True, False])
 @pytest.mark.parametrize("n", [1, 2, 5, 300])
-@pytest.mark.parametrize("origin", ["center", "corner"])
+@pytest.mark.parametrize("origin", ["center", "corner", "matlab"])
 def test_a_file_reads_back_as_it_was(tmp_path, kind, scales, n, origin):
     features = make(n, scales, origin=origin)
     assert same(read_back(tmp_path, features, kind), features)
@@ -163,7 +165,7 @@ def test_hdf5_reads_back_as_hloc_reads_it(tmp_path):
         for name, expected in features.items():
             group = {key: value.__array__() for key, value in hfile[name].items()}
             usual = ["descriptors", "image_size", "keypoints", "scores"]
-            more = ["orientations", "scales"] if expected.scales is not None else []
+            more = list(OPTIONAL) if expected.scales is not None else []
             assert sorted(group) == sorted(usual + more)
             assert np.array_equal(group["keypoints"], expected.keypoints)
             assert np.array_equal(group["scores"], expected.scores)

@@ -374,6 +374,8 @@ def test_what_a_manifest_and_the_headline_say(dataset):
         (0, "auto", "center"),
         (0.5, "auto", "corner"),
         (0.5, "corner", "corner"),
+        (None, "matlab", "matlab"),
+        (1, "auto", "matlab"),
     ],
 )
 def test_the_origin_is_what_the_file_says_or_the_user(tmp_path, write, stated, chosen, origin):
@@ -383,16 +385,16 @@ def test_the_origin_is_what_the_file_says_or_the_user(tmp_path, write, stated, c
     (tmp_path / "x").write_bytes(write({**content, **said}))
     found, _ = read_feature_file(tmp_path / "x", SIZE, chosen)
     assert found.origin == origin
-    less = {"center": 0.0, "corner": 0.5}[origin]
+    less = {"center": 0.0, "corner": 0.5, "matlab": 1.0}[origin]
     np.testing.assert_allclose(found.keypoints, content["keypoints"][:, :2] - less, atol=1e-5)
     np.testing.assert_array_equal(found.own_keypoints(), content["keypoints"][:, :2])
 
 
-@pytest.mark.parametrize("value", [1, 0.25, -0.5, np.nan, [0, 0], []])
+@pytest.mark.parametrize("value", [2, 0.25, -0.5, np.nan, [0, 0], []])
 def test_an_origin_that_there_is_not(tmp_path, value):
     message = refused(tmp_path, npz({**arrays(), "pixel_center": np.array(value, float)}))
     assert message.startswith("pixel_center is ")
-    assert "not 0 (counted from the centre) or 0.5 (from the corner)" in message
+    assert "not 0 (counted from the centre), 0.5 (from the corner) or 1 (from 1" in message
 
 
 def test_another_origin_is_another_key(dataset):

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from d2eval.contracts.features import Features, no_features
+from d2eval.contracts.features import OPTIONAL, Features, no_features
 from d2eval.contracts.method import Identity
 from d2eval.contracts.source import Source
 from d2eval.contracts.weights import NOT_STATED, WeightsInfo
@@ -34,12 +34,12 @@ def some_features(seed: int = 0, n: int = 12, dim: int = 8) -> Features:
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     return Features(
         rng.uniform(0, 60, (n, 2)), rng.random(n), descriptors, (64, 61), rng.uniform(1, 4, n),
-        rng.uniform(-3, 3, n),
+        rng.uniform(-3, 3, n), affine_shapes=rng.normal(size=(n, 2, 2)),
     )  # fmt: skip
 
 
 def assert_same(found: Features, expected: Features) -> None:
-    for name in ("keypoints", "scores", "descriptors", "scales", "orientations"):
+    for name in ("keypoints", "scores", "descriptors", *OPTIONAL):
         array = getattr(found, name)
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, getattr(expected, name))
@@ -71,7 +71,7 @@ def test_features_without_scales(store):
     assert store.read_features(IDENTITY, IMAGE).features.scales is None
 
 
-@pytest.mark.parametrize("origin", ["center", "corner"])
+@pytest.mark.parametrize("origin", ["center", "corner", "matlab"])
 def test_the_origin_comes_back(store, origin):
     store.write_features(IDENTITY, IMAGE, replace(some_features(), origin=origin), Cost())
     assert store.read_features(IDENTITY, IMAGE).features.origin == origin
@@ -310,7 +310,7 @@ WRITERS = """
 import os, sys, time
 from pathlib import Path
 import numpy as np
-from d2eval.contracts.features import Features
+from d2eval.contracts.features import OPTIONAL, Features
 from d2eval.contracts.method import Identity
 from d2eval.foundation.machine.resources import Cost
 from d2eval.pipeline.store import Store
