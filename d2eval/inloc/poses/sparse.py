@@ -57,7 +57,8 @@ def verify(
 ) -> list[IndexArray]:
     """Groups of ``matches`` that a homography each explains; see `homography_groups`.
 
-    Features are discs of their scales, turned by their orientations where they have any (radians).
+    Features are ellipses where the method gives affine shapes, else discs of their scales, turned
+    by their orientations where they have any (radians).
 
     InLoc_demo hands the scales of D2-Net over as they are extracted, from the query in a size of
     its own: not multiplied by its resize factor, as the keypoints are. First hypotheses are off by
@@ -74,7 +75,11 @@ def verify(
     """
     sides = []
     for features, indices in ((query, matches[:, 0]), (cutout, matches[:, 1])):
-        shapes = frames(len(features), features.scales, features.orientations)
+        ellipses = features.affine_shapes
+        if ellipses is None:
+            shapes = frames(len(features), features.scales, features.orientations)
+        else:
+            shapes = ellipses.astype(np.float64)
         sides.append((features.keypoints[indices], shapes[indices]))
     return homography_groups(*sides[0], *sides[1], settings)
 

@@ -205,13 +205,13 @@ def test_the_demo_looks_up_depth_a_pixel_off_and_takes_keypoints_as_files_hold_t
     cutout = wall.features("80")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("d2eval.inloc.poses.sparse.estimate_pose", estimate)
-        for settings, origin in itertools.product((P3P, demo), ("center", "corner")):
+        for settings, origin in itertools.product((P3P, demo), ("center", "corner", "matlab")):
             features = replace(wall.query.features, origin=origin)
             query = replace(wall.query, features=features)
             locate(query, replace(cutout, origin=origin), matches, where, settings, 0)
     pixels, looked_up = wall.query.features.keypoints[:3], cutout.keypoints[3:6]
     for (seen, depth), (more, off) in zip(
-        asked, [(0, 0), (0, 0), (0, -1), (0.5, -0.5)], strict=True
+        asked, [(0, 0), (0, 0), (0, 0), (0, -1), (0.5, -0.5), (1, 0)], strict=True
     ):
         np.testing.assert_allclose(seen, pixels + more, atol=1e-4)
         np.testing.assert_allclose(depth, looked_up + off, atol=1e-4)
@@ -246,6 +246,28 @@ def test_scales_and_orientations_make_the_frames():
     for wrong in (side(turned, one, right + np.pi / 2), side(turned, 2 * one, right),
                   side(turned, None, None)):  # fmt: skip
         assert verify(query, wrong, ids, strict) == []
+
+
+def test_affine_shapes_make_the_frames():
+    """The cutout is the query sheared and stretched, which discs can't follow."""
+    rng = np.random.default_rng(0)
+    ids = np.stack([np.arange(30)] * 2, axis=1)
+    points, shapes = rng.uniform(50, 200, (30, 2)), rng.normal(size=(30, 2, 2))
+    shear = np.array([[1.0, 0.7], [0.1, 0.6]])
+
+    def side(keypoints, shapes):
+        return make_features(
+            keypoints, np.ones(30), np.eye(30), SIZE, np.full(30, 3.0),
+            orientations=np.full(30, 0.25), affine_shapes=shapes,
+        )  # fmt: skip
+
+    strict = replace(SPARSE, iterations=1, affine_iterations=0, frame_px=1.0)
+    query, cutout = side(points, shapes), side(points @ shear.T, shear @ shapes)
+    assert [len(group) for group in verify(query, cutout, ids, strict)] == [30]
+    for wrong in (side(points @ shear.T, shapes), side(points @ shear.T, None)):
+        assert verify(query, wrong, ids, strict) == []
+    discs = replace(query, affine_shapes=None), replace(cutout, affine_shapes=None)
+    assert verify(*discs, ids, strict) == []
 
 
 def _check(few):
