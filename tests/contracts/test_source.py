@@ -108,7 +108,7 @@ def test_fresh_extracts_again(work, image):
 def test_an_edited_checkout(tmp_path):
     """A method that is added to the registry, and one that is shipped, both edited."""
     checkout = copy_checkout(tmp_path)
-    names = "orb", "methods.TEMPLATE:MyFeature"
+    names = "their_orb", "methods.TEMPLATE:MyFeature"
     found = partial(sources, checkout, "d2eval.contracts.method:method_class", *names)
 
     def write_orb(count: int) -> None:  # without what loads PyTorch each time
@@ -119,7 +119,7 @@ def test_an_edited_checkout(tmp_path):
     orb = checkout / "methods" / "orb.py"
     write_orb(3)
     with (checkout / "methods" / "registry.toml").open("a") as file:
-        file.write('\norb = "methods.orb:Orb"\n')
+        file.write('\ntheir_orb = "methods.orb:Orb"\n')
     first, template = found()
     assert first.startswith("files ")
     assert template == "shipped -"
@@ -187,13 +187,13 @@ def test_an_installed_package_counts_by_its_own_files(work, image, tmp_path, mon
     info = site / "theirs-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[d2eval.methods]\norb = theirs:Orb\n")
+    (info / "entry_points.txt").write_text("[d2eval.methods]\ntheir_orb = theirs:Orb\n")
     monkeypatch.syspath_prepend(str(site))
-    assert extract(work, image, "orb") == (3, 1)
+    assert extract(work, image, "their_orb") == (3, 1)
     (site / "other.py").write_text("# another package, whose version is its own\n")
-    assert extract(work, image, "orb") == (3, 0)
+    assert extract(work, image, "their_orb") == (3, 0)
     write(site / "theirs" / "__init__.py", 4, "import other")
-    assert extract(work, image, "orb") == (4, 1)
+    assert extract(work, image, "their_orb") == (4, 1)
 
 
 def test_the_classes_it_is_derived_from_count(work, image):
