@@ -2,12 +2,15 @@
 
 import contextlib
 import hashlib
+import multiprocessing
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing.connection import wait
 
 from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.terminal.console import complain
@@ -80,6 +83,22 @@ def _explain(error: BaseException) -> int:
         return 2
     traceback.print_exception(error)
     return 1
+
+
+def end_with_parent(_: int = 0) -> None:
+    """Lets this child process, which multiprocessing started, end as soon as its parent has.
+
+    A data loader's worker notices by itself, but then waits for ever to hand over what nobody will
+    take. To be called in the child, such as by ``worker_init_fn``.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def number_of_first(number: int, rank: Rank, device: str) -> int:

@@ -10,6 +10,7 @@ import torch
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_bytes
+from d2eval.foundation.machine.processes import end_with_parent
 from d2eval.foundation.terminal.interrupts import for_children
 from methods.d2net.pyramid import preprocess
 from methods.d2net.training.pairs import PairSource, TrainingPair
@@ -93,6 +94,7 @@ def batches(draws: Draws, size: int, workers: int, preprocessing: str) -> Iterat
         batch_size=size,
         num_workers=workers,
         collate_fn=_Collate(preprocessing),
+        worker_init_fn=end_with_parent,
         # Forked workers of a process whose threads hold locks may hang.
         multiprocessing_context="spawn" if workers else None,
     )

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 from places import REPOSITORY
 
@@ -114,3 +115,34 @@ def test_the_rank_is_what_torchrun_says(monkeypatch):
     for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     assert own_rank() == Rank(5, 8, 1)
+
+
+def test_a_loader_s_worker_ends_with_a_parent_that_is_killed(tmp_path):
+    """Also where it has more to hand over than the pipe between them holds."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import multiprocessing, time\n"
+        "from d2eval.foundation.machine.processes import end_with_parent\n"
+        "def work(queue):\n"
+        "    end_with_parent()\n"
+        "    queue.put(bytes(10_000_000))\n"  # the feeding thread waits, and the process for it
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context('spawn')\n"
+        "    queue = context.Queue()\n"
+        "    child = context.Process(target=work, args=(queue,))\n"
+        "    child.start()\n"
+        "    time.sleep(2)\n"
+        "    print(child.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    parent = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    worker = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs([worker], timeout=20)
+    for process in alive:
+        process.kill()
+    assert not alive
