@@ -100,15 +100,14 @@ def label_argument(text: str) -> str:
     return text
 
 
+def add_folder_argument(parser: argparse.ArgumentParser, default: str, what: str) -> None:
+    """Adds ``--output``, the folder of ``what``."""
+    parser.add_argument("--output", type=expanded, default=Path(default), metavar="DIR", help=what)
+
+
 def add_output_argument(parser: argparse.ArgumentParser) -> None:
     """Adds ``--output`` and ``--name``."""
-    parser.add_argument(
-        "--output",
-        type=expanded,
-        default=Path("results/runs"),
-        metavar="DIR",
-        help="where runs are written",
-    )
+    add_folder_argument(parser, "results/runs", "where runs are written")
     parser.add_argument(
         "--name",
         type=label_argument,

@@ -6,11 +6,9 @@ Weights are not needed.
 """
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d2eval.cli.common import image_size, method_options, named_method
-from d2eval.foundation.files.paths import expanded
+from d2eval.cli.common import add_folder_argument, image_size, method_options, named_method
 from d2eval.foundation.terminal.console import say, say_lines
 
 if TYPE_CHECKING:
@@ -35,10 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=image_size, metavar="WxH", default=(640, 480),
         help="size of the image, for sizes of maps and operations (default: 640x480)",
     )  # fmt: skip
-    parser.add_argument(
-        "--output", type=expanded, metavar="DIR", default=Path("results/plots"),
-        help="folder for table and drawing",
-    )  # fmt: skip
+    add_folder_argument(parser, "results/plots", "folder for table and drawing")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,11 +10,10 @@ import argparse
 from datetime import datetime, timezone
 from pathlib import Path
 
-from d2eval.cli.common import label_argument
+from d2eval.cli.common import add_folder_argument, label_argument
 from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.evaluation.benchmark import benchmark_class
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import note, say
 
 EXAMPLES = """examples:
@@ -54,13 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the run's name (default: the method's name, and the protocol's)",
     )
     parser.add_argument("--source", default=SITE, metavar="TEXT", help="where the numbers are from")
-    parser.add_argument(
-        "--output",
-        type=expanded,
-        default=Path("results/runs"),
-        metavar="DIR",
-        help="the folder of runs",
-    )
+    add_folder_argument(parser, "results/runs", "the folder of runs")
 
 
 def add_chosen(parser: argparse.ArgumentParser, benchmark: str) -> None:

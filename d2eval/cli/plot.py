@@ -7,11 +7,9 @@ draws recall, and with --query a query beside the views from its best poses.
 """
 
 import argparse
-from pathlib import Path
 
-from d2eval.cli.common import add_runs_argument
+from d2eval.cli.common import add_folder_argument, add_runs_argument
 from d2eval.contracts.registry import BENCHMARKS, registered
-from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import note, say
 
 MMA = "hpatches"  # whose figure is the one of mean matching accuracy
@@ -37,12 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the position error, and pictures of the runs",
     )
     add_runs_argument(parser)
-    parser.add_argument(
-        "--output",
-        type=expanded,
-        metavar="DIR",
-        default=Path("results/plots"),
-        help="folder for mma.png and mma.svg; aachen's go to DIR/aachen, inloc's to DIR/inloc",
+    add_folder_argument(
+        parser,
+        "results/plots",
+        "folder for mma.png and mma.svg; aachen's go to DIR/aachen, inloc's to DIR/inloc",
     )
     parser.add_argument("--no-published", action="store_true", help="leave out the paper's curves")
     parser.add_argument(

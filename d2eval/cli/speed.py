@@ -6,9 +6,9 @@ outside the network, peak memory.
 """
 
 import argparse
-from pathlib import Path
 
 from d2eval.cli.common import (
+    add_folder_argument,
     add_method_arguments,
     image_size,
     joined_numbers,
@@ -50,10 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image", type=expanded, help="photo to resize (default: one of the sample)"
     )
     parser.add_argument("--repeats", type=positive, default=3, help="the median of these counts")
-    parser.add_argument(
-        "--output", type=expanded, default=Path("results/speed"), metavar="DIR",
-        help="folder for speed.csv and speed.md",
-    )  # fmt: skip
+    add_folder_argument(parser, "results/speed", "folder for speed.csv and speed.md")
 
 
 def run(args: argparse.Namespace) -> int:

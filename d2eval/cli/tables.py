@@ -7,11 +7,9 @@ of queries; InLoc's for each protocol and floor.
 """
 
 import argparse
-from pathlib import Path
 
-from d2eval.cli.common import add_runs_argument
+from d2eval.cli.common import add_folder_argument, add_runs_argument
 from d2eval.contracts.registry import BENCHMARKS, registered
-from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import note, say, say_lines
 
 EXAMPLES = """examples:
@@ -28,13 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("benchmark", choices=list(registered(BENCHMARKS)), help="whose table")
     add_runs_argument(parser)
-    parser.add_argument(
-        "--output",
-        type=expanded,
-        metavar="DIR",
-        default=Path("results/tables"),
-        help="folder for BENCHMARK.csv and BENCHMARK.md",
-    )
+    add_folder_argument(parser, "results/tables", "folder for BENCHMARK.csv and BENCHMARK.md")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -59,6 +59,20 @@ def check_values(name: str, tensor: "torch.Tensor") -> None:
         raise D2EvalError(f"weights hold NaN or infinite values in float32 ({name})")
 
 
+def check_tensor(state: "Mapping[str, torch.Tensor]", name: str, shape: tuple[int, ...]) -> None:
+    """Makes sure that a tensor is there, of the shape that an architecture wants.
+
+    Raises:
+        D2EvalError: it isn't, or its values are refused by `check_values`.
+    """
+    if name not in state:
+        raise D2EvalError(f"weights of another architecture: {name} is missing")
+    found = tuple(state[name].shape)
+    if found != shape:
+        raise D2EvalError(f"weights of another architecture: {name} is {found}, not {shape}")
+    check_values(name, state[name])
+
+
 def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.Tensor]":
     """Reads tensors by name from safetensors, or from a PyTorch file in the authors' layout.
 

@@ -5,7 +5,6 @@ and line formats are those of Aachen Day-Night v1.
 """
 
 import contextlib
-import hashlib
 import io
 import math
 import sqlite3
@@ -18,7 +17,6 @@ import pycolmap
 from PIL import Image
 
 from d2eval.foundation.files.atomic import write_bytes, write_text
-from d2eval.foundation.files.folders import build_once
 from d2eval.foundation.formats.poses import center, pose_line, wxyz
 from d2eval.foundation.images.decoding import RgbImage
 from d2eval.foundation.images.photometry import (
@@ -30,7 +28,7 @@ from d2eval.foundation.images.photometry import (
     scale_channels,
 )
 from d2eval.foundation.terminal.progress import progress
-from d2eval.sample.photos import load_photo
+from d2eval.sample.photos import build_sample, load_photo
 from d2eval.sample.scene import Camera, FloatArray, Point, View, look_at, render, to_camera
 from d2eval.sample.square import PHOTOS, SKY, WALLS, make_square
 
@@ -154,8 +152,7 @@ def make_aachen_sample(cache: Path) -> Path:
     """Renders the set on first use; the same recipe gives the same images and texts.
 
     Args:
-        cache: the cache folder; the set is ``sample/aachen-<hash>`` in it, where the hash is that
-            of the recipe and of the photos.
+        cache: the cache folder; see `build_sample`.
 
     Returns:
         The dataset's folder.
@@ -164,9 +161,7 @@ def make_aachen_sample(cache: Path) -> Path:
         D2EvalError: a photo can't be read or the folder can't be written.
     """
     photos = {name: load_photo(name) for name in PHOTOS}
-    recipe = [repr((GENERATOR_VERSION, WALLS, SKY, LANTERNS, NIGHT_SKY, SHOTS, RETRIEVED))]
-    recipe += [photo.sha256 for photo in photos.values()]
-    digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
+    recipe = (GENERATOR_VERSION, WALLS, SKY, LANTERNS, NIGHT_SKY, SHOTS, RETRIEVED)
 
     def build(folder: Path) -> None:
         scene = make_square({name: photo.decode() for name, photo in photos.items()})
@@ -178,7 +173,7 @@ def make_aachen_sample(cache: Path) -> Path:
         write_text(folder / PAIRS, _pair_lines())
         _write_database(folder / DATABASE)
 
-    return build_once(cache / "sample" / f"aachen-{digest}", build)
+    return build_sample(cache, "aachen", recipe, photos.values(), build)
 
 
 def take_picture(shot: Shot, view: View, rng: np.random.Generator) -> RgbImage:

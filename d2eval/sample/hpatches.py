@@ -6,7 +6,6 @@ from one place in six lights, under the identity. As in HPatches, difficulty gro
 to 6.
 """
 
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,10 @@ from PIL import Image
 
 from d2eval.contracts.features import Float32Array
 from d2eval.foundation.files.atomic import write_bytes, write_text
-from d2eval.foundation.files.folders import build_once
 from d2eval.foundation.images.decoding import ImageFile, RgbImage
 from d2eval.foundation.images.photometry import Lamp, Lighting, Shadow, from_srgb8, photograph
 from d2eval.foundation.terminal.progress import progress
-from d2eval.sample.photos import load_photo
+from d2eval.sample.photos import build_sample, load_photo
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -137,8 +135,7 @@ def make_hpatches_sample(cache: Path) -> Path:
     """Renders the set on first use; the same recipe gives the same bytes.
 
     Args:
-        cache: the cache folder; the set is ``sample/hpatches-<hash>`` in it, where the hash is
-            that of the recipe and of the photos.
+        cache: the cache folder; see `build_sample`.
 
     Returns:
         The folder that holds the sequences.
@@ -147,15 +144,13 @@ def make_hpatches_sample(cache: Path) -> Path:
         D2EvalError: a photo can't be read or the folder can't be written.
     """
     photos = {sequence.photo: load_photo(sequence.photo) for sequence in SEQUENCES}
-    recipe = [repr((GENERATOR_VERSION, IMAGE_SIZE, FOCAL_PX, SUPERSAMPLING, SEQUENCES))]
-    recipe += [photo.sha256 for photo in photos.values()]
-    digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
+    recipe = (GENERATOR_VERSION, IMAGE_SIZE, FOCAL_PX, SUPERSAMPLING, SEQUENCES)
 
     def build(folder: Path) -> None:
         for index, sequence in enumerate(progress(SEQUENCES, "rendering the sample")):
             _write_sequence(folder / sequence.name, sequence, photos[sequence.photo], index)
 
-    return build_once(cache / "sample" / f"hpatches-{digest}", build)
+    return build_sample(cache, "hpatches", recipe, photos.values(), build)
 
 
 def image_from_photo(view: View) -> Float64Array:

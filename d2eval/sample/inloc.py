@@ -5,7 +5,6 @@ holes as a scanner's has. Folders, file names, variables and line formats are In
 their origin at the centre of the top-left one.
 """
 
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from d2eval.foundation.files.atomic import write_bytes, write_text
-from d2eval.foundation.files.folders import build_once
 from d2eval.foundation.images.decoding import RgbImage
 from d2eval.foundation.images.photometry import Lighting, photograph
 from d2eval.foundation.terminal.progress import Progress
 from d2eval.sample import scanning
 from d2eval.sample.building import FLOORS
-from d2eval.sample.photos import load_photo
+from d2eval.sample.photos import build_sample, load_photo
 from d2eval.sample.rooms import Floor, Query
 from d2eval.sample.scene import Camera, FloatArray, Scene, look_at, render
 from d2eval.sample.walls import name_photos, paint_walls
@@ -93,8 +91,7 @@ def make_inloc_sample(cache: Path) -> Path:
     """Renders the set on first use; the same recipe gives the same files.
 
     Args:
-        cache: the cache folder; the set is ``sample/inloc-<hash>`` in it, where the hash is that
-            of the recipe and of the photos.
+        cache: the cache folder; see `build_sample`.
 
     Returns:
         The dataset's folder.
@@ -104,8 +101,6 @@ def make_inloc_sample(cache: Path) -> Path:
     """
     names = name_photos(wall for floor in FLOORS for wall in floor.all_walls())
     photos = {name: load_photo(name) for name in names}
-    recipe = [repr(_settings())] + [photo.sha256 for photo in photos.values()]
-    digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
 
     def build(folder: Path) -> None:
         decoded = {name: photo.decode() for name, photo in photos.items()}
@@ -126,7 +121,7 @@ def make_inloc_sample(cache: Path) -> Path:
         _write_references(folder, scores)
         _write_retrieval(folder, scores)
 
-    return build_once(cache / "sample" / f"inloc-{digest}", build)
+    return build_sample(cache, "inloc", _settings(), photos.values(), build)
 
 
 def _settings() -> tuple[object, ...]:

@@ -1,6 +1,11 @@
 """The photos that every embedded data set is made of."""
 
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
 from d2eval.foundation.files.bundled import bundled
+from d2eval.foundation.files.folders import build_once
 from d2eval.foundation.images.decoding import ImageFile, load_image_file
 
 
@@ -12,3 +17,22 @@ def load_photo(name: str) -> ImageFile:
     """
     folder = bundled("benchmarks") / "sample" / "photos"
     return load_image_file(folder / f"{name}.jpg")
+
+
+def build_sample(
+    cache: Path,
+    name: str,
+    recipe: object,
+    photos: Iterable[ImageFile],
+    build: Callable[[Path], None],
+) -> Path:
+    """The folder ``sample/<name>-<hash>`` in the cache, which ``build`` fills on first use.
+
+    The hash is that of the ``repr`` of the recipe, and of the photos.
+
+    Raises:
+        D2EvalError: it can't be written.
+    """
+    decisive = "\n".join([repr(recipe), *(photo.sha256 for photo in photos)])
+    digest = hashlib.sha256(decisive.encode()).hexdigest()[:12]
+    return build_once(cache / "sample" / f"{name}-{digest}", build)

@@ -4,7 +4,6 @@ The cameras look at the square of the Aachen sample by day, without distortion, 
 and poses are exact.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -16,11 +15,10 @@ from PIL import Image
 
 from d2eval.contracts.features import Float32Array
 from d2eval.foundation.files.atomic import write_bytes, write_text
-from d2eval.foundation.files.folders import build_once
 from d2eval.foundation.images.decoding import RgbImage
 from d2eval.foundation.images.photometry import Lighting, photograph
 from d2eval.foundation.terminal.progress import progress
-from d2eval.sample.photos import load_photo
+from d2eval.sample.photos import build_sample, load_photo
 from d2eval.sample.scene import Camera, FloatArray, Point, look_at, render
 from d2eval.sample.square import PHOTOS, SKY, WALLS, make_square
 
@@ -78,8 +76,7 @@ def make_training_sample(cache: Path) -> Path:
     """Renders `SCENES` on first use, as ``d2eval train --data posed:`` reads them.
 
     Args:
-        cache: the cache folder; the set is ``sample/training-<hash>`` in it, where the hash is that
-            of the recipe and of the photos.
+        cache: the cache folder; see `build_sample`.
 
     Returns:
         The folder of the scenes.
@@ -87,15 +84,13 @@ def make_training_sample(cache: Path) -> Path:
     Raises:
         D2EvalError: a photo can't be read or the folder can't be written.
     """
-    recipe = [repr((GENERATOR_VERSION, WALLS, SKY, SCENES, CAMERA))]
-    recipe += [load_photo(name).sha256 for name in PHOTOS]
-    digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
+    recipe = (GENERATOR_VERSION, WALLS, SKY, SCENES, CAMERA)
 
     def build(folder: Path) -> None:
         for name, shots in SCENES.items():
             write_posed_scene(folder / name, take(shots))
 
-    return build_once(cache / "sample" / f"training-{digest}", build)
+    return build_sample(cache, "training", recipe, map(load_photo, PHOTOS), build)
 
 
 def take(shots: Sequence[Shot]) -> dict[str, Taken]:

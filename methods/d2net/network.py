@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from d2eval.contracts.weights import check_values
+from d2eval.contracts.weights import check_tensor
 from d2eval.foundation.errors import D2EvalError
 from methods.d2net.flat import Flags, WindowConvolution, equal_neighbours
 from methods.d2net.stages import (
@@ -91,14 +91,7 @@ def check_state(state: Mapping[str, torch.Tensor]) -> None:
         expected[f"{PREFIX}{index}.weight"] = (outputs, inputs, 3, 3)
         expected[f"{PREFIX}{index}.bias"] = (outputs,)
     for name, shape in expected.items():
-        if name not in state:
-            raise D2EvalError(f"weights of another architecture: {name} is missing")
-        if tuple(state[name].shape) != shape:
-            raise D2EvalError(
-                f"weights of another architecture: {name} is {tuple(state[name].shape)}, "
-                f"not {shape}"
-            )
-        check_values(name, state[name])
+        check_tensor(state, name, shape)
     extra = sorted(set(state) - set(expected))
     if extra:
         raise D2EvalError(f"weights of another architecture: {extra[0]} is not part of D2-Net")

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import torch
 
-from d2eval.contracts.weights import check_values
+from d2eval.contracts.weights import check_tensor
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.machine.resources import memory_to_use
 from methods.d2net.flat import WindowConvolution, equal_neighbours
@@ -78,14 +78,7 @@ def convolutions_of(state: State) -> dict[str, tuple[torch.Tensor, torch.Tensor]
         pair = []
         for part, shape in (("weight", (outputs, inputs, 3, 3)), ("bias", (outputs,))):
             key = f"{naming(name, index)}.{part}"
-            if key not in state:
-                raise D2EvalError(f"weights of another architecture: {key} is missing")
-            if tuple(state[key].shape) != shape:
-                raise D2EvalError(
-                    f"weights of another architecture: {key} is {tuple(state[key].shape)}, "
-                    f"not {shape}"
-                )
-            check_values(key, state[key])
+            check_tensor(state, key, shape)
             pair.append(state[key].float())
         found[name] = (pair[0], pair[1])
     return found
