@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import platform
 import stat
@@ -13,11 +14,6 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.leftovers import clear_leftovers, clear_once, temporary_path
 from d2eval.foundation.terminal.console import note
 from d2eval.foundation.text.display import printable
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; runs there are not guarded against each other
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 HOLDER_LENGTH = 200  # of what a lock may say of its holder
@@ -58,9 +54,8 @@ def open_own(name: str, flags: int) -> int:
     Raises:
         OSError: it is a link, a pipe or a device, or it can't be opened.
     """
-    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(name, flags | careful, 0o666)
+        descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK):
             raise OSError(error.errno, "it is a symbolic link; remove it", name) from error
@@ -103,22 +98,19 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 def _hold(file: IO[str], folder: Path) -> bool:
     """Whether the lock could be taken; only one that is held by another is an error."""
-    if fcntl is None:
-        return False
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
-            # as NFS, Lustre and FUSE say it, each in its way
-            note(
-                f"{folder}: can't be locked here ({error.strerror or error}); make sure that no "
-                "other run writes to it"
-            )
-            return False
+    except BlockingIOError as error:
         file.seek(0)
         said = printable(file.read(HOLDER_LENGTH).strip())
         raise D2EvalError(
             f"{folder}: another run ({said or 'another process'}) is writing here; wait for it or "
             "choose another folder"
         ) from error
+    except OSError as error:  # as NFS, Lustre and FUSE say it, each in its way
+        note(
+            f"{folder}: can't be locked here ({error.strerror or error}); make sure that no "
+            "other run writes to it"
+        )
+        return False
     return True
