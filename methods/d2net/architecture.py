@@ -2,40 +2,9 @@
 
 from collections.abc import Sequence
 
-from d2eval.contracts.architecture import Architecture, Layer, Level, Step
+from d2eval.contracts.architecture import Architecture, Level, Step
 from methods.d2net.detection import MAX_EDGE_RATIO, MAX_STEP
-from methods.d2net.network import CHANNELS, CONVOLUTIONS, POOLS, dilation_of
-from methods.d2net.stages import MaxPool
-
-KERNEL = 3  # of all convolutions
-
-
-def layers(relu: bool) -> tuple[Layer, ...]:
-    """The convolutions and pools of `methods.d2net.network`, in their order.
-
-    Args:
-        relu: whether a ReLU follows the last convolution.
-    """
-    found = []
-    for name, _, inputs, outputs in CONVOLUTIONS:
-        block, dilation = name.partition("_")[0], dilation_of(name)
-        rectified = relu or name != CONVOLUTIONS[-1][0]
-        padding = dilation * (KERNEL // 2)
-        found.append(
-            Layer(
-                block, name, "convolution", KERNEL, 1, dilation, padding, inputs, outputs, rectified
-            )
-        )
-        if name in POOLS:
-            pool = POOLS[name]
-            found.append(
-                Layer(
-                    block, block.replace("conv", "pool"),
-                    "max pool" if pool is MaxPool else "average pool",
-                    pool.kernel, pool.stride, 1, 0, outputs, outputs,
-                )
-            )  # fmt: skip
-    return tuple(found)
+from methods.d2net.network import CHANNELS, layers
 
 
 def architecture(

@@ -7,13 +7,8 @@ import torch
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.machine.resources import memory_to_use
 from methods.d2net.network import CHANNELS, map_size
+from methods.vgg16.memory import MIN_STRIP_BYTES, strip_bytes_within
 
-# Bytes of one conv1 activation in a strip. On the CPU each thread has some blocks of tiles to do in
-# every layer of such a strip; a GPU wants large launches (not measured).
-STRIP_BYTES_PER_THREAD = 24 * 2**20
-GPU_STRIP_BYTES = 512 * 2**20
-MIN_STRIP_BYTES = 2**20
-ACTIVATIONS = 5  # held at once, in units of that one
 FLAGS = 3  # bytes for each pixel of a level: which outputs of the layers are equal, rounded up
 
 
@@ -49,17 +44,7 @@ def choose_strips(
         D2EvalError: not even the smallest strips stay within ``limit``.
     """
     available = memory_to_use(limit, str(device)) - fixed_bytes(size, scales)
-    wanted = STRIP_BYTES_PER_THREAD * torch.get_num_threads()
-    if device.type != "cpu":
-        wanted = GPU_STRIP_BYTES
-    strip_bytes = min(available // ACTIVATIONS, wanted)
+    strip_bytes = strip_bytes_within(available, device)
     if strip_bytes < MIN_STRIP_BYTES:
         raise out_of_memory(size)
     return strip_bytes
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether NumPy or PyTorch could not get memory, on the CPU or on a GPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

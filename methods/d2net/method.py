@@ -5,30 +5,24 @@ from typing import ClassVar
 
 import torch
 
-from d2eval.contracts.architecture import Architecture
+from d2eval.contracts.architecture import Architecture, trace
 from d2eval.contracts.features import Features, make_features
 from d2eval.contracts.method import Method, Runtime, ScoreMap
 from d2eval.contracts.options import option
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage
 from methods.d2net.architecture import architecture
-from methods.d2net.memory import (
-    MIN_STRIP_BYTES,
-    choose_strips,
-    is_out_of_memory,
-    out_of_memory,
-)
-from methods.d2net.network import CHANNELS, PRECISIONS, STRIDE, D2Network, map_size
+from methods.d2net.memory import choose_strips, out_of_memory
+from methods.d2net.network import CHANNELS, STRIDE, D2Network, layers, map_size
 from methods.d2net.pyramid import (
     LevelImage,
     RawFeatures,
     cells_to_pixels,
     extract_pyramid,
-    preprocess,
     resize_to_limits,
     sizes_within_limits,
 )
-from methods.d2net.training.detection import soft_scores
+from methods.d2net.soft_detection import soft_scores
 from methods.d2net.weights import (
     OFF_THE_SHELF,
     TRAINED,
@@ -36,6 +30,9 @@ from methods.d2net.weights import (
     load_weights,
     state_of_weights,
 )
+from methods.vgg16.memory import MIN_STRIP_BYTES, is_out_of_memory
+from methods.vgg16.network import PRECISIONS
+from methods.vgg16.preprocessing import preprocess
 
 
 @dataclass(frozen=True)
@@ -137,13 +134,14 @@ class D2SingleScale(Method):
         strip_bytes = choose_strips(
             image.shape[:2], self.scales, self.network.device, self.memory_limit
         )
-        operations = 0.0
+        operations = 0
         for scale in self.scales:
             level = LevelImage(pixels, scale)
             for _ in self.network.feature_rows(level, strip_bytes):
                 pass
-            operations += self.network.operations(*level.size)
-        return operations
+            traced = trace(layers(self.config.relu), level.size[::-1])
+            operations += sum(layer.flop for layer in traced)
+        return float(operations)
 
     @classmethod
     def architecture(cls, config: D2Config, size: tuple[int, int]) -> Architecture:

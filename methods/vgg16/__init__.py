@@ -1,5 +1,1 @@
-"""VGG16 as a dense descriptor (InLoc's Dense PE) and as a descriptor of whole images."""
-
-from methods.vgg16.method import Vgg16Dense
-
-__all__ = ["Vgg16Dense"]
+"""VGG16, streamed over rows of an image so that memory stays small; methods say which layers."""

@@ -17,7 +17,7 @@ from blank_images import assert_told, make_blank
 from forked_commands import Commands
 from safetensors.torch import load_file, save_file
 
-import methods.vgg16.weights
+import methods.vgg16_dense.weights
 from d2eval.cli import main
 from d2eval.inloc.report.groups import KINDS
 from d2eval.sample.inloc import make_inloc_sample
@@ -327,7 +327,7 @@ def test_an_unknown_dense_network(fails):
 
 
 def test_dense_weights_of_another_architecture(fails, tmp_path):
-    (bundled,) = Path(methods.vgg16.weights.__file__).parent.glob("weights/*.safetensors")
+    (bundled,) = Path(methods.vgg16_dense.weights.__file__).parent.glob("weights/*.safetensors")
     state = load_file(bundled)
     name = next(key for key in state if key.endswith("weight"))
     state[name] = state[name][:, :1].contiguous()

@@ -19,10 +19,11 @@ from d2eval.sample.training import (
     take,
     write_posed_scene,
 )
-from methods.d2net.network import check_state
-from methods.d2net.training import sources, trainer
+from methods.d2net.network import weights_by_layer
+from methods.d2net.training import loop
+from methods.d2net.training.data import sources
+from methods.d2net.training.data.megadepth import load_pair_protocol
 from methods.d2net.training.learner import Learner
-from methods.d2net.training.megadepth import load_pair_protocol
 from methods.d2net.training.validation import Matching
 
 
@@ -79,7 +80,7 @@ def train(command, tmp_path):
 def no_extraction(monkeypatch):
     """Validation's matching is not measured, which takes most of a training's time."""
     matching = Matching((0.1, 0.2, 0.3, 0.6), 100.0, 50.0)
-    monkeypatch.setattr(trainer, "measure_matching", lambda *_: matching)
+    monkeypatch.setattr(loop, "measure_matching", lambda *_: matching)
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def assert_trained(out, folder, pairs, skipped=0):
     assert epochs["validation_loss"].nunique() == 2  # weights moved
     assert len(pd.read_csv(folder / "steps.csv")) == pairs
     weights = load_file(folder / "best.safetensors")
-    check_state(weights)
+    weights_by_layer(weights)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["validation_loss"] == pytest.approx(epochs["validation_loss"].min())
 

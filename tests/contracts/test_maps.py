@@ -97,7 +97,7 @@ def test_networks_and_local_features_are_apart():
 
 
 def test_module_and_class():
-    assert maps_class("methods.vgg16:Vgg16Dense") is maps_class("vgg16_dense")
+    assert maps_class("methods.vgg16_dense.method:Vgg16Dense") is maps_class("vgg16_dense")
 
 
 @pytest.mark.parametrize(

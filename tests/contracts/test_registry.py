@@ -139,7 +139,9 @@ def test_two_packages_that_claim_one_name(tmp_path, monkeypatch):
 def test_a_package_that_claims_a_name_of_this_repository(tmp_path, monkeypatch):
     install(tmp_path, "outside", "outside_module", "", d2_ss="Feature")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(D2EvalError, match=r"claimed by methods\.d2net:D2SingleScale and outside"):
+    with pytest.raises(
+        D2EvalError, match=r"claimed by methods\.d2net\.method:D2SingleScale and outside"
+    ):
         registered()
 
 
@@ -175,10 +177,11 @@ def test_the_contract_imports_no_torch():
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]], ids=" ".join)
+def test_help_imports_nothing_heavy(words):
     code = (
         "import runpy, sys\n"
-        "sys.argv = ['d2eval', '--help']\n"
+        f"sys.argv = ['d2eval', *{words}]\n"
         "try:\n"
         "    runpy.run_module('d2eval', run_name='__main__', alter_sys=True)\n"
         "except SystemExit as end:\n"

@@ -49,12 +49,13 @@ from d2eval.pipeline.featurefiles import read_feature_file, read_hloc_features
 from d2eval.runs.columns import Column, number
 from d2eval.runs.manifest import read_manifest
 from d2eval.runs.rows import read_rows, reading
-from methods.d2net.training import checkpoint, posed
-from methods.d2net.training.depth_files import read_depth
+from methods.d2net.training import checkpoint
+from methods.d2net.training.data import posed
+from methods.d2net.training.data.depth_files import read_depth
+from methods.d2net.training.data.scene_file import FORMAT, read_scene_file
 from methods.d2net.training.logs import RunLog
-from methods.d2net.training.scene_file import FORMAT, read_scene_file
-from methods.vgg16.matlab import read_netvlad
-from methods.vgg16.trunk import CONVOLUTIONS
+from methods.vgg16.layers import CONVOLUTIONS
+from methods.vgg16_dense.matlab import read_netvlad
 
 
 @dataclass(frozen=True)

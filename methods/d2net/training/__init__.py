@@ -1,1 +1,1 @@
-"""Training D2-Net (D2-Net paper, section 4.1): data, loss, and the loop."""
+"""Training D2-Net (D2-Net paper, section 4.1): its network, loss, and loop; data lie in `data`."""

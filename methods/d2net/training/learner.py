@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from methods.d2net.network import PRECISIONS
-from methods.d2net.training.batches import Batch
-from methods.d2net.training.detection import soft_scores
+from methods.d2net.soft_detection import soft_scores
+from methods.d2net.training.data.batches import Batch
+from methods.d2net.training.data.pairs import CROP
 from methods.d2net.training.loss import pair_loss
 from methods.d2net.training.network import TrainingNetwork
 from methods.d2net.training.options import TrainingConfig
-from methods.d2net.training.pairs import CROP
+from methods.vgg16.network import PRECISIONS
 
 
 def _finite(losses: list[torch.Tensor]) -> list[float]:

@@ -11,9 +11,8 @@ import torch
 from torch.nn import functional
 
 from d2eval.foundation.errors import D2EvalError
-from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
-
-POOLED = ("conv1_2", "conv2_2", "conv3_3")  # a max pool follows
+from methods.d2net.network import LAST, PREFIX, weights_by_layer
+from methods.vgg16.layers import POOLED, THROUGH_CONV4
 
 
 class TrainingNetwork(torch.nn.Module):
@@ -30,21 +29,20 @@ class TrainingNetwork(torch.nn.Module):
             D2EvalError: the weights aren't D2-Net's, or there aren't so many layers.
         """
         super().__init__()
-        check_state(state)
-        if not 1 <= finetune_layers <= len(CONVOLUTIONS):
+        weights = weights_by_layer(state)
+        if not 1 <= finetune_layers <= len(THROUGH_CONV4):
             raise D2EvalError(
-                f"--finetune-layers {finetune_layers}: must be 1 (conv4_3) to {len(CONVOLUTIONS)}"
+                f"--finetune-layers {finetune_layers}: must be 1 (conv4_3) to {len(THROUGH_CONV4)}"
             )
         self.layers = torch.nn.ModuleDict()
-        first_learned = len(CONVOLUTIONS) - finetune_layers
-        for position, (name, index, inputs, outputs) in enumerate(CONVOLUTIONS):
+        first_learned = len(THROUGH_CONV4) - finetune_layers
+        for position, (name, _, inputs, outputs) in enumerate(THROUGH_CONV4):
             layer = torch.nn.Conv2d(inputs, outputs, 3, padding=1)
-            layer.load_state_dict(
-                {part: state[f"{PREFIX}{index}.{part}"].float() for part in ("weight", "bias")}
-            )
+            weight, bias = weights[name]
+            layer.load_state_dict({"weight": weight.float(), "bias": bias.float()})
             layer.requires_grad_(position >= first_learned)
             self.layers[name] = layer
-        self.learned = [name for name, *_ in CONVOLUTIONS[first_learned:]]
+        self.learned = [name for name, *_ in THROUGH_CONV4[first_learned:]]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) preprocessed images to (B, 512, H // 8, W // 8) features.
@@ -56,10 +54,10 @@ class TrainingNetwork(torch.nn.Module):
         for name, layer in self.layers.items():
             with torch.set_grad_enabled(learning and name in self.learned):
                 x = layer(x)
-                if name != "conv4_3":
+                if name != LAST:
                     x = functional.relu(x)
-                if name in POOLED:
-                    x = functional.max_pool2d(x, 2)
+                    if name in POOLED:
+                        x = functional.max_pool2d(x, 2)
         return x
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -69,6 +67,6 @@ class TrainingNetwork(torch.nn.Module):
             .detach()
             .cpu()
             .clone(memory_format=torch.contiguous_format)
-            for name, index, *_ in CONVOLUTIONS
+            for name, index, *_ in THROUGH_CONV4
             for part in ("weight", "bias")
         }

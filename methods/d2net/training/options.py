@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from d2eval.contracts.options import option
 from d2eval.foundation.errors import D2EvalError
-from methods.d2net.training.homographies import ViewLimits
+from methods.d2net.training.data.views import Views
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,9 @@ class TrainingConfig:
     light: float = option(
         1.0, "strength of the changes of light and camera between views, 0: none (homographies)"
     )
-    zoom: float = option(ViewLimits.zoom, "views differ in size by up to 2^this (homographies)")
-    tilt: float = option(
-        ViewLimits.tilt_deg, "views are tilted by up to so many degrees (homographies)"
-    )
-    roll: float = option(
-        ViewLimits.roll_deg, "deviation of a view's turn in degrees (homographies)"
-    )
+    zoom: float = option(Views.zoom, "views differ in size by up to 2^this (homographies)")
+    tilt: float = option(Views.tilt_deg, "views are tilted by up to so many degrees (homographies)")
+    roll: float = option(Views.roll_deg, "deviation of a view's turn in degrees (homographies)")
     validation_photos: int = option(20, "held-out photos that validation's MMA is measured on")
     checkpoint_every: int = option(200, "steps between checkpoints", keyed=False)
     picture_every: int = option(0, "steps between pictures of score maps; 0: none", keyed=False)
@@ -100,6 +96,16 @@ class TrainingConfig:
                 raise D2EvalError(f"--{name.replace('_', '-')} must be 0 or more")
         if self.light > 1:
             raise D2EvalError("--light must be 1 or less; 1 reaches from noon to a lamp at night")
+
+    def views(self) -> Views:
+        """How a training sees photos."""
+        return Views(
+            per_photo=self.pairs,
+            light=self.light,
+            zoom=self.zoom,
+            tilt_deg=self.tilt,
+            roll_deg=self.roll,
+        )
 
     def schedule(self) -> Recipe:
         """The recipe with what was given instead."""

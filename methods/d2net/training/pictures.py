@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 
 from d2eval.foundation.files.atomic import write_bytes
-from methods.d2net.training.pairs import TrainingPair, cell_centers
+from methods.d2net.training.data.pairs import TrainingPair, cell_centers
 
 DRAWN = 24  # correspondences, spread over the pair's
 

@@ -14,10 +14,11 @@ from d2eval.metrics.homography import project
 from methods.d2net.memory import choose_strips
 from methods.d2net.method import D2Config
 from methods.d2net.network import D2Network
-from methods.d2net.pyramid import RawFeatures, extract_pyramid, preprocess, resize_to_limits
-from methods.d2net.training.homographies import take_picture, view_homography
-from methods.d2net.training.lighting import relight
-from methods.d2net.training.pairs import FloatArray
+from methods.d2net.pyramid import RawFeatures, extract_pyramid, resize_to_limits
+from methods.d2net.training.data.homographies import take_picture, view_homography
+from methods.d2net.training.data.lighting import relight
+from methods.d2net.training.data.pairs import FloatArray
+from methods.vgg16.preprocessing import preprocess
 
 SEED = 42  # of the views and lights, the same in every training
 THRESHOLDS = (1, 3, 5, 10)  # pixels

@@ -20,7 +20,7 @@ from d2eval.foundation.formats.matfiles import (
     read_variable,
 )
 from d2eval.pipeline.precomputed import read_feature_file
-from methods.vgg16.matlab import read_netvlad
+from methods.vgg16_dense.matlab import read_netvlad
 
 needs_cases = needs(CASES)
 

@@ -11,12 +11,13 @@ from safetensors.torch import save_file
 
 from d2eval.contracts.architecture import Architecture
 from d2eval.contracts.method import Runtime, ScoreMap
-from methods.d2net import D2MultiScale, D2SingleScale, network
-from methods.d2net.architecture import layers
-from methods.d2net.method import D2Config
-from methods.d2net.network import CONVOLUTIONS, D2Network
-from methods.d2net.pyramid import LevelImage, cells_to_pixels, preprocess, resize_to_limits
-from methods.d2net.training.detection import soft_scores
+from methods.d2net.method import D2Config, D2MultiScale, D2SingleScale
+from methods.d2net.network import PREFIX, D2Network, layers
+from methods.d2net.pyramid import LevelImage, cells_to_pixels, resize_to_limits
+from methods.d2net.soft_detection import soft_scores
+from methods.vgg16 import network
+from methods.vgg16.layers import THROUGH_CONV4
+from methods.vgg16.preprocessing import preprocess
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def described(size: tuple[int, int], method=D2MultiScale, **options) -> Architec
 def outputs(net: D2Network, image: torch.Tensor) -> Iterator[torch.Tensor]:
     """The (rows, width, channels) output of every stage of the network, one after the other."""
     x = image
-    for stage in net._stages():
+    for _, stage in net.stages():
         x = stage.push(x, True)
         yield x
 
@@ -62,10 +63,10 @@ def test_receptive_fields_of_every_layer(monkeypatch, upright):
     """
     monkeypatch.setattr(network, "WINOGRAD_MIN_CHANNELS", 10**6)
     positive = {}
-    for _, index, inputs, channels in CONVOLUTIONS:
+    for _, index, inputs, channels in THROUGH_CONV4:
         weight = torch.full((channels, inputs, 3, 3), 1 / (3 * inputs))
-        positive[f"{network.PREFIX}{index}.weight"] = weight
-        positive[f"{network.PREFIX}{index}.bias"] = torch.zeros(channels)
+        positive[f"{PREFIX}{index}.weight"] = weight
+        positive[f"{PREFIX}{index}.bias"] = torch.zeros(channels)
     net = D2Network(positive)
     traced = described((136, 24)).trace()
     offsets: list[set[int]] = [set() for _ in traced]
@@ -84,20 +85,18 @@ def test_parameters_are_those_of_the_state(state):
     found = described((640, 480))
     assert found.parameters == sum(tensor.numel() for tensor in state.values()) == 7635264
     convolutions = [layer for layer in found.layers if layer.kind == "convolution"]
-    for layer, (name, index, *_) in zip(convolutions, CONVOLUTIONS, strict=True):
-        tensors = [state[f"{network.PREFIX}{index}.{part}"] for part in ("weight", "bias")]
+    for layer, (name, index, *_) in zip(convolutions, THROUGH_CONV4, strict=True):
+        tensors = [state[f"{PREFIX}{index}.{part}"] for part in ("weight", "bias")]
         assert (layer.name, layer.parameters) == (name, sum(t.numel() for t in tensors))
         assert tuple(tensors[0].shape) == (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
 
 
-def test_operations(state):
+def test_operations_and_levels():
     conv4_2 = next(t for t in described((640, 480)).trace() if t.layer.name == "conv4_2")
     assert conv4_2.flop == 2 * (512 * 512 * 3 * 3) * (159 * 119)  # by hand
-    net = D2Network(state)
     for size in ((640, 480), (123, 77)):
         scales = D2MultiScale.scales
         levels = [LevelImage(torch.zeros(size[1], size[0], 3), scale).size for scale in scales]
-        assert described(size).flop() == sum(net.operations(*level) for level in levels)
         sizes = [level.size[::-1] for level in described(size).levels]
         assert sizes == levels
 

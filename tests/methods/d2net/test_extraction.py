@@ -16,18 +16,17 @@ from safetensors.torch import load_file, save_file
 from d2eval.contracts.features import Features
 from d2eval.contracts.method import Runtime
 from d2eval.foundation.images.decoding import read_image
-from methods.d2net import D2MultiScale, D2SingleScale
 from methods.d2net.detection import Strip, detect, localize, strips
-from methods.d2net.method import D2Config
+from methods.d2net.method import D2Config, D2MultiScale, D2SingleScale
 from methods.d2net.network import CHANNELS, D2Network, map_size
 from methods.d2net.pyramid import (
     LevelImage,
     cells_to_pixels,
     extract_pyramid,
-    preprocess,
     resize_to_limits,
     resized_rows,
 )
+from methods.vgg16.preprocessing import preprocess
 
 BUNDLED = REPOSITORY / "methods/d2net/weights/d2_vgg16_hed_fp16.safetensors"
 PHOTO = REPOSITORY / "benchmarks/sample/photos/chelsea.jpg"

@@ -18,12 +18,12 @@ from scipy import ndimage
 
 from d2eval.contracts.method import Runtime
 from d2eval.foundation.images.decoding import read_image
-from methods.d2net import D2MultiScale, D2SingleScale, network
-from methods.d2net.flat import LEFT, UP, equal_neighbours, propagate
-from methods.d2net.method import D2Config
-from methods.d2net.network import PRECISIONS, D2Network
-from methods.d2net.pyramid import LevelImage, preprocess, resized_rows
-from methods.vgg16.trunk import Vgg16
+from methods.d2net.method import D2Config, D2MultiScale, D2SingleScale
+from methods.d2net.network import D2Network
+from methods.d2net.pyramid import LevelImage, resized_rows
+from methods.vgg16 import network
+from methods.vgg16.network import PRECISIONS
+from methods.vgg16.preprocessing import preprocess
 
 BUNDLED = REPOSITORY / "methods/d2net/weights/d2_vgg16_hed_fp16.safetensors"
 PHOTOS = REPOSITORY / "benchmarks/sample/photos"
@@ -308,71 +308,3 @@ def test_an_enlarged_constant_is_constant():
     rows = torch.rand(13, 1, 5).expand(13, 17, 5)
     wide = resized_rows(rows, (26, 34), 0, 26)
     assert torch.equal(wide, wide[:, :1].expand_as(wide))
-
-
-# What is known to be equal, against a comparison window by window
-
-
-def labels(height: int, width: int, seed: int) -> torch.Tensor:
-    """(H, W, 1) of large constant rectangles."""
-    generator = np.random.default_rng(seed)
-    image = np.ones((height, width, 1), np.float32)
-    for value in range(2, 6):
-        top, left = generator.integers(0, height), generator.integers(0, width)
-        tall, wide = generator.integers(1, height + 1), generator.integers(1, width + 1)
-        image[top : top + tall, left : left + wide] = value
-    return torch.from_numpy(image)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_equal_neighbours(seed):
-    image = labels(15, 18, seed)
-    flags = equal_neighbours(image, None)
-    for i in range(15):
-        for j in range(18):
-            left = j > 0 and bool((image[i, j] == image[i, j - 1]).all())
-            up = i > 0 and bool((image[i, j] == image[i - 1, j]).all())
-            assert flags[i, j] == LEFT * left + UP * up
-    assert np.array_equal(equal_neighbours(image[6:], image[5]), flags[6:])
-
-
-@pytest.mark.parametrize("kernel, stride, padding", [(3, 1, 1), (5, 1, 2), (2, 2, 0), (2, 1, 0)])
-@pytest.mark.parametrize("seed", range(4))
-def test_propagation_is_the_comparison_of_what_two_windows_see(kernel, stride, padding, seed):
-    image = labels(21, 26, seed)
-    found = propagate(equal_neighbours(image, None), kernel, stride, padding)
-    padded = np.pad(image[:, :, 0].numpy(), padding)  # 0 is no label
-    for axis, bit in ((1, LEFT), (0, UP)):
-        values, flags = (padded, found) if axis == 1 else (padded.T, found.T)
-        rows, columns = ((n - kernel) // stride + 1 for n in values.shape)
-        assert flags.shape == (rows, columns)
-        for i in range(rows):
-            for j in range(columns):
-                part = values[i * stride : i * stride + kernel]
-                both = part[:, (j - 1) * stride : j * stride + kernel] if j else None
-                same = both is not None and bool((both == both[:, :1]).all())
-                assert bool(flags[i, j] & bit) == same, (axis, i, j)
-
-
-# The same in VGG16's maps
-
-VGG16 = {
-    **reference.SHAPES,
-    "conv5_1": (512, 512), "conv5_2": (512, 512), "conv5_3": (512, 512),
-}  # fmt: skip
-
-
-def test_maps_of_vgg16_are_flat_where_the_image_is():
-    generator = torch.Generator().manual_seed(2)
-    state = {}
-    for name, (outputs, inputs) in VGG16.items():
-        weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
-        state[f"{name}.weight"] = weight * (2 / 9 / inputs) ** 0.5
-        state[f"{name}.bias"] = 0.1 * torch.randn(outputs, generator=generator)
-    image = half(noise(190, 330), (200, 30, 60), True)
-    coarse, fine = Vgg16(state)(torch.from_numpy(preprocess(image, "caffe")))
-    # Pixels from column 60 on are constant. Cell i of the fine map sees those from 8 i - 18 to
-    # 8 i + 25, of the coarse map from 16 i - 90 to 16 i + 105.
-    assert torch.equal(fine[:, 10:38], fine[:, 10:11].expand(-1, 28, -1))
-    assert torch.equal(fine[3:21, 10:38], fine[3:4, 10:11].expand(18, 28, -1))
-    assert torch.equal(coarse[:, 10:15], coarse[:, 10:11].expand(-1, 5, -1))

@@ -8,8 +8,10 @@ from d2eval.contracts.method import Runtime, method_class
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.machine.resources import memory_to_use
 from methods.d2net import memory, method
-from methods.d2net.network import PRECISIONS
-from methods.d2net.pyramid import LevelImage, preprocess
+from methods.d2net.pyramid import LevelImage
+from methods.vgg16.memory import ACTIVATIONS, MIN_STRIP_BYTES
+from methods.vgg16.network import PRECISIONS
+from methods.vgg16.preprocessing import preprocess
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 
@@ -34,8 +36,8 @@ def test_a_limit_makes_strips_smaller(monkeypatch):
     device = torch.device("cpu")
     free = memory.choose_strips((640, 800), (1,), device, 10 * 2**30)
     tight = memory.choose_strips((640, 800), (1,), device, 80 * 2**20)
-    assert memory.MIN_STRIP_BYTES <= tight < free
-    assert tight * memory.ACTIVATIONS + memory.fixed_bytes((640, 800), (1,)) <= 80 * 2**20
+    assert MIN_STRIP_BYTES <= tight < free
+    assert tight * ACTIVATIONS + memory.fixed_bytes((640, 800), (1,)) <= 80 * 2**20
 
 
 def test_a_limit_that_nothing_fits_is_one_clear_error():
@@ -97,7 +99,7 @@ def test_precision_is_part_of_the_identity_and_of_the_numbers():
 def test_detection_gets_single_precision_whatever_the_convolutions_are(precision):
     network = build(precision=precision).network
     level = LevelImage(torch.from_numpy(preprocess(IMAGE[:48, :64], "caffe")), 1)
-    parts = list(network.feature_rows(level, memory.MIN_STRIP_BYTES))
+    parts = list(network.feature_rows(level, MIN_STRIP_BYTES))
     assert {rows.dtype for rows in parts} == {torch.float32}
     whole = torch.cat(parts)
     # what the convolutions keep is seen in the last bits: whole in float32 alone

@@ -15,7 +15,7 @@ import json, pathlib, sys, time
 import numpy as np
 from PIL import Image
 from d2eval.contracts.method import Runtime
-from methods.d2net import D2MultiScale
+from methods.d2net.method import D2MultiScale
 from methods.d2net.method import D2Config
 
 def peak():

@@ -18,13 +18,13 @@ from d2eval.contracts.weights import load_state_dict
 from d2eval.foundation.downloads.download import fetch_file
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import sha256_of
-from methods.d2net import (
+from methods.d2net.method import (
+    D2Config,
     D2MultiScale,
     D2MultiScaleTrained,
     D2SingleScale,
     D2SingleScaleTrained,
 )
-from methods.d2net.method import D2Config
 from methods.d2net.weights import BUNDLED_FILE, TRAINED_FILE, choose_weights, load_weights
 
 TRAINED = (D2SingleScaleTrained, D2MultiScaleTrained)

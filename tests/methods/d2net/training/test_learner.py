@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.d2net.training.batches import Batch
+from methods.d2net.training.data.batches import Batch
+from methods.d2net.training.data.pairs import TrainingPair
 from methods.d2net.training.learner import Learner
 from methods.d2net.training.options import TrainingConfig
-from methods.d2net.training.pairs import TrainingPair
 
 PREFIX = "dense_feature_extraction.model."
 INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)  # of the convolutions, conv4_3 last

@@ -13,8 +13,8 @@ from PIL import Image
 from d2eval.foundation.errors import D2EvalError
 from methods.d2net.training import curves, logs
 from methods.d2net.training.curves import draw_curves
+from methods.d2net.training.data.pairs import TrainingPair
 from methods.d2net.training.logs import EpochRow, RunLog
-from methods.d2net.training.pairs import TrainingPair
 from methods.d2net.training.pictures import draw_pair
 from methods.d2net.training.validation import Matching
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.d2net.training.detection import soft_scores
+from methods.d2net.soft_detection import soft_scores
 from methods.d2net.training.loss import pair_loss
 
 RADIUS = 4

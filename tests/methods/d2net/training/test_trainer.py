@@ -21,11 +21,13 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import sha256_of
 from d2eval.foundation.machine.processes import Rank
 from d2eval.sample.photos import load_photo
-from methods.d2net.network import CONVOLUTIONS, PREFIX, check_state
-from methods.d2net.training import checkpoint, homographies, learner
+from methods.d2net.network import PREFIX, weights_by_layer
+from methods.d2net.training import checkpoint, learner
 from methods.d2net.training.checkpoint import Progress
+from methods.d2net.training.data import homographies
 from methods.d2net.training.learner import Learner
 from methods.d2net.weights import OFF_THE_SHELF, choose_weights, load_weights
+from methods.vgg16.layers import THROUGH_CONV4
 
 AUTHORS_LAYOUT = SHARED / "weights/d2_vgg16_hed.pth"
 PHOTOS = ("astronaut", "chelsea", "coffee")
@@ -181,7 +183,7 @@ def test_the_authors_file_holds_the_same_weights(finished):
 def test_what_a_training_leaves(measured):
     output, _ = measured
     weights = load_file(output / "best.safetensors")
-    check_state(weights)
+    weights_by_layer(weights)
     manifest = json.loads((output / "manifest.json").read_text())
     epochs = rows(output)
     best = epochs.loc[epochs["validation_loss"].idxmin()]
@@ -206,7 +208,7 @@ def test_what_a_training_leaves(measured):
 def test_only_the_last_layer_moves_and_seeds_differ(finished, measured, tmp_path):
     start = load_weights(choose_weights("bundled", OFF_THE_SHELF, tmp_path)[0])
     best = load_file(finished / "best.safetensors")
-    last = f"{PREFIX}{CONVOLUTIONS[-1][1]}"
+    last = f"{PREFIX}{THROUGH_CONV4[-1][1]}"
     assert all(torch.equal(best[name], start[name]) for name in start if last not in name)
     one, other = (
         torch.load(output / "checkpoint.pt", weights_only=True)["layers"]["conv4_3"]["weight"]
@@ -290,7 +292,7 @@ def test_processes_must_find_the_same(train, trained, tmp_path, monkeypatch):
         said.append(text)
         return False
 
-    monkeypatch.setattr("methods.d2net.training.trainer.same_for_all", differ)
+    monkeypatch.setattr("methods.d2net.training.loop.same_for_all", differ)
     with pytest.raises(D2EvalError, match=r"checkpoint\.pt: the processes find other checkpoints"):
         train(epochs=2)
     with pytest.raises(D2EvalError, match="the processes find other checkpoints"):

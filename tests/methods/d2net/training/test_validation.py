@@ -8,8 +8,7 @@ from PIL import Image
 from d2eval.contracts.method import Runtime
 from d2eval.foundation.errors import D2EvalError
 from d2eval.sample.photos import load_photo
-from methods.d2net import D2SingleScale
-from methods.d2net.method import D2Config
+from methods.d2net.method import D2Config, D2SingleScale
 from methods.d2net.training.validation import (
     THRESHOLDS,
     Matching,

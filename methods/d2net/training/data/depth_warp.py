@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.foundation.images.decoding import RgbImage
-from methods.d2net.training.pairs import (
+from methods.d2net.training.data.pairs import (
     CROP,
     STRIDE,
     BoolArray,

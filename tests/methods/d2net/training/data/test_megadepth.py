@@ -12,9 +12,9 @@ from megadepth_scene import write_megadepth_scene
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.sample.training import CAMERA
-from methods.d2net.training.batches import Draws
-from methods.d2net.training.depth_files import read_depth
-from methods.d2net.training.megadepth import (
+from methods.d2net.training.data.batches import Draws
+from methods.d2net.training.data.depth_files import read_depth
+from methods.d2net.training.data.megadepth import (
     MegaDepthPairs,
     Observations,
     draw_shared_point,
@@ -22,8 +22,8 @@ from methods.d2net.training.megadepth import (
     load_recipe,
     photo_of_each_scene,
 )
-from methods.d2net.training.prepare import MegaDepthPreparer
-from methods.d2net.training.scene_file import FIELDS, FORMAT, read_scene_file
+from methods.d2net.training.data.prepare import MegaDepthPreparer
+from methods.d2net.training.data.scene_file import FIELDS, FORMAT, read_scene_file
 
 UNDISTORTED, DEPTH = "Undistorted_SfM", "MegaDepth_v1"
 FEWEST_BYTES = 102_400  # 100 KiB

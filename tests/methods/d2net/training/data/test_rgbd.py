@@ -14,7 +14,7 @@ from scipy.io import loadmat
 
 from d2eval.cli import main
 from d2eval.foundation.images.decoding import read_image
-from methods.d2net.training.posed import PosedPairs
+from methods.d2net.training.data.posed import PosedPairs
 
 PLACE = DATA / "inloc-hololens"
 SCANS = ("DUC1/004", "DUC1/000", "DUC2/005")  # neighbours overlap; the first is held out

@@ -1,6 +1,6 @@
 """What training takes: pairs of crops with dense correspondences, whatever they are made from.
 
-Points are (x, y) pixels with the origin at the centre of the top-left pixel. The training network
+Points are (x, y) pixels with the origin at the centre of the top-left pixel. What is trained
 has a stride of 8, so cell (row i, column j) of its map lies at (8 j + 3.5, 8 i + 3.5), and a
 point's nearest cell is rint((p - 3.5) / 8) (D2-Net's training code, ``lib/loss.py``).
 """

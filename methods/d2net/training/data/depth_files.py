@@ -10,8 +10,8 @@ from d2eval.foundation.files.reading import read_bytes
 from d2eval.foundation.formats import npz
 from d2eval.foundation.formats.hdf5 import array_shape, read_array
 from d2eval.foundation.images.decoding import read_image, read_samples
-from methods.d2net.training.depth_warp import DepthMap, PosedView
-from methods.d2net.training.pairs import FloatArray
+from methods.d2net.training.data.depth_warp import DepthMap, PosedView
+from methods.d2net.training.data.pairs import FloatArray
 
 WHAT, REMEDY = "depth map", "replace the file"
 MILLIMETRES = 1000.0  # to a metre

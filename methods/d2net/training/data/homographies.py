@@ -1,6 +1,5 @@
 """Training pairs from plain photos: each is a plane that two cameras look at."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import walk
 from d2eval.foundation.images.decoding import RgbImage, read_image, read_image_size
 from d2eval.metrics.homography import inside, project
-from methods.d2net.training.lighting import relight
-from methods.d2net.training.pairs import (
+from methods.d2net.training.data.lighting import relight
+from methods.d2net.training.data.pairs import (
     CROP,
     BoolArray,
     FloatArray,
@@ -21,6 +20,7 @@ from methods.d2net.training.pairs import (
     correspondences,
     hash_of_files,
 )
+from methods.d2net.training.data.views import Views
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm")
 FOCAL = 1.2  # of a camera, in widths of its image: 45 degrees across
@@ -28,27 +28,6 @@ SUPERSAMPLING = 2
 HELD_OUT = 10  # every tenth photo is for validation
 LEAST_SIDE = 64  # pixels of a photo
 TRIES = 20  # to find a view that lies in the photo for the most part
-
-
-@dataclass(frozen=True)
-class ViewLimits:
-    """How far the two cameras of a pair differ.
-
-    Attributes:
-        width: photo pixels across the first crop, as shares of the photo's shorter side.
-        zoom: the second crop's width is the first's times 2^uniform(-zoom, zoom).
-        tilt_deg: largest angle between the second camera's axis and the plane's normal.
-        roll_deg: standard deviation of the second camera's turn about its axis.
-        shift: largest distance between the crops' centres, in widths of the first crop.
-        visible: least share of the second crop that shows the photo.
-    """
-
-    width: tuple[float, float] = (0.5, 1.0)
-    zoom: float = 0.3
-    tilt_deg: float = 25.0
-    roll_deg: float = 4.0
-    shift: float = 0.25
-    visible: float = 0.6
 
 
 def view_homography(
@@ -145,20 +124,12 @@ class HomographyPairs(PairSource):
     turned and tilted. Each view has a light and camera of its own.
     """
 
-    def __init__(
-        self,
-        photos: list[Path],
-        per_photo: int = 1,
-        light: float = 1.0,
-        limits: ViewLimits | None = None,
-    ) -> None:
+    def __init__(self, photos: list[Path], views: Views | None = None) -> None:
         """Takes the photos.
 
         Args:
             photos: files.
-            per_photo: how often an epoch shows each.
-            light: strength of the photometric changes (`random_lighting`); 0: none.
-            limits: of the views.
+            views: how they are seen; None: by the defaults.
 
         Raises:
             D2EvalError: a photo is tiny or no photo.
@@ -167,19 +138,17 @@ class HomographyPairs(PairSource):
             if min(read_image_size(path)) < LEAST_SIDE:
                 raise D2EvalError(f"{path}: is smaller than {LEAST_SIDE} pixels; remove it")
         self._photos = photos
-        self._per_photo = per_photo
-        self._light = light
-        self._limits = limits or ViewLimits()
+        self._views = views or Views()
 
     def __len__(self) -> int:
         """Pairs of an epoch."""
-        return len(self._photos) * self._per_photo
+        return len(self._photos) * self._views.per_photo
 
     def describe(self) -> dict[str, Any]:
         """How many photos, views of each, and a hash of the files."""
         return {
             "photos": len(self._photos),
-            "views": self._per_photo,
+            "views": self._views.per_photo,
             "files": hash_of_files(self._photos),
         }
 
@@ -191,10 +160,10 @@ class HomographyPairs(PairSource):
         """
         path = self._photos[index % len(self._photos)]
         photo = read_photo(path)
-        first, second = self._views(photo, rng)
+        first, second = self._homographies(photo, rng)
         pictures = [take_picture(photo, h, (CROP, CROP)) for h in (first, second)]
-        if self._light:
-            pictures = [relight(picture, rng, self._light) for picture in pictures]
+        if self._views.light:
+            pictures = [relight(picture, rng, self._views.light) for picture in pictures]
         back = np.asarray(np.linalg.inv(first), np.float64)
         forth = second @ back
         photo_size = (photo.shape[1], photo.shape[0])
@@ -207,10 +176,12 @@ class HomographyPairs(PairSource):
             return None
         return TrainingPair(path.name, pictures[0], pictures[1], *cells)
 
-    def _views(self, photo: RgbImage, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    def _homographies(
+        self, photo: RgbImage, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
         """Homographies from the photo to both crops."""
         height, width = photo.shape[:2]
-        limits = self._limits
+        limits = self._views
         across = min(height, width) * rng.uniform(*limits.width)
         center = [
             rng.uniform((across - 1) / 2, length - 1 - (across - 1) / 2)

@@ -22,10 +22,10 @@ from d2eval.foundation.files.paths import listed
 from d2eval.foundation.formats.colmap_formats import NO_POINT, ModelCamera, ModelImage
 from d2eval.foundation.formats.colmap_model import ColmapModel, read_model
 from d2eval.foundation.terminal.progress import progress
-from methods.d2net.training.depth_files import h5_depth_size
-from methods.d2net.training.megadepth import Observations, load_recipe
-from methods.d2net.training.pairs import FloatArray, IntArray
-from methods.d2net.training.scene_file import FORMAT, read_scene_file
+from methods.d2net.training.data.depth_files import h5_depth_size
+from methods.d2net.training.data.megadepth import Observations, load_recipe
+from methods.d2net.training.data.pairs import FloatArray, IntArray
+from methods.d2net.training.data.scene_file import FORMAT, read_scene_file
 
 NAMES_SHOWN = 10  # in a message
 
@@ -134,7 +134,7 @@ def _is_done(path: Path, root: Path) -> bool:
 def read_scene(root: Path, scene: SceneFolders) -> dict[str, Any] | None:
     """The arrays of a scene's file; None if none of its images has a depth map.
 
-    See `methods.d2net.training.scene_file.FIELDS` for what they are.
+    See `methods.d2net.training.data.scene_file.FIELDS` for what they are.
 
     Raises:
         D2EvalError: the model is broken or not of undistorted images, an image is missing, or a

@@ -36,9 +36,15 @@ from d2eval.foundation.files.paths import find
 from d2eval.foundation.files.reading import is_there, read_json, read_lines
 from d2eval.foundation.terminal.progress import progress
 from d2eval.foundation.text.words import check_name
-from methods.d2net.training.depth_files import check_camera, read_view
-from methods.d2net.training.depth_warp import PosedView, crop_pair, seen_at, shared_point, unproject
-from methods.d2net.training.pairs import FloatArray, PairSource, TrainingPair, hash_of_files
+from methods.d2net.training.data.depth_files import check_camera, read_view
+from methods.d2net.training.data.depth_warp import (
+    PosedView,
+    crop_pair,
+    seen_at,
+    shared_point,
+    unproject,
+)
+from methods.d2net.training.data.pairs import FloatArray, PairSource, TrainingPair, hash_of_files
 
 CAMERAS, PAIRS = "cameras.json", "pairs.txt"
 IMAGES, DEPTH = "images", "depth"

@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from methods.d2net.training.depth_warp import (
+from methods.d2net.training.data.depth_warp import (
     PosedView,
     crop_pair,
     sample_depth,
     shared_point,
     warp,
 )
-from methods.d2net.training.pairs import cell_centers
+from methods.d2net.training.data.pairs import cell_centers
 
 FOCAL = 100.0
 

@@ -7,7 +7,7 @@ additions along contiguous channels, compiled by Numba, for a block of tiles at 
 the caches. A dilation of 2 is four plain convolutions on interleaved grids, so a tile takes every
 second pixel.
 
-What was measured, and what was tried and dropped, is in ``SPEED.md`` beside this file.
+What was measured, and what was tried and dropped, is in ``methods/d2net/SPEED.md``.
 """
 
 import itertools

@@ -12,12 +12,12 @@ from torch.nn import functional
 from d2eval.contracts.method import Runtime
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import sha256_of
-from methods.vgg16 import Vgg16Dense
-from methods.vgg16.matlab import read_netvlad
-from methods.vgg16.method import Vgg16Config, network_size, preprocess, resize
-from methods.vgg16.netvlad import NetVlad, gem, netvlad_of
-from methods.vgg16.trunk import CONVOLUTIONS, STRIP_ROWS, Vgg16, convolutions_of, map_sizes
-from methods.vgg16.weights import BUNDLED, choose_weights, load_weights
+from methods.vgg16.layers import CONVOLUTIONS
+from methods.vgg16_dense.matlab import read_netvlad
+from methods.vgg16_dense.method import Vgg16Config, Vgg16Dense, network_size, preprocess, resize
+from methods.vgg16_dense.netvlad import NetVlad, gem, netvlad_of
+from methods.vgg16_dense.trunk import Image, Vgg16, convolutions_of, map_sizes
+from methods.vgg16_dense.weights import BUNDLED, choose_weights, load_weights
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (100, 67, 3), dtype=np.uint8)
 
@@ -136,13 +136,34 @@ def test_maps_agree_with_plain_pytorch(state, bundled):
 def test_strips_give_the_same_maps(state):
     network = Vgg16(state)
     pixels = preprocess(np.concatenate([IMAGE, IMAGE]), (67, 200), "caffe")
-    assert network.strip_rows((200, 67), None) > 200
+
+    def strips(memory_limit):
+        strip_bytes = network.strip_bytes((200, 67), memory_limit)
+        return len(list(network.maps(Image(pixels), strip_bytes, ())))
+
+    assert (strips(None), strips(0)) == (1, 7)
     whole = network(pixels)
-    assert network.strip_rows((200, 67), 0) == STRIP_ROWS
     in_strips = network(pixels, memory_limit=0)
     for one, other in zip(in_strips, whole, strict=True):
         assert (one - other).abs().max() < 1e-3  # of values up to 47
         assert other.abs().max() > 10
+
+
+def test_maps_of_vgg16_are_flat_where_the_image_is():
+    generator = torch.Generator().manual_seed(2)
+    random = {}
+    for name, _, inputs, outputs in CONVOLUTIONS:
+        weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
+        random[f"{name}.weight"] = weight * (2 / 9 / inputs) ** 0.5
+        random[f"{name}.bias"] = 0.1 * torch.randn(outputs, generator=generator)
+    image = np.random.default_rng(0).integers(0, 256, (190, 330, 3), dtype=np.uint8)
+    image[:, 60:] = (200, 30, 60)
+    coarse, fine = Vgg16(random)(preprocess(image, (330, 190), "caffe"))
+    # Pixels from column 60 on are constant. Cell i of the fine map sees those from 8 i - 18 to
+    # 8 i + 25, of the coarse map from 16 i - 90 to 16 i + 105.
+    assert torch.equal(fine[:, 10:38], fine[:, 10:11].expand(-1, 28, -1))
+    assert torch.equal(fine[3:21, 10:38], fine[3:4, 10:11].expand(18, 28, -1))
+    assert torch.equal(coarse[:, 10:15], coarse[:, 10:11].expand(-1, 5, -1))
 
 
 def test_cells_lie_where_fine_points_says(state):
@@ -159,8 +180,8 @@ def test_cells_lie_where_fine_points_says(state):
 
 
 def test_a_large_image_is_seen_smaller(bundled, monkeypatch):
-    monkeypatch.setattr("methods.vgg16.method.MAX_AREA", 4000)
-    monkeypatch.setattr("methods.vgg16.method.SHRUNK_LONG_SIDE", 50)
+    monkeypatch.setattr("methods.vgg16_dense.method.MAX_AREA", 4000)
+    monkeypatch.setattr("methods.vgg16_dense.method.SHRUNK_LONG_SIDE", 50)
     found = bundled.maps(IMAGE)
     assert (found.image_size, found.network_size) == ((67, 100), (34, 50))
     assert found.fine.shape == (6, 4, 256)
@@ -200,7 +221,7 @@ def test_the_bundled_weights_say_that_they_stand_in(bundled):
 
 def test_the_key_follows_the_weights_and_options(state, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "methods.vgg16.method.Vgg16", lambda state, device: None
+        "methods.vgg16_dense.method.Vgg16", lambda state, device: None
     )  # is slow to build
     path = tmp_path / "vgg.safetensors"
     save_file(state, path)
@@ -235,9 +256,8 @@ def test_names_of_other_files(prefix, state):
     found = convolutions_of({"classifier.0.weight": torch.ones(2), **named})
     assert list(found) == [name for name, _, _, _ in CONVOLUTIONS]
     for name, (weight, bias) in found.items():
-        assert weight.dtype == bias.dtype == torch.float32
-        assert torch.equal(weight, state[f"{name}.weight"].float())
-        assert torch.equal(bias, state[f"{name}.bias"].float())
+        assert torch.equal(weight, state[f"{name}.weight"])
+        assert torch.equal(bias, state[f"{name}.bias"])
 
 
 def test_a_file_of_another_layout_gives_the_same_maps(state, bundled, tmp_path):

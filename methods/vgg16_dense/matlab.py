@@ -14,7 +14,7 @@ import torch
 from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.files.reading import require_file
 from d2eval.foundation.formats.matfiles import as_numbers, read_structs
-from methods.vgg16.trunk import CONVOLUTIONS
+from methods.vgg16.layers import CONVOLUTIONS
 
 SUFFIX = ".mat"
 # Counted from 0; the convolutions stand where torchvision's do.
@@ -40,7 +40,7 @@ def _weights(layers: list[Any], index: int, dimensions: tuple[int, int]) -> list
 
 
 def read_netvlad(path: Path) -> dict[str, torch.Tensor]:
-    """The weights by the names that `methods.vgg16.trunk` and `methods.vgg16.netvlad` know.
+    """The weights by the names that `trunk` and `netvlad` beside this file know.
 
     Source of the layout: hloc, ``extractors/netvlad.py``. Centroids are stored with the opposite
     sign, and the whitening takes all clusters of a channel one after the other; both are turned.

@@ -1,7 +1,7 @@
 """Training pairs from MegaDepth, drawn as in D2-Net's training code (``lib/dataset.py``).
 
-``d2eval prepare megadepth`` has written an .npz for each scene (`methods.d2net.training.prepare`).
-The scenes for training and for validation, the overlap and the pairs of an epoch are listed in
+``d2eval prepare megadepth`` (`prepare` beside this file) has written an .npz for each scene. The
+scenes for training and for validation, the overlap and the pairs of an epoch are listed in
 ``megadepth.toml`` beside this file; other scenes in the folder are not used.
 """
 
@@ -15,16 +15,16 @@ import numpy.typing as npt
 from d2eval.contracts.protocol import load_toml
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.text.words import check_name
-from methods.d2net.training.depth_files import check_camera, read_view
-from methods.d2net.training.depth_warp import PIXEL_CENTER, PosedView, crop_pair
-from methods.d2net.training.pairs import (
+from methods.d2net.training.data.depth_files import check_camera, read_view
+from methods.d2net.training.data.depth_warp import PIXEL_CENTER, PosedView, crop_pair
+from methods.d2net.training.data.pairs import (
     FloatArray,
     IntArray,
     PairSource,
     TrainingPair,
     hash_of_files,
 )
-from methods.d2net.training.scene_file import DRAWN_FROM, REMEDY, read_scene_file
+from methods.d2net.training.data.scene_file import DRAWN_FROM, REMEDY, read_scene_file
 
 
 @dataclass(frozen=True)

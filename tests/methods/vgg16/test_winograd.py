@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from methods.d2net.flat import WindowConvolution
-from methods.d2net.network import direct_convolution
-from methods.d2net.stages import Convolution
-from methods.d2net.winograd import BLOCK_TILES, TILE, WinogradConvolution, Workers
+from methods.vgg16.flat import WindowConvolution
+from methods.vgg16.network import direct_convolution
+from methods.vgg16.stages import Convolution
+from methods.vgg16.winograd import BLOCK_TILES, TILE, WinogradConvolution, Workers
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from methods.d2net.training.detection import soft_scores
+from methods.d2net.soft_detection import soft_scores
 
 
 def random_features(seed, *shape):

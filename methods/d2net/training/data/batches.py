@@ -12,8 +12,8 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_bytes
 from d2eval.foundation.machine.processes import end_with_parent
 from d2eval.foundation.terminal.interrupts import for_children
-from methods.d2net.pyramid import preprocess
-from methods.d2net.training.pairs import PairSource, TrainingPair
+from methods.d2net.training.data.pairs import PairSource, TrainingPair
+from methods.vgg16.preprocessing import preprocess
 
 Drawn = TrainingPair | D2EvalError | None
 
@@ -84,7 +84,7 @@ def batches(draws: Draws, size: int, workers: int, preprocessing: str) -> Iterat
         draws: what to draw.
         size: draws in a batch; the last one may be smaller.
         workers: processes that draw; 0: this one. The batches don't depend on it.
-        preprocessing: see `methods.d2net.pyramid.preprocess`.
+        preprocessing: see `methods.vgg16.preprocessing.preprocess`.
 
     Raises:
         D2EvalError: from a draw.

@@ -14,7 +14,7 @@ from PIL import Image
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import read_image
 from d2eval.sample.training import CAMERA, write_posed_scene
-from methods.d2net.training.posed import (
+from methods.d2net.training.data.posed import (
     PosedPairs,
     choose_pairs,
     find_scenes,

@@ -13,12 +13,12 @@ from d2eval.contracts.method import Runtime
 from d2eval.contracts.options import option
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage
-from methods.d2net.memory import is_out_of_memory
-from methods.d2net.pyramid import CAFFE_MEAN_BGR, TORCH_MEAN_RGB, TORCH_STD_RGB
-from methods.vgg16.matlab import SUFFIX as MATLAB
-from methods.vgg16.netvlad import gem, netvlad_of
-from methods.vgg16.trunk import COARSE_CHANNELS, COARSE_STRIDE, FINE_STRIDE, Vgg16
-from methods.vgg16.weights import BUNDLED, choose_weights, load_weights
+from methods.vgg16.memory import is_out_of_memory
+from methods.vgg16.preprocessing import CAFFE_MEAN_BGR, TORCH_MEAN_RGB, TORCH_STD_RGB
+from methods.vgg16_dense.matlab import SUFFIX as MATLAB
+from methods.vgg16_dense.netvlad import gem, netvlad_of
+from methods.vgg16_dense.trunk import COARSE_CHANNELS, COARSE_STRIDE, FINE_STRIDE, Vgg16
+from methods.vgg16_dense.weights import BUNDLED, choose_weights, load_weights
 
 MAX_AREA = 1600 * 1200  # in pixels; images of more are shrunk
 SHRUNK_LONG_SIDE = 1600

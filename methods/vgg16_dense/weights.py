@@ -10,10 +10,11 @@ from d2eval.contracts.weights import WeightsInfo, load_state_dict
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.files.reading import sha256_of
-from methods.d2net.network import CONVOLUTIONS, PREFIX
+from methods.d2net.network import PREFIX
 from methods.d2net.weights import BUNDLED_FILE as LOWER_FILE
-from methods.vgg16.matlab import SUFFIX as MATLAB
-from methods.vgg16.matlab import read_netvlad
+from methods.vgg16.layers import THROUGH_CONV4
+from methods.vgg16_dense.matlab import SUFFIX as MATLAB
+from methods.vgg16_dense.matlab import read_netvlad
 
 BUNDLED = "bundled"
 UPPER_FILE = "vgg16_hed_conv5_fp16.safetensors"
@@ -38,7 +39,7 @@ def choose_weights(choice: str) -> tuple[tuple[Path, ...], WeightsInfo]:
     if choice == BUNDLED:
         paths = (
             Path(str(files("methods.d2net") / "weights" / LOWER_FILE)),
-            Path(str(files("methods.vgg16") / "weights" / UPPER_FILE)),
+            Path(str(files("methods.vgg16_dense") / "weights" / UPPER_FILE)),
         )
         sha256 = hashlib.sha256("".join(map(sha256_of, paths)).encode()).hexdigest()
         return paths, WeightsInfo("bundled stand-in", BUNDLED_DESCRIPTION, sha256, stand_in=True)
@@ -61,7 +62,7 @@ def load_weights(paths: tuple[Path, ...]) -> dict[str, torch.Tensor]:
     lower = load_state_dict(paths[0])
     named = {
         f"{name}.{part}": lower[f"{PREFIX}{index}.{part}"]
-        for name, index, _, _ in CONVOLUTIONS
+        for name, index, _, _ in THROUGH_CONV4
         for part in ("weight", "bias")
     }
     return {**named, **load_state_dict(paths[1])}

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.metrics.homography import project
-from methods.d2net.training.homographies import (
+from methods.d2net.training.data.homographies import (
     HomographyPairs,
-    ViewLimits,
     photos_in,
     read_photo,
     split_photos,
     take_picture,
     view_homography,
 )
-from methods.d2net.training.pairs import cell_centers
+from methods.d2net.training.data.pairs import cell_centers
+from methods.d2net.training.data.views import Views
 
 WIDTH, HEIGHT = 240, 200  # of the ramp, whose red is x and whose green is y
 
@@ -75,7 +75,7 @@ def test_a_picture_shows_the_photo_where_the_homography_says(ramp):
 
 
 def test_correspondences_show_the_same_place(ramp):
-    source = HomographyPairs([ramp], light=0.0)
+    source = HomographyPairs([ramp], Views(light=0.0))
     for number in range(5):
         pair = source.draw(0, np.random.default_rng(number))
         assert pair is not None
@@ -113,8 +113,8 @@ def test_draws_depend_on_the_random_numbers_alone(ramp):
 
 
 def test_light_changes_colours_but_no_places(ramp):
-    plain = HomographyPairs([ramp], light=0.0).draw(0, np.random.default_rng(3))
-    lit = HomographyPairs([ramp], light=1.0).draw(0, np.random.default_rng(3))
+    plain = HomographyPairs([ramp], Views(light=0.0)).draw(0, np.random.default_rng(3))
+    lit = HomographyPairs([ramp], Views(light=1.0)).draw(0, np.random.default_rng(3))
     assert (plain.cells_1 == lit.cells_1).all()
     assert (plain.cells_2 == lit.cells_2).all()
     assert np.abs(plain.image_1.astype(int) - lit.image_1).mean() > 5
@@ -122,8 +122,8 @@ def test_light_changes_colours_but_no_places(ramp):
 
 
 def test_views_without_common_ground_give_no_pair(ramp):
-    limits = ViewLimits(width=(0.2, 0.2), zoom=0.0, shift=5.0, visible=0.0)
-    source = HomographyPairs([ramp], limits=limits)
+    views = Views(width=(0.2, 0.2), zoom=0.0, shift=5.0, visible=0.0)
+    source = HomographyPairs([ramp], views)
     drawn = [source.draw(0, np.random.default_rng(n)) for n in range(20)]
     assert sum(pair is None for pair in drawn) > 10
 
@@ -137,7 +137,7 @@ def test_photos_held_out(tmp_path):
     training, validation = split_photos(photos, False), split_photos(photos, True)
     assert len(validation) == 3
     assert sorted(training + validation) == photos
-    assert len(HomographyPairs(training, per_photo=4)) == 88
+    assert len(HomographyPairs(training, Views(per_photo=4))) == 88
 
 
 @pytest.mark.parametrize("case", ["missing", "empty", "single"])

@@ -6,11 +6,11 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-from methods.d2net.flat import Flags, WindowConvolution, propagate
+from methods.vgg16.flat import Flags, WindowConvolution, propagate
 
 # Rows of an image or map: (rows, width, channels), contiguous, so that rows are joined by copying
 # memory. PyTorch's layers see them as (1, channels, rows, width), channels last.
-Layer = Callable[[torch.Tensor], torch.Tensor]
+Convolve = Callable[[torch.Tensor], torch.Tensor]
 
 
 def as_nchw(rows: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ class Convolution:
 
     stride = 1
 
-    def __init__(self, convolve: Layer, windows: WindowConvolution, multiple: int) -> None:
+    def __init__(self, convolve: Convolve, windows: WindowConvolution, multiple: int) -> None:
         """Takes a convolution that pads the sides only.
 
         Args:

@@ -10,15 +10,15 @@ import numpy as np
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded
-from methods.d2net.training.homographies import HomographyPairs, ViewLimits, photos_in, split_photos
-from methods.d2net.training.megadepth import (
+from methods.d2net.training.data.homographies import HomographyPairs, photos_in, split_photos
+from methods.d2net.training.data.megadepth import (
     MegaDepthPairs,
     load_pair_protocol,
     photo_of_each_scene,
 )
-from methods.d2net.training.options import TrainingConfig
-from methods.d2net.training.pairs import PairSource, TrainingPair
-from methods.d2net.training.posed import PosedPairs, photos_of_held_out_scenes
+from methods.d2net.training.data.pairs import PairSource, TrainingPair
+from methods.d2net.training.data.posed import PosedPairs, photos_of_held_out_scenes
+from methods.d2net.training.data.views import Views
 
 KINDS = ("homographies", "posed", "megadepth")
 
@@ -58,25 +58,23 @@ def parse(text: str) -> tuple[str, Path]:
     return kind, expanded(path)
 
 
-def open_source(text: str, config: TrainingConfig, validation: bool) -> PairSource:
+def open_source(text: str, held_out: bool, views: Views | None = None) -> PairSource:
     """The pairs of ``text`` for training, or those held out for validation.
 
-    Validation's views and lights are the defaults, whatever ``config`` says, so that trainings
-    compare.
+    Args:
+        text: "KIND:PATH".
+        held_out: those for validation.
+        views: of homographies; None: the defaults.
 
     Raises:
         D2EvalError: the data are missing or broken.
     """
     kind, path = parse(text)
     if kind == "posed":
-        return PosedPairs(path, validation)
+        return PosedPairs(path, held_out)
     if kind == "megadepth":
-        return MegaDepthPairs(path, load_pair_protocol(validation))
-    photos = split_photos(photos_in(path), validation)
-    if validation:
-        return HomographyPairs(photos)
-    limits = ViewLimits(zoom=config.zoom, tilt_deg=config.tilt, roll_deg=config.roll)
-    return HomographyPairs(photos, config.pairs, config.light, limits)
+        return MegaDepthPairs(path, load_pair_protocol(held_out))
+    return HomographyPairs(split_photos(photos_in(path), held_out), views)
 
 
 def held_out_photos(data: Sequence[str]) -> list[Path]:
