@@ -10,7 +10,7 @@ import pycolmap
 
 from d2eval.aachen.benchmark import AachenBenchmark, Triangulation
 from d2eval.aachen.data.dataset import Dataset
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError, writing
 from d2eval.foundation.files.leftovers import temporary_path
 from d2eval.foundation.formats.poses import pose_line
 from d2eval.foundation.terminal.progress import Progress
@@ -103,7 +103,7 @@ def triangulate(
     unit = store.unit_path("models", _content(dataset, benchmark, verified, seed))
     files = store.read_arrays(unit)
     with temporary_path(database.with_name("model")) as folder:
-        try:
+        with writing(folder, "free space or choose another --output"):
             folder.mkdir()
             if files is not None:
                 for name in MODEL_FILES:
@@ -115,11 +115,6 @@ def triangulate(
                     False,
                 )  # fmt: skip
             files = {n: np.frombuffer((folder / n).read_bytes(), np.uint8) for n in MODEL_FILES}
-        except OSError as error:
-            raise D2EvalError(
-                f"{folder}: can't be written ({error.strerror or error}); free space or choose "
-                "another --output"
-            ) from error
         if not model.num_points3D():
             raise D2EvalError(
                 f"no point was triangulated from {len(verified)} pairs: see the counts of the "

@@ -13,7 +13,7 @@ import pycolmap
 
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.contracts.matching import Matches
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError, writing
 
 Pair = tuple[str, str]
 
@@ -91,11 +91,9 @@ def create_database(
     Raises:
         D2EvalError: it can't be written.
     """
-    try:
+    with writing(path, "free space or choose another --output"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise D2EvalError(f"{path}: can't be written ({error.strerror or error})") from error
     with open_database(path) as database:
         for camera in {camera.camera_id: camera for camera in dataset.cameras.values()}.values():
             database.write_camera(camera, use_camera_id=True)

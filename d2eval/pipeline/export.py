@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.contracts.features import PIXEL_CENTER, Features
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import ROOM, D2EvalError, writing
 from d2eval.foundation.files.atomic import exclusive, write_bytes
 from d2eval.foundation.files.leftovers import temporary_path
 from d2eval.foundation.files.reading import read_lines
@@ -209,20 +209,15 @@ def write_hdf5(items: NamedFeatures, path: Path) -> int:
             another process.
     """
     total = 0
-    with exclusive(path.parent), temporary_path(path) as temporary:
-        try:
-            with _Sink(temporary, "x+") as sink:
-                with h5py.File(sink, "w") as file:
-                    for name, features in items:
-                        write_group(file, name, features)
-                        sink.check()
-                        total += len(features)
-                sink.check()
-                os.fsync(sink.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise D2EvalError(
-                f"{path}: can't be written ({error.strerror or error}); free space or choose "
-                "another folder, then run the same command again: finished extractions are kept"
-            ) from error
+    remedy = f"{ROOM}, then run the same command again: finished extractions are kept"
+    with exclusive(path.parent), temporary_path(path) as temporary, writing(path, remedy):
+        with _Sink(temporary, "x+") as sink:
+            with h5py.File(sink, "w") as file:
+                for name, features in items:
+                    write_group(file, name, features)
+                    sink.check()
+                    total += len(features)
+            sink.check()
+            os.fsync(sink.fileno())
+        temporary.replace(path)
     return total

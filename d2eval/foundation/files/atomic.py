@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import ROOM, D2EvalError, writing
 from d2eval.foundation.files.leftovers import clear_leftovers, clear_once, temporary_path
 from d2eval.foundation.terminal.console import note
 from d2eval.foundation.text.display import printable
@@ -25,7 +25,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     Raises:
         D2EvalError: the disk is full or the folder can't be written.
     """
-    try:
+    with writing(path, f"{ROOM}, then run the same command again: finished work is kept"):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_once(path.parent)
         with temporary_path(path) as temporary:
@@ -34,11 +34,6 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-    except OSError as error:
-        raise D2EvalError(
-            f"{path}: can't be written ({error.strerror or error}); free space or choose another "
-            "folder, then run the same command again: finished work is kept"
-        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -85,14 +80,12 @@ def exclusive(folder: Path) -> Iterator[None]:
         raise D2EvalError(f"{path}: can't be written ({error.strerror or error})") from error
     with file:
         held = _hold(file, folder)
-        try:
+        with writing(folder):
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()
             if held:
                 clear_leftovers(folder, locked=True)
-        except OSError as error:
-            raise D2EvalError(f"{folder}: can't be written ({error.strerror or error})") from error
         yield
 
 

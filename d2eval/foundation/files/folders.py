@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError, writing
 from d2eval.foundation.files.leftovers import clear_leftovers, temporary_path
 from d2eval.foundation.files.reading import read_bytes, read_text
 from d2eval.foundation.terminal.console import note
@@ -35,7 +35,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
         return target
     if fault:
         note(f"{fault}; made again")
-    try:
+    with writing(target, "free space or choose another cache folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary_path(target) as scratch:
             built = scratch / "built"
@@ -43,11 +43,6 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
             build(built)
             _write_record(built)
             _put(built, target, scratch)
-    except OSError as error:
-        raise D2EvalError(
-            f"{target}: can't be written ({error.strerror or error}); free space or choose "
-            "another cache folder"
-        ) from error
     return target
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import writing
 
 PATTERN = ".*.tmp"
 # Of another machine's processes nothing is known: theirs are left if nothing changed for so long.
@@ -76,10 +76,8 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
     for pattern in ("*/.work", f"*/{PATTERN}"):
         clear_leftovers(folder.parent, pattern)
     with temporary_path(folder / "work") as scratch:
-        try:
+        with writing(scratch):
             scratch.mkdir(parents=True)
-        except OSError as error:
-            raise D2EvalError(f"{scratch}: can't be written ({error.strerror or error})") from error
         yield scratch
 
 
