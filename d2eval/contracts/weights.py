@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 AGAIN = "get the file again"
 HEADER = 8  # bytes of the length of safetensors' header, and what that is a multiple of
-NESTED = ("model", "state_dict", "model_state_dict")  # keys under which checkpoints hold weights
+# Keys under which checkpoints hold weights; the last is DISK's.
+NESTED = ("model", "state_dict", "model_state_dict", "extractor")
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before names
 
 

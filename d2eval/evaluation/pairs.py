@@ -133,7 +133,7 @@ class PairsBenchmark(Benchmark):
 
         assert request.method is not None  # noqa: S101 - needs_method
         runtime = request.runtime
-        matcher = open_matcher(request.matcher, self.matcher(), runtime)
+        matcher = open_matcher(request.matcher, self.matcher(), runtime, request.method.name)
         source = request.method.open(runtime, request.name)
         request.tell(source.headline(), *matcher.headlines(), *dataset.lines)
         collected = Collected(dataset, source, matcher, request, self.score, self.top_k)

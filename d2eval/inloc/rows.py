@@ -97,7 +97,7 @@ def open_row(
         headlines.append(f"dense maps of {dense.name}: weights {identity.weights.name}")
     if strategy != "dense" and sparse is not None:
         kind = "sparse" if strategy == "merge" else strategy
-        opened = open_matcher(matcher, benchmark.matcher, runtime)
+        opened = open_matcher(matcher, benchmark.matcher, runtime, sparse.name)
         source = sparse.open(runtime)
         estimators[kind] = SparseEstimator(
             kind, source, opened, dataset, spatial, benchmark, store, runtime.seed

@@ -1,6 +1,6 @@
 """Matches of an image pair, through the store."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from d2eval.contracts.matcher import (
@@ -52,7 +52,7 @@ class PairMatcher:
 
 
 def open_matcher(
-    chosen: MatcherChoice | None, default: MatcherChoice, runtime: Runtime
+    chosen: MatcherChoice | None, default: MatcherChoice, runtime: Runtime, method: str = ""
 ) -> PairMatcher:
     """Builds a matcher.
 
@@ -60,13 +60,14 @@ def open_matcher(
         chosen: by the user; None takes ``default``.
         default: the protocol's.
         runtime: device, seed and cache folder.
+        method: whose features it will match, by name.
 
     Raises:
         D2EvalError: an unknown matcher or option, or weights that are missing or don't fit.
     """
     choice = chosen or default
     config = choice.config()
-    matcher = matcher_class(choice.name)(config, runtime)
+    matcher = matcher_class(choice.name)(config, replace(runtime, method=method))
     identity = matcher.identity(choice.name, config)
     if not identity.source.known:
         note(f"{choice.name}: {identity.source.origin}, so no later run will use its matches again")

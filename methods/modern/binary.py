@@ -137,10 +137,10 @@ class Akaze(Binary):
         Raises:
             D2EvalError: this OpenCV has no AKAZE.
         """
-        create = _akaze()
-        if create is None:
+        akaze = _akaze()
+        if akaze is None:
             raise D2EvalError(f"{_no_akaze()}; run: pip install 'opencv-python<5'")
-        self._detector = create(threshold=config.threshold)
+        self._detector = akaze.create(threshold=config.threshold)
 
     @classmethod
     def weights_state(cls, runtime: Runtime) -> str:
@@ -149,9 +149,8 @@ class Akaze(Binary):
 
 
 def _akaze() -> Any:
-    return getattr(cv2, "AKAZE_create", None) or getattr(
-        getattr(cv2, "xfeatures2d", None), "AKAZE_create", None
-    )
+    """OpenCV's class, be it of opencv-contrib; None without."""
+    return getattr(cv2, "AKAZE", None) or getattr(getattr(cv2, "xfeatures2d", None), "AKAZE", None)
 
 
 def _no_akaze() -> str:

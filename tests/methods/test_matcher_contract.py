@@ -33,7 +33,8 @@ def matcher(name: str) -> Matcher:
 
 
 def build(name: str) -> Matcher:
-    cls, runtime = matcher_class(name), Runtime(cache=default_cache())
+    # One with weights for each method takes those of this one, if it has them at all.
+    cls, runtime = matcher_class(name), Runtime(cache=default_cache(), method="aliked")
     state = cls.weights_state(runtime)
     if state.startswith("missing"):
         pytest.skip(f"weights {state.partition(';')[0]}")

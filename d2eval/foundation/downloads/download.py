@@ -8,14 +8,17 @@ these bytes came.
 
 import json
 import re
-from collections.abc import Callable
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from d2eval.foundation.downloads.transfer import RESUME, check_url, discard, receive
-from d2eval.foundation.errors import D2EvalError, MissingFileError
+from d2eval.foundation.errors import D2EvalError, MissingFileError, reason_of
 from d2eval.foundation.files.atomic import exclusive, write_text
 from d2eval.foundation.files.reading import read_json, sha256_of
 
@@ -85,6 +88,69 @@ def fetch_file(
                 f"{error.filename or part}: can't be written ({error.strerror or error}); free "
                 f"space or choose another folder, then {RESUME}"
             ) from error
+
+
+def fetch_members(
+    url: str,
+    folder: Path,
+    members: Mapping[str, str],
+    validate: Callable[[Path], object],
+    *,
+    archive_sha256: str,
+    published: Mapping[str, str],
+    largest: int = LARGEST,
+) -> list[Fetched]:
+    """Downloads a zip archive, such as a wheel, and keeps members of it; see `fetch_file`.
+
+    Args:
+        url: of the archive.
+        folder: of the files.
+        members: by file, what the archive calls them.
+        validate: as for `fetch_file`.
+        archive_sha256: that the archive must have.
+        published: SHA-256 by file.
+        largest: bytes that the archive, and each member, may have.
+
+    Raises:
+        D2EvalError: as `fetch_file`; or the archive is another, or lacks a member.
+    """
+    check_url(url)
+    archive = folder / "archive.part"
+    with exclusive(folder):
+        try:
+            receive(url, archive, largest)
+            found = sha256_of(archive)
+            if found != archive_sha256:
+                discard(archive)
+                raise D2EvalError(
+                    f"{url}: SHA-256 of this download is {found[:12]}, but {archive_sha256[:12]} "
+                    "is on record; it was removed; try again"
+                )
+            fetched = []
+            for file, member in members.items():
+                part = folder / f"{_plain_name(file)}.part"
+                _unpack(url, archive, member, part, largest)
+                fetched.append(_accept(url, part, folder / file, validate, published[file]))
+            discard(archive)
+            return fetched
+        except OSError as error:
+            raise D2EvalError(
+                f"{error.filename or archive}: can't be written ({error.strerror or error}); free "
+                f"space or choose another folder, then {RESUME}"
+            ) from error
+
+
+def _unpack(url: str, archive: Path, member: str, part: Path, largest: int) -> None:
+    """One member of a zip archive as a file."""
+    discard(part)
+    try:
+        with zipfile.ZipFile(archive) as content:
+            if content.getinfo(member).file_size > largest:
+                raise D2EvalError(f"{url}: {member} is larger than {largest / 2**20:g} MiB")
+            with content.open(member) as source, part.open("wb") as target:
+                shutil.copyfileobj(source, target)
+    except (KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise D2EvalError(f"{url}: can't be unpacked ({reason_of(error)})") from error
 
 
 def verified_path(folder: Path, file: str) -> Path | None:

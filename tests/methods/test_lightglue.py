@@ -1,0 +1,74 @@
+"""LightGlue: what it refuses, and the authors' names of tensors in kornia's network."""
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("kornia")
+from d2eval.contracts.features import Features
+from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.errors import D2EvalError
+from d2eval.pipeline.pairs import open_matcher
+from methods.matchers.lightglue import LightGlue, LightGlueConfig
+
+DEFAULT = MatcherChoice("mnn")
+
+
+def features(n: int, dim: int, seed: int) -> Features:
+    random = np.random.default_rng(seed)
+    descriptors = random.normal(size=(n, dim))
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    return Features(random.uniform(0, 99, (n, 2)), random.random(n), descriptors, (100, 100))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of random weights under the names of the authors' release."""
+    from kornia.feature import LightGlue as Network
+
+    torch.manual_seed(0)
+    state = {}
+    for name, value in Network(features=None, input_dim=128).state_dict().items():
+        for kind in ("self_attn", "cross_attn"):
+            if f".{kind}." in name:
+                _, layer, _, rest = name.split(".", 3)
+                name = f"{kind}.{layer}.{rest}"
+        if name != "confidence_thresholds":
+            state[name] = value
+    path = tmp_path_factory.mktemp("lightglue") / "aliked_lightglue.pth"
+    torch.save(state, path)
+    return path
+
+
+def test_the_method_decides_which_weights(tmp_path):
+    for name in ("aliked", "disk"):
+        with pytest.raises(D2EvalError, match=f"no {name}_lightglue.pth; run: d2eval fetch"):
+            open_matcher(MatcherChoice("lightglue"), DEFAULT, Runtime(cache=tmp_path), name)
+    with pytest.raises(D2EvalError, match="not trained on rootsift, but on aliked and disk"):
+        open_matcher(MatcherChoice("lightglue"), DEFAULT, Runtime(cache=tmp_path), "rootsift")
+
+
+def test_every_tensor_of_the_authors_has_its_place(weights):
+    matcher = LightGlue(LightGlueConfig(weights=str(weights)), Runtime(method="aliked"))
+    loaded = matcher._network.state_dict()
+    for name, value in torch.load(weights).items():
+        kind, _, rest = name.partition(".")
+        if kind in ("self_attn", "cross_attn"):
+            layer, _, rest = rest.partition(".")
+            name = f"transformers.{layer}.{kind}.{rest}"
+        assert torch.equal(loaded[name], value)
+    assert not matcher._network.training
+
+
+def test_descriptors_of_another_length_are_refused(weights):
+    matcher = LightGlue(LightGlueConfig(weights=str(weights)), Runtime(method="aliked"))
+    with pytest.raises(D2EvalError, match="takes descriptors of 128 numbers, not 64"):
+        matcher.match(features(5, 64, 0), features(5, 64, 1))
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = tmp_path / "other.pth"
+    torch.save({"conv.weight": torch.zeros(2, 2)}, path)
+    with pytest.raises(D2EvalError, match=r"other\.pth: weights of another network"):
+        LightGlue(LightGlueConfig(weights=str(path)), Runtime(method="disk"))
