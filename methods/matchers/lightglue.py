@@ -6,6 +6,7 @@ matches above 0.1. They give it 2048 keypoints of each image (``--top-k 2048``);
 grow with the product of both numbers.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from methods.modern.networks import INSTALL, given_weights, has_kornia, load_int
 GROUP = "lightglue"
 FILES = {name: f"{name}_lightglue.pth" for name in ("aliked", "disk")}  # by method
 BY_METHOD, FETCHED = "auto", "fetched"
+UNREAD = r"log_assignment\.\d+\.r"  # tensors of DISK's file that the authors' network doesn't read
 DIM = 128  # columns of both methods' descriptors
 
 
@@ -86,7 +88,11 @@ class LightGlue(Matcher):
             depth_confidence=config.depth_confidence,
             width_confidence=config.width_confidence,
         )
-        state = {_kornia_name(name): value for name, value in load_state_dict(path).items()}
+        state = {
+            _kornia_name(name): value
+            for name, value in load_state_dict(path).items()
+            if not re.fullmatch(UNREAD, name)
+        }
         self._network = load_into(network, state, path, runtime.device)
 
     @torch.inference_mode()
