@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
 from d2eval.foundation.errors import D2EvalError
+from d2eval.inloc.strategies import STRATEGIES
 from d2eval.localization.reasons import shares, without_pose
 
 if TYPE_CHECKING:
@@ -17,14 +18,12 @@ if TYPE_CHECKING:
 
     from d2eval.inloc.data.dataset import Dataset
     from d2eval.localization.site import SiteFormat
-    from d2eval.pipeline.extraction import MethodChoice
     from d2eval.report.figures import Choice
     from d2eval.report.tables import Table
     from d2eval.runs.folder import Row, RunName
     from d2eval.runs.measured import RunRoots
 
 PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")  # benchmarks/<name>.toml
-STRATEGIES = ("sparse", "direct", "pooled", "dense", "merge")
 DENSE_NETWORK = "vgg16_dense"
 
 
@@ -41,7 +40,7 @@ class InlocOptions:
     strategy: str | None = option(
         None,
         "how candidate poses are found (default: sparse; pooled for inloc_hloc)",
-        choices=STRATEGIES,
+        choices=tuple(STRATEGIES),
     )
     dense_pv: bool = option(
         False, "choose among the poses by views rendered from the scans; merge always does"
@@ -103,8 +102,10 @@ class Inloc(Benchmark):
         super().__init__(options)
         chosen = self.options
         self.numbers = load_benchmark(chosen.protocol)
-        usual = "pooled" if chosen.protocol == "inloc_hloc" else "sparse"
-        self.strategy: str = chosen.strategy or usual
+        tables = self.numbers.tables
+        usual = [own.name for own in STRATEGIES.values() if tables.keys() >= set(own.tables)]
+        self.strategy = STRATEGIES[chosen.strategy or usual[0]]
+        self.verified = chosen.dense_pv or self.strategy.always_verified
 
     def load(self, root: Path, *, sample: bool = False) -> Dataset:
         """Queries, cutouts, scans, retrieval and reference poses."""
@@ -143,21 +144,24 @@ class Inloc(Benchmark):
         from d2eval.evaluation import naming
         from d2eval.foundation.text.labels import make_label
 
-        if request.method is None and self.strategy != "dense":
-            raise D2EvalError(f"--strategy {self.strategy} takes local features: name a --method")
-        if request.matcher and self.strategy == "dense":
-            raise D2EvalError("--matcher: strategy dense matches maps, not features; leave it out")
-        chosen, sparse = self.options, self._sparse(request)
-        method, *options = naming.method_parts(sparse) if sparse else [None]
+        chosen, strategy, method = self.options, self.strategy, request.method
+        if method is None and strategy.takes_features:
+            raise D2EvalError(f"--strategy {strategy.name} takes local features: name a --method")
+        if request.matcher and not strategy.takes_features:
+            raise D2EvalError(
+                f"--matcher: strategy {strategy.name} matches maps, not features; leave it out"
+            )
+        own = naming.method_parts(method) if method and strategy.takes_features else [""]
+        label = strategy.label.format(own[0])
         network: list[str | None] = []
-        if self.strategy in ("dense", "merge") or chosen.global_retrieval:
-            own = chosen.dense_network
-            network = [None if own == DENSE_NETWORK else make_label(own)]
-            config = maps_class(own).Config
+        if strategy.takes_maps or chosen.global_retrieval:
+            name = chosen.dense_network
+            network = [None if name == DENSE_NETWORK else make_label(name)]
+            config = maps_class(name).Config
             network += naming.option_parts(config, {"weights": chosen.dense_weights})
         return [
-            row_label(method, self.strategy, chosen.dense_pv),
-            *options,
+            strategy.named(label, "_pv", self.verified),
+            *own[1:],
             *naming.matcher_parts(request.matcher, self.numbers.matcher),
             *network,
             naming.protocol_part(chosen.protocol, "inloc"),
@@ -168,39 +172,40 @@ class Inloc(Benchmark):
             naming.number_part("seed", request.runtime.seed, 0),
         ]
 
-    def _sparse(self, request: Request) -> MethodChoice | None:
-        return None if self.strategy == "dense" else request.method
-
     def run(self, dataset: Dataset, request: Request, name: RunName) -> Evaluated:
         """Features or maps, candidates of every query, verified poses, scores."""
-        from d2eval.inloc.rows import DenseChoice, open_row, retrieve_globally
-        from d2eval.inloc.run import Settings, run
+        from d2eval.inloc.data.dataset import Database3D
+        from d2eval.inloc.poses.estimators import Task
+        from d2eval.inloc.poses.maps_estimator import DenseChoice
+        from d2eval.inloc.poses.retrieval_maps import with_global_retrieval
+        from d2eval.inloc.run import InlocRow, run
         from d2eval.pipeline.store import Store
 
-        chosen, runtime = self.options, request.runtime
+        chosen, strategy, runtime = self.options, self.strategy, request.runtime
+        for table in (*strategy.tables, *(["dense_pv"] if self.verified else [])):
+            self.numbers.strategy(table)  # lacking, it fails before anything is extracted
         dense = DenseChoice(chosen.dense_network, {"weights": chosen.dense_weights})
+        store = Store(runtime.cache, runtime.fresh)
         if chosen.global_retrieval:
-            dataset = retrieve_globally(dataset, self.numbers, dense, runtime)
-        row = open_row(
-            name, self.strategy, self._sparse(request), dense, chosen.dense_pv, dataset,
-            self.numbers, runtime, request.matcher,
-        )  # fmt: skip
+            top = self.numbers.retrieval.candidates
+            dataset = with_global_retrieval(dataset, *dense.open(runtime), store, top)
+        task = Task(dataset, Database3D(dataset), self.numbers, store, runtime)
+        parts = {part.name: part.open(request, dense, task) for part in strategy.parts}
         request.tell(
-            *row.headlines,
+            *(line for part in parts.values() for line in part.headlines()),
             f"{self.numbers.name} {dataset.completeness}: {len(dataset.queries)} queries, "
             f"{len(dataset.cutouts)} cutouts, {len(dataset.references)} reference poses",
         )
-        settings = Settings(runtime.seed, runtime.device, request.workers)
-        store = Store(runtime.cache, runtime.fresh)
-        result = run(row, dataset, self.numbers, store, request.output, settings)
+        row = InlocRow(name, strategy, self.verified, parts)
+        result = run(row, task, request.output, request.workers)
         lines = [
             *summary_lines(result.summary, scored=bool(dataset.references)),
-            *without_pose(result.queries, "posed"),
+            *without_pose(result.rows, "posed"),
         ]
         if not dataset.references:
             file = result.folder / f"InLoc_{result.folder.name}.txt"
             lines.append(f"no reference poses: submit {file} to visuallocalization.net")
-        return Evaluated(result.folder, result.queries, result.summary, lines, result.notes)
+        return replace(result, lines=lines)
 
     def report(self, folder: Path | None) -> list[Path]:
         """The paper's table and recall."""
@@ -235,14 +240,6 @@ class Inloc(Benchmark):
         from d2eval.localization.pictures import plot_all
 
         return plot_all(INLOC, runs, output / self.name, choice)
-
-
-def row_label(method: str | None, strategy: str, dense_pv: bool) -> str:
-    """How a row is called, after its method."""
-    name = "dense" if strategy == "dense" else f"{method}_{strategy}"
-    if strategy == "merge":
-        return f"inloc_{method}"
-    return f"{name}_pv" if dense_pv else name
 
 
 def summary_lines(summary: Sequence[Row], scored: bool) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Dataset
-from d2eval.inloc.poses.p3p import SAMPLE
+from d2eval.inloc.strategies import Needed, Strategy
 from d2eval.localization.reasons import shortage
 
 NO_IMAGE, NO_CUTOUT = "no image of the query is there", "no cutout was retrieved"
@@ -15,7 +15,7 @@ def reasons(
     dataset: Dataset,
     chosen: Mapping[str, Candidate | None],
     benchmark: InlocBenchmark,
-    strategy: str,
+    strategy: Strategy,
 ) -> dict[str, str]:
     """In words, for each query without a pose.
 
@@ -23,7 +23,7 @@ def reasons(
         dataset: of the run.
         chosen: the final candidate of each query; None, or no entry, is a failure.
         benchmark: says how much is needed.
-        strategy: "sparse", "direct", "pooled", "dense" or "merge".
+        strategy: of the run.
     """
     found = {}
     for name in {*dataset.queries, *dataset.references}:
@@ -33,26 +33,17 @@ def reasons(
         if name not in dataset.queries:
             found[name] = NO_IMAGE
         elif candidate is not None:
-            found[name] = _shortage(candidate, benchmark, strategy)
-        elif strategy == "pooled" and dataset.retrieval.get(name):
-            least = benchmark.strategy("pooled")["min_matches"]
-            found[name] = f"too few matches: no cutout has {least}"
+            found[name] = _shortage(candidate, strategy.needed(benchmark))
         else:
-            found[name] = NO_CUTOUT
+            retrieved = dataset.retrieval.get(name)
+            found[name] = (retrieved and strategy.without_candidate(benchmark)) or NO_CUTOUT
     return found
 
 
-def _shortage(candidate: Candidate, benchmark: InlocBenchmark, strategy: str) -> str:
-    needed = SAMPLE
-    if strategy == "pooled":
-        needed = benchmark.strategy("pooled")["min_inliers"]
-    steps = [("matches", candidate.matches, needed)]
-    if strategy in ("sparse", "dense"):  # a homography needs more inliers than this
-        enough = benchmark.strategy(strategy)["min_inliers"] + 1
-        steps = [("matches", candidate.matches, enough)]
-        steps.append(("verified matches", candidate.verified, enough))
-    elif strategy == "merge":
-        steps.append(("verified matches", candidate.verified, needed))
-    steps.append(("matches with depth", candidate.points, needed))
-    steps.append(("inliers", candidate.inliers, needed))
+def _shortage(candidate: Candidate, needed: Needed) -> str:
+    steps = [("matches", candidate.matches, needed.matches)]
+    if needed.verified is not None:
+        steps.append(("verified matches", candidate.verified, needed.verified))
+    steps.append(("matches with depth", candidate.points, needed.inliers))
+    steps.append(("inliers", candidate.inliers, needed.inliers))
     return shortage(steps)

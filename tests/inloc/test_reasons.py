@@ -13,6 +13,7 @@ from d2eval.inloc.data.dataset import Reference, load_dataset
 from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.reasons import reasons
 from d2eval.inloc.scores import query_rows
+from d2eval.inloc.strategies import STRATEGIES
 
 BENCHMARK = load_benchmark()
 HLOC = load_benchmark("inloc_hloc")
@@ -47,19 +48,19 @@ def lost(matches: int, verified: int, points: int, inliers: int) -> Candidate:
 )  # fmt: skip
 def test_the_first_count_that_is_too_small(dataset, strategy, counts, reason) -> None:
     protocol = HLOC if strategy == "pooled" else BENCHMARK
-    assert reasons(dataset, {Q1: lost(*counts)}, protocol, strategy)[Q1] == reason
+    assert reasons(dataset, {Q1: lost(*counts)}, protocol, STRATEGIES[strategy])[Q1] == reason
 
 
 def test_queries_without_a_candidate_and_with_a_pose(dataset) -> None:
     references = {**dataset.references, "IMG_9.JPG": Reference("DUC1", pycolmap.Rigid3d())}
     posed = replace(lost(40, 30, 20, 10), pose=pycolmap.Rigid3d())
     data = replace(dataset, references=references, retrieval={Q1: dataset.retrieval[Q1]})
-    found = reasons(data, {Q1: posed}, BENCHMARK, "sparse")
+    found = reasons(data, {Q1: posed}, BENCHMARK, STRATEGIES["sparse"])
     assert found == {
         "IMG_9.JPG": "no image of the query is there", Q2: "no cutout was retrieved"
     }  # fmt: skip
     rows = {row["name"]: row["reason"] for row in query_rows(data, {Q1: posed}, found)}
     assert rows == {Q1: "", **found}
     # hloc's protocol leaves out cutouts of fewer than 20 matches
-    found = reasons(data, {Q1: None}, HLOC, "pooled")
+    found = reasons(data, {Q1: None}, HLOC, STRATEGIES["pooled"])
     assert found[Q1] == "too few matches: no cutout has 20"

@@ -11,24 +11,20 @@ from inloc_hololens import HOLOLENS, needs_data
 from places import SHARED, needs
 
 from d2eval.contracts.method import Runtime
+from d2eval.evaluation.benchmark import Evaluated, Request
 from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc import run as run_module
-from d2eval.inloc.benchmark import load_benchmark
-from d2eval.inloc.data.dataset import load_dataset
-from d2eval.inloc.poses.estimators import SparseEstimator
+from d2eval.inloc.inloc import Inloc, InlocOptions
+from d2eval.inloc.poses.estimators import FeatureEstimator
 from d2eval.inloc.poses.maps_estimator import DenseEstimator
-from d2eval.inloc.rows import DenseChoice, open_row
-from d2eval.inloc.run import RunResult, Settings, run
 from d2eval.inloc.verification import dense_pv
 from d2eval.pipeline.extraction import MethodChoice
-from d2eval.pipeline.store import Store
 from d2eval.runs.folder import RunName
 
 PAIRS = HOLOLENS / "pairs-query-oracle10.txt"
 WEIGHTS = SHARED / "weights/d2_vgg16_hed.pth"
 FEW, CUTOUTS = ["IMG_0011.JPG", "IMG_0063.JPG"], 3  # queries, and cutouts of each
 ROOTSIFT = MethodChoice("rootsift")
-BUNDLED = DenseChoice("vgg16_dense", {"weights": "bundled"})
 WRITTEN = ("queries.csv", "candidates.csv", "summary.csv")
 
 
@@ -48,10 +44,11 @@ def evaluate(
     data: Path = HOLOLENS,
     pairs: Path | None = PAIRS,
     cutouts: int = 10,
-) -> RunResult:
+) -> Evaluated:
     """Runs a row with the cache in ``root``; of ``only`` these queries and so many cutouts."""
-    benchmark = load_benchmark(protocol)
-    dataset = load_dataset(data, benchmark, retrieval=pairs)
+    options = InlocOptions(protocol, strategy, verified, retrieval=pairs)
+    benchmark = Inloc(options)
+    dataset = benchmark.load(data)
     if only:
         dataset = replace(
             dataset,
@@ -60,13 +57,12 @@ def evaluate(
             retrieval={name: dataset.retrieval[name][:cutouts] for name in only},
         )
     runtime = Runtime(cache=root / "cache")
+    request = Request(sparse, runtime=runtime, output=root / "runs", workers=workers)
     name = RunName(f"{strategy}{'_pv' if verified else ''}")
-    row = open_row(name, strategy, sparse, BUNDLED, verified, dataset, benchmark, runtime)
-    store, settings = Store(root / "cache"), Settings(workers=workers)
-    return run(row, dataset, benchmark, store, root / "runs", settings)
+    return benchmark.run(dataset, request, name)
 
 
-def localized(result: RunResult, metres: float, of: int = 16) -> int:
+def localized(result: Evaluated, metres: float, of: int = 16) -> int:
     """Of all queries together."""
     ((count, queries),) = [
         (row["localized"], row["queries"])
@@ -77,7 +73,7 @@ def localized(result: RunResult, metres: float, of: int = 16) -> int:
     return count
 
 
-def written(result: RunResult) -> dict[str, bytes]:
+def written(result: Evaluated) -> dict[str, bytes]:
     return {name: (result.folder / name).read_bytes() for name in WRITTEN}
 
 
@@ -92,7 +88,7 @@ class Finished:
     """RootSIFT in every strategy, over one cache; to be looked at only."""
 
     root: Path
-    results: dict[tuple[str, bool], RunResult] = field(default_factory=dict)
+    results: dict[tuple[str, bool], Evaluated] = field(default_factory=dict)
     written: dict[tuple[str, bool], dict[str, bytes]] = field(default_factory=dict)
 
 
@@ -184,7 +180,7 @@ def test_again_nothing_is_estimated_and_the_bytes_are_the_same(rootsift, key, mo
     def never(*args: object) -> None:
         raise AssertionError("estimated again")
 
-    monkeypatch.setattr(SparseEstimator, "candidates", never)
+    monkeypatch.setattr(FeatureEstimator, "candidates", never)
     monkeypatch.setattr(run_module, "verify_pose", never)
     again = evaluate(rootsift.root, *key, only=FEW, cutouts=CUTOUTS)
     assert written(again) == rootsift.written[key]
@@ -218,13 +214,12 @@ def test_the_manifest_says_what_was_run(rootsift):
     assert manifest["row"]["strategy"] == "sparse"
     assert manifest["row"]["verification"] == "dense_pv"
     assert manifest["dataset"]["queries"] == manifest["dataset"]["references"] == len(FEW)
-    stages = {row["stage"]: row for row in result.stages}
+    stages = {row["stage"]: row for row in read_csv(result.folder / "stages.csv")}
     assert list(stages) == ["sparse features", "sparse poses", "sparse verification"]
     candidates = read_csv(result.folder / "candidates.csv")
-    assert stages["sparse features"]["images"] == len({row["cutout"] for row in candidates}) + len(
-        FEW
-    )
-    assert stages["sparse poses"]["candidates"] == len(candidates) == CUTOUTS * len(FEW)
+    images = len({row["cutout"] for row in candidates}) + len(FEW)
+    assert int(stages["sparse features"]["images"]) == images
+    assert int(stages["sparse poses"]["candidates"]) == len(candidates) == CUTOUTS * len(FEW)
     assert manifest["peak_memory_mb"] > 100
 
 
@@ -232,7 +227,7 @@ def test_the_manifest_says_what_was_run(rootsift):
 @pytest.mark.slow
 @needs(WEIGHTS)
 def test_d2_net_localizes_them_too(tmp_path):
-    sparse: tuple[str, dict[str, object]] = ("d2_ss", {"weights": str(WEIGHTS)})
+    sparse = MethodChoice("d2_ss", {"weights": str(WEIGHTS)})
     plain = evaluate(tmp_path, "sparse", sparse=sparse)
     verified = evaluate(tmp_path, "sparse", True, sparse=sparse)
     pooled = evaluate(tmp_path, "pooled", protocol="inloc_hloc", sparse=sparse)

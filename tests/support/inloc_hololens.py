@@ -56,7 +56,10 @@ def features(name: str) -> Features:
 
 
 def query(name: str) -> Query:
-    return Query(name, features(name), dataset().query_camera(name, SIZE))
+    """With the reference's list of cutouts."""
+    found, camera = features(name), dataset().query_camera(name, SIZE)
+    match = matching(found, features)
+    return Query(name, found, camera, retrieved(name), features, match, database().xyz)
 
 
 def matching(query: Features, load: Callable[[str], Features]) -> Callable[[str], Matches]:

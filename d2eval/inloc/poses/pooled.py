@@ -1,14 +1,15 @@
 """Poses as the hloc toolbox estimates them: one from the matches of all cutouts together."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pycolmap
 
-from d2eval.inloc.data.retrieval import Retrieved
+from d2eval.inloc.benchmark import InlocBenchmark
+from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.poses.interpolation import interpolate_xyz
-from d2eval.inloc.poses.sparse import LoadFeatures, LoadXyz, Match, Query
+from d2eval.inloc.poses.sparse import Query
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,18 @@ class PooledSettings:
     min_inlier_ratio: float
     min_inliers: int
 
+    def options(self, camera: pycolmap.Camera, seed: int) -> pycolmap.AbsolutePoseEstimationOptions:
+        """The estimator's, for the query of a camera."""
+        ransac = {
+            "max_error": self.max_error_px * max(camera.width, camera.height) / self.long_side_px,
+            "confidence": self.confidence,
+            "min_num_trials": self.min_iterations,
+            "max_num_trials": self.max_iterations,
+            "min_inlier_ratio": self.min_inlier_ratio,
+            "random_seed": seed,
+        }
+        return pycolmap.AbsolutePoseEstimationOptions(ransac=ransac)
+
 
 @dataclass(frozen=True)
 class PooledPose:
@@ -57,15 +70,7 @@ class PooledPose:
     pose: pycolmap.Rigid3d | None
 
 
-def pooled_pose(
-    query: Query,
-    retrieved: Sequence[Retrieved],
-    features: LoadFeatures,
-    match: Match,
-    xyz: LoadXyz,
-    settings: PooledSettings,
-    seed: int,
-) -> PooledPose:
+def pooled_pose(query: Query, settings: PooledSettings, seed: int) -> PooledPose:
     """One pose by PnP from the points that mutual nearest neighbours in all cutouts lead to.
 
     Source: hloc at c13273b, localize_inloc, whose limit of 48 pixels doesn't know of smaller
@@ -73,54 +78,41 @@ def pooled_pose(
     border of a cutout and for a query without matches, here the point and the pose are left out.
 
     Args:
-        query: the query.
-        retrieved: its cutouts, all of which are used.
-        features: of a cutout, by its name.
-        match: mutual nearest neighbours of the query and a cutout, by its name.
-        xyz: (H, W, 3) coordinates of a cutout in the frame of its floor, by its name.
+        query: the query, all of whose cutouts are used.
         settings: of the estimation.
         seed: of the estimation.
     """
     used, seen, points, count = [], [np.zeros((0, 2))], [np.zeros((0, 3))], 0
-    for item in retrieved:
-        matches = match(item.cutout)
+    for item in query.retrieved:
+        matches = query.match(item.cutout)
         if len(matches) < settings.min_matches:
             continue
-        keypoints = features(item.cutout).keypoints[matches[:, 1]]
-        found = interpolate_xyz(xyz(item.cutout), keypoints, "hloc")
+        keypoints = query.load(item.cutout).keypoints[matches[:, 1]]
+        found = interpolate_xyz(query.xyz(item.cutout), keypoints, "hloc")
         known = ~np.isnan(found).any(axis=1)
         used.append(item.cutout)
         count += len(matches)
         seen.append(query.features.keypoints[matches[known, 0]].astype(np.float64))
         points.append(found[known])
-    pose, inliers = _estimate(
-        np.concatenate(seen), np.concatenate(points), query.camera, settings, seed
-    )
-    return PooledPose(tuple(used), count, sum(map(len, points)), inliers, pose)
+    pixels, positions, best = np.concatenate(seen), np.concatenate(points), None
+    if len(pixels) >= settings.min_inliers:
+        best = pycolmap.estimate_and_refine_absolute_pose(
+            pixels, positions, query.camera, settings.options(query.camera, seed)
+        )
+    if best is None or best["num_inliers"] < settings.min_inliers:
+        return PooledPose(tuple(used), count, len(pixels), 0, None)
+    inliers, pose = int(best["num_inliers"]), best["cam_from_world"]
+    return PooledPose(tuple(used), count, len(pixels), inliers, pose)
 
 
-def _estimate(
-    seen: np.ndarray,
-    points: np.ndarray,
-    camera: pycolmap.Camera,
-    settings: PooledSettings,
-    seed: int,
-) -> tuple[pycolmap.Rigid3d | None, int]:
-    if len(seen) < settings.min_inliers:
-        return None, 0
-    ransac = {
-        "max_error": settings.max_error_px
-        * max(camera.width, camera.height)
-        / settings.long_side_px,
-        "confidence": settings.confidence,
-        "min_num_trials": settings.min_iterations,
-        "max_num_trials": settings.max_iterations,
-        "min_inlier_ratio": settings.min_inlier_ratio,
-        "random_seed": seed,
-    }
-    found = pycolmap.estimate_and_refine_absolute_pose(
-        seen, points, camera, pycolmap.AbsolutePoseEstimationOptions(ransac=ransac)
-    )
-    if found is None or found["num_inliers"] < settings.min_inliers:
-        return None, 0
-    return found["cam_from_world"], int(found["num_inliers"])
+def pooled_candidates(query: Query, benchmark: InlocBenchmark, seed: int) -> list[Candidate]:
+    """The `pooled_pose` as the candidate of the first cutout that it rests on, if there is one."""
+    found = pooled_pose(query, PooledSettings(**benchmark.strategy("pooled")), seed)
+    return [
+        Candidate(
+            query.name, item.cutout, item.score, found.matches, 0, 0, found.points, found.inliers,
+            found.pose, item.score, math.nan,
+        )
+        for item in query.retrieved
+        if item.cutout in found.cutouts[:1]
+    ]  # fmt: skip

@@ -9,7 +9,7 @@ import pycolmap
 
 from d2eval.contracts.features import Features
 from d2eval.contracts.matching import Matches
-from d2eval.inloc.benchmark import RetrievalSettings
+from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.homographies import (
@@ -21,35 +21,28 @@ from d2eval.inloc.poses.homographies import (
 from d2eval.inloc.poses.interpolation import interpolate_xyz
 from d2eval.inloc.poses.p3p import P3PSettings, PoseEstimate, estimate_pose
 
-LoadFeatures = Callable[[str], Features]
-Match = Callable[[str], Matches]
-LoadXyz = Callable[[str], npt.NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class DirectSettings:
-    """Direct PE.
-
-    Attributes:
-        min_features: images of fewer are not matched.
-    """
-
-    min_features: int
-
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """An image that is localized.
+    """An image that is localized, and what is known of its cutouts by their names.
 
     Attributes:
         name: of the image.
         features: of the image.
         camera: counts pixels from the centre of the top-left one, as keypoints do.
+        retrieved: its cutouts, best first.
+        load: gives the features of a cutout.
+        match: gives the matches of the query's features with a cutout's.
+        xyz: gives (H, W, 3) coordinates of a cutout's pixels in the frame of its floor.
     """
 
     name: str
     features: Features
     camera: pycolmap.Camera
+    retrieved: Sequence[Retrieved]
+    load: Callable[[str], Features]
+    match: Callable[[str], Matches]
+    xyz: Callable[[str], npt.NDArray[np.float64]]
 
 
 def verify(
@@ -116,17 +109,7 @@ def locate(
     return estimate_pose(sides[0][matches[known, 0]], points[known], query.camera, settings, seed)
 
 
-def sparse_candidates(
-    query: Query,
-    retrieved: Sequence[Retrieved],
-    features: LoadFeatures,
-    match: Match,
-    xyz: LoadXyz,
-    limits: RetrievalSettings,
-    settings: HomographySettings,
-    p3p: P3PSettings,
-    seed: int,
-) -> list[Candidate]:
+def sparse_candidates(query: Query, benchmark: InlocBenchmark, seed: int) -> list[Candidate]:
     """Sparse PE: cutouts ranked by verified matches, each of the best with a pose from them.
 
     The score is the retrieval's plus the number of verified matches; equal ones keep the order of
@@ -136,29 +119,25 @@ def sparse_candidates(
 
     Args:
         query: the query.
-        retrieved: its cutouts, best first.
-        features: of a cutout, by its name.
-        match: mutual nearest neighbours of the query and a cutout, by its name.
-        xyz: coordinates of a cutout, by its name; see `locate`.
-        limits: how many cutouts are verified, and how many of them get a pose.
-        settings: of the verification.
-        p3p: of the poses.
+        benchmark: tables "sparse" and "p3p", and how many cutouts are verified and get a pose.
         seed: of every pose by itself, so that the order of cutouts doesn't matter.
 
     Returns:
         The candidates by falling score.
     """
+    settings = HomographySettings(**benchmark.strategy("sparse"))
+    p3p, limits = P3PSettings(**benchmark.strategy("p3p")), benchmark.retrieval
     verified: list[tuple[Retrieved, Matches, list[IndexArray]]] = []
-    for item in retrieved[: limits.candidates]:
-        cutout = features(item.cutout)
-        matches = match(item.cutout)
+    for item in query.retrieved[: limits.candidates]:
+        cutout, matches = query.load(item.cutout), query.match(item.cutout)
         verified.append((item, matches, verify(query.features, cutout, matches, settings)))
     scores = [item.score + sum(map(len, groups)) for item, _, groups in verified]
     candidates = []
     for index in np.argsort(-np.array(scores), kind="stable")[: limits.posed]:
         item, matches, groups = verified[index]
         kept = np.concatenate([*groups, np.zeros(0, np.int64)])
-        found = locate(query, features(item.cutout), matches[kept], xyz(item.cutout), p3p, seed)
+        cutout, xyz = query.load(item.cutout), query.xyz(item.cutout)
+        found = locate(query, cutout, matches[kept], xyz, p3p, seed)
         candidates.append(
             Candidate(
                 query.name, item.cutout, item.score, len(matches), len(kept), len(groups),
@@ -168,17 +147,7 @@ def sparse_candidates(
     return candidates
 
 
-def direct_candidates(
-    query: Query,
-    retrieved: Sequence[Retrieved],
-    features: LoadFeatures,
-    match: Match,
-    xyz: LoadXyz,
-    limits: RetrievalSettings,
-    settings: DirectSettings,
-    p3p: P3PSettings,
-    seed: int,
-) -> list[Candidate]:
+def direct_candidates(query: Query, benchmark: InlocBenchmark, seed: int) -> list[Candidate]:
     """Direct PE: a pose for each of the best retrieved cutouts from matches that nothing verified.
 
     Source: InLoc_demo, ht_top100_sparsePE_localization and parfor_originalPE, which takes the
@@ -186,25 +155,21 @@ def direct_candidates(
 
     Args:
         query: the query.
-        retrieved: its cutouts, best first.
-        features: of a cutout, by its name.
-        match: mutual nearest neighbours of the query and a cutout, by its name.
-        xyz: coordinates of a cutout, by its name; see `locate`.
-        limits: how many cutouts get a pose.
-        settings: of the matching.
-        p3p: of the poses.
+        benchmark: tables "direct" and "p3p", and how many cutouts get a pose.
         seed: of every pose by itself, so that the order of cutouts doesn't matter.
 
     Returns:
         The candidates in the order of the retrieval, which is their score.
     """
+    least = benchmark.strategy("direct")["min_features"]  # images of fewer are not matched
+    p3p = P3PSettings(**benchmark.strategy("p3p"))
     candidates = []
-    for item in retrieved[: limits.posed]:
-        cutout = features(item.cutout)
+    for item in query.retrieved[: benchmark.retrieval.posed]:
+        cutout = query.load(item.cutout)
         matches = np.zeros((0, 2), np.int32)
-        if min(len(query.features), len(cutout)) >= settings.min_features:
-            matches = match(item.cutout)
-        found = locate(query, cutout, matches, xyz(item.cutout), p3p, seed)
+        if min(len(query.features), len(cutout)) >= least:
+            matches = query.match(item.cutout)
+        found = locate(query, cutout, matches, query.xyz(item.cutout), p3p, seed)
         candidates.append(
             Candidate(
                 query.name, item.cutout, item.score, len(matches), 0, 0,

@@ -21,6 +21,7 @@ from d2eval.inloc.report.groups import (
     section_of,
 )
 from d2eval.inloc.report.site import SITE, pooled
+from d2eval.inloc.strategies import STRATEGIES
 from d2eval.localization.description import (
     Cost,
     CurveRule,
@@ -36,16 +37,7 @@ from d2eval.runs.columns import Column
 from d2eval.runs.manifest import Manifest, entry
 from d2eval.runs.results import Numbers
 
-STRATEGIES = ("direct", "sparse", "pooled", "dense", "merge")
 UNVERIFIED = "none"
-# Strategy, and whether views verify the poses -> line style.
-LINES = {
-    ("direct", False): ":", ("direct", True): "-.",
-    ("sparse", False): "-", ("sparse", True): "--",
-    ("dense", False): "-", ("dense", True): "--",
-    ("merge", True): "-.", ("merge", False): "-.",
-    ("pooled", False): "-", ("pooled", True): "--",
-}  # fmt: skip
 WORDS = Words(
     heading="InLoc: the D2-Net paper's table",
     introduction=(
@@ -127,7 +119,7 @@ class InlocReport(Report[Group]):
         if strategy not in STRATEGIES:
             raise ValueError(f"strategy is {strategy!r}; d2eval knows {', '.join(STRATEGIES)}")
         features = entry(row, "features", dict)
-        own = entry(features, "sparse" if strategy == "merge" else strategy, dict)
+        own = entry(features, STRATEGIES[strategy].parts[-1].name, dict)
         method, verification = entry(own, "method", str), entry(row, "verification", str)
         return Kind(method, manifest.matcher, strategy, verification)
 
@@ -135,11 +127,9 @@ class InlocReport(Report[Group]):
         """As in the paper, or in its manner."""
         if paper := [label for label, own in KINDS.items() if own == kind]:
             return paper[0]
-        method = method_name(kind.named)
-        starts = {"merge": "InLoc + ", "pooled": ""}
-        start = starts.get(kind.strategy, f"{kind.strategy.capitalize()} PE - ")
-        verified = kind.verification != UNVERIFIED and kind.strategy != "merge"
-        return start + method + (" + Dense PV" if verified else "")
+        strategy = STRATEGIES[kind.strategy]
+        name = strategy.title.format(method_name(kind.named))
+        return strategy.named(name, " + Dense PV", kind.verification != UNVERIFIED)
 
     def sections(self, run: LocalizedRun, group: Group, numbers: Numbers) -> Sequence[Section]:
         """One of the paper or beside it, one of finer thresholds; of the sample, one in all."""
@@ -158,7 +148,8 @@ class InlocReport(Report[Group]):
 
     def line_of(self, kind: Kind) -> str | None:
         """How poses are found decides the line, the method the colour."""
-        return LINES.get((kind.strategy, kind.verification != UNVERIFIED), "-")
+        strategy = STRATEGIES.get(kind.strategy)  # not known of what was submitted alone
+        return strategy.lines[kind.verification != UNVERIFIED] if strategy else "-"
 
     def further(
         self, returned: Sequence[SiteResult[Group]]

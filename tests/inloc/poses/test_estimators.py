@@ -3,7 +3,6 @@
 import os
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +12,34 @@ from inloc_hololens import HOLOLENS, needs_data
 
 from d2eval.contracts.maps import Maps, MapsMethod
 from d2eval.contracts.method import Runtime
+from d2eval.evaluation.benchmark import Request
 from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.dataset import Database3D, Dataset, load_dataset
 from d2eval.inloc.data.records import to_records
-from d2eval.inloc.poses import estimators, maps_estimator
-from d2eval.inloc.poses.estimators import SparseEstimator
-from d2eval.inloc.poses.maps_estimator import DenseEstimator
-from d2eval.inloc.rows import DenseChoice
-from d2eval.pipeline.extraction import FeatureSource, open_source
-from d2eval.pipeline.featurecache import FeatureCache
-from d2eval.pipeline.pairs import open_matcher
+from d2eval.inloc.poses import maps_estimator
+from d2eval.inloc.poses.estimators import Estimator, Task
+from d2eval.inloc.poses.maps_estimator import DenseChoice, DenseEstimator
+from d2eval.inloc.strategies import STRATEGIES, Dense
+from d2eval.pipeline.extraction import MethodChoice
 from d2eval.pipeline.store import Store
 
+NETWORK = DenseChoice("vgg16_dense", {})
+FEATURES = "d2eval.pipeline.featurecache.CACHE_BYTES"
+DEPTH = "d2eval.inloc.data.dataset.CACHE_BYTES"
 
-def sparse(
-    strategy: str, dataset: Dataset, cache: Path, seed: int = 0, limit: int = 2**30
-) -> SparseEstimator:
-    """Of RootSIFT; ``limit`` bounds the bytes of depth in memory."""
-    benchmark = load_benchmark("inloc_hloc" if strategy == "pooled" else "inloc")
-    runtime = Runtime(cache=cache)
-    source: FeatureSource = open_source("rootsift", {}, runtime)
-    matcher = open_matcher(None, benchmark.matcher, runtime)
-    spatial = Database3D(dataset, limit)
-    return SparseEstimator(
-        strategy, source, matcher, dataset, spatial, benchmark, Store(cache), seed
-    )  # fmt: skip
+
+def task_of(dataset: Dataset, cache: Path, protocol: str = "inloc", seed: int = 0) -> Task:
+    runtime = Runtime(cache=cache, seed=seed)
+    return Task(dataset, Database3D(dataset), load_benchmark(protocol), Store(cache), runtime)
+
+
+def sparse(strategy: str, dataset: Dataset, cache: Path, **choices: Any) -> Estimator:
+    """Of RootSIFT."""
+    protocol = "inloc_hloc" if strategy == "pooled" else "inloc"
+    (part,) = STRATEGIES[strategy].parts
+    task = task_of(dataset, cache, protocol, **choices)
+    return part.open(Request(MethodChoice("rootsift")), NETWORK, task)
 
 
 # What decides candidates
@@ -109,9 +110,9 @@ def few_cutouts(queries: list[str], count: int) -> Dataset:
     )
 
 
-def all_candidates(estimator: SparseEstimator | DenseEstimator) -> list[list[dict[str, Any]]]:
+def all_candidates(estimator: Estimator) -> list[list[dict[str, Any]]]:
     estimator.prepare(0)
-    return [to_records(estimator.candidates(query)) for query in estimator.dataset.queries]
+    return [to_records(estimator.candidates(query)) for query in estimator.task.dataset.queries]
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +135,9 @@ def test_with_next_to_no_memory_sparse_candidates_are_the_same(
         shutil.copytree(cache, tmp_path / name)
     expected = all_candidates(sparse(strategy, dataset, tmp_path / "roomy"))
     assert all(record["pose"] for records in expected for record in records)
-    monkeypatch.setattr(estimators, "FeatureCache", partial(FeatureCache, limit=1))
-    assert all_candidates(sparse(strategy, dataset, tmp_path / "tight", limit=1)) == expected
+    for limit in (FEATURES, DEPTH):
+        monkeypatch.setattr(limit, 1)
+    assert all_candidates(sparse(strategy, dataset, tmp_path / "tight")) == expected
 
 
 class Counted:
@@ -159,16 +161,15 @@ def test_with_next_to_no_memory_dense_candidates_are_the_same(tmp_path, monkeypa
     queries = dict(dataset.retrieval)
     queries["IMG_0031.JPG"] = queries["IMG_0011.JPG"][:1]  # the same cutout, once kept, once not
     dataset = replace(dataset, retrieval=queries)
-    network, identity = DenseChoice("vgg16_dense", {}).open(Runtime(cache=tmp_path))
+    network, identity = NETWORK.open(Runtime(cache=tmp_path))
     counted: Any = Counted(network)
     found, calls = [], []
     for limit in (2**30, 1):
         monkeypatch.setattr(maps_estimator, "CACHE_BYTES", limit)
+        monkeypatch.setattr(DEPTH, limit)
         counted.calls = 0
-        estimator = DenseEstimator(
-            counted, identity, dataset, Database3D(dataset, limit), load_benchmark(),
-            Store(tmp_path / str(limit)), "cpu", 0,
-        )  # fmt: skip
+        task = task_of(dataset, tmp_path / str(limit))
+        estimator = DenseEstimator(Dense(), task, counted, identity)
         found.append(all_candidates(estimator))
         calls.append(counted.calls)
     assert found[0] == found[1]

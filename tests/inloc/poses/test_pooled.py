@@ -1,16 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pycolmap
 import pytest
 from inloc_hololens import (
     FEW,
-    database,
     dataset,
-    features,
     matching,
     needs_data,
     queries_of,
     query,
-    retrieved,
     rows,
 )
 
@@ -38,7 +37,12 @@ class Parts:
         self.keypoints = rng.integers([60, 60], [580, 420], (100, 2)).astype(float)
         seen = POSE * self.map[self.keypoints[:, 1].astype(int), self.keypoints[:, 0].astype(int)]
         self.pixels = CAMERA.img_from_cam(seen) + rng.normal(0, 1, (100, 2)) * noise_px
-        self.query = Query("IMG", self._features(self.pixels, slice(None)), CAMERA)
+        self.query = self.seen_at(self.pixels, CAMERA)
+
+    def seen_at(self, pixels, camera):
+        seen = self._features(pixels, slice(None))
+        match = matching(seen, self.features)
+        return Query("IMG", seen, camera, [], self.features, match, lambda name: self.map)
 
     def _features(self, keypoints, part):
         described = np.eye(100)[part]
@@ -48,12 +52,11 @@ class Parts:
         start, stop = map(int, name.split("-"))
         return self._features(self.keypoints, slice(start, stop))
 
-    def pose(self, *names, settings=SETTINGS, xyz=None, seed=0):
-        return pooled_pose(
-            self.query, [Retrieved(name, 1.0) for name in names], self.features,
-            matching(self.query.features, self.features),
-            lambda name: self.map if xyz is None else xyz, settings, seed,
-        )  # fmt: skip
+    def pose(self, *names, xyz=None, seed=0, query=None):
+        query = replace(query or self.query, retrieved=[Retrieved(name, 1.0) for name in names])
+        if xyz is not None:
+            query = replace(query, xyz=lambda name: xyz)
+        return pooled_pose(query, SETTINGS, seed)
 
 
 def test_matches_of_all_cutouts_give_one_pose():
@@ -120,11 +123,7 @@ def test_the_threshold_grows_with_the_long_side():
         camera = pycolmap.Camera(
             model="PINHOLE", width=size[0], height=size[1], params=CAMERA.params
         )
-        asked = Query("IMG", parts._features(moved, slice(None)), camera)
-        found = pooled_pose(
-            asked, [Retrieved("0-100", 1.0)], parts.features,
-            matching(asked.features, parts.features), lambda name: parts.map, SETTINGS, 0,
-        )  # fmt: skip
+        found = parts.pose("0-100", query=parts.seen_at(moved, camera))
         assert found.inliers == inliers
 
 
@@ -140,9 +139,7 @@ def _check(few):
     errors = []
     for name in queries_of(few):
         row = reference[name]
-        asked = query(name)
-        match = matching(asked.features, features)
-        found = pooled_pose(asked, retrieved(name), features, match, database().xyz, SETTINGS, 0)
+        found = pooled_pose(query(name), SETTINGS, 0)
         counts = (len(found.cutouts), found.matches, found.points)
         assert counts == tuple(int(row[column]) for column in ("n_db", "n_matches", "n_3d"))
         assert abs(found.inliers - int(row["inliers"])) <= 2

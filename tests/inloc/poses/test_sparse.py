@@ -6,14 +6,11 @@ import pycolmap
 import pytest
 from inloc_hololens import (
     FEW,
-    database,
     dataset,
-    features,
     matching,
     needs_data,
     queries_of,
     query,
-    retrieved,
     rows,
 )
 
@@ -23,7 +20,6 @@ from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.homographies import HomographySettings
 from d2eval.inloc.poses.p3p import P3PSettings
 from d2eval.inloc.poses.sparse import (
-    DirectSettings,
     Query,
     direct_candidates,
     locate,
@@ -34,7 +30,6 @@ from d2eval.metrics.poses import pose_error
 
 BENCHMARK = load_benchmark()
 SPARSE = HomographySettings(**BENCHMARK.strategy("sparse"))
-DIRECT = DirectSettings(**BENCHMARK.strategy("direct"))
 P3P = P3PSettings(**BENCHMARK.strategy("p3p"))
 LIMITS = RetrievalSettings(candidates=100, posed=10)
 SIZE = (640, 480)
@@ -58,7 +53,9 @@ class Wall:
         pixels = CAMERA.img_from_cam(seen)
         self.descriptors = rng.normal(size=(300, 64))
         self.descriptors /= np.linalg.norm(self.descriptors, axis=1, keepdims=True)
-        self.query = Query("IMG", self._features(pixels, np.arange(100)), CAMERA)
+        seen = self._features(pixels, np.arange(100))
+        match = matching(seen, self.features)
+        self.query = Query("IMG", seen, CAMERA, [], self.features, match, lambda name: self.map)
 
     def _features(self, keypoints: np.ndarray, descriptors: np.ndarray) -> Features:
         return make_features(
@@ -70,35 +67,27 @@ class Wall:
         ids = np.r_[np.arange(shared), 100 + np.arange(100 - shared)]
         return self._features(self.keypoints, ids)
 
-    def match(self, name: str) -> np.ndarray:
-        return matching(self.query.features, self.features)(name)
-
-    def xyz(self, name: str) -> np.ndarray:
-        return self.map
-
 
 @pytest.fixture(scope="module")
 def wall():
     return Wall()
 
 
-def sparse(wall, retrieved, limits=LIMITS, seed=0):
-    return sparse_candidates(
-        wall.query, retrieved, wall.features, wall.match, wall.xyz, limits, SPARSE, P3P, seed
-    )
+def sparse(query, retrieved, limits=LIMITS, seed=0):
+    benchmark = replace(BENCHMARK, retrieval=limits)
+    return sparse_candidates(replace(query, retrieved=retrieved), benchmark, seed)
 
 
-def direct(wall, retrieved, limits=LIMITS, seed=0):
-    return direct_candidates(
-        wall.query, retrieved, wall.features, wall.match, wall.xyz, limits, DIRECT, P3P, seed
-    )
+def direct(query, retrieved, limits=LIMITS, seed=0):
+    benchmark = replace(BENCHMARK, retrieval=limits)
+    return direct_candidates(replace(query, retrieved=retrieved), benchmark, seed)
 
 
 LISTED = [Retrieved("30", 0.9), Retrieved("80", 0.5), Retrieved("60", 0.6), Retrieved("30-b", 0.95)]
 
 
 def test_verified_matches_rank_and_the_retrieval_breaks_ties(wall):
-    found = sparse(wall, LISTED)
+    found = sparse(wall.query, LISTED)
     assert [candidate.cutout for candidate in found] == ["80", "60", "30-b", "30"]
     for candidate in found:
         score = {item.cutout: item.score for item in LISTED}[candidate.cutout]
@@ -116,7 +105,11 @@ def test_verified_matches_rank_and_the_retrieval_breaks_ties(wall):
 
 def test_equal_scores_keep_the_order_of_the_retrieval(wall):
     listed = [Retrieved(name, 0.5) for name in ("30-b", "30-a", "30-c")]
-    assert [candidate.cutout for candidate in sparse(wall, listed)] == ["30-b", "30-a", "30-c"]
+    assert [candidate.cutout for candidate in sparse(wall.query, listed)] == [
+        "30-b",
+        "30-a",
+        "30-c",
+    ]
 
 
 def test_limits_of_the_shortlist_and_of_the_poses(wall):
@@ -126,16 +119,14 @@ def test_limits_of_the_shortlist_and_of_the_poses(wall):
         loaded.append(name)
         return wall.map
 
-    found = sparse_candidates(
-        wall.query, LISTED, wall.features, wall.match, xyz, RetrievalSettings(3, 2), SPARSE, P3P, 0
-    )
+    found = sparse(replace(wall.query, xyz=xyz), LISTED, RetrievalSettings(3, 2))
     assert [candidate.cutout for candidate in found] == loaded == ["80", "60"]
-    found = direct(wall, LISTED, RetrievalSettings(3, 2))
+    found = direct(wall.query, LISTED, RetrievalSettings(3, 2))
     assert [candidate.cutout for candidate in found] == ["30", "80"]
 
 
 def test_direct_poses_rest_on_matches_that_nothing_verified(wall):
-    found = direct(wall, LISTED)
+    found = direct(wall.query, LISTED)
     assert [candidate.cutout for candidate in found] == ["30", "80", "60", "30-b"]
     for candidate, item in zip(found, LISTED, strict=True):
         assert candidate.score == candidate.retrieval == item.score
@@ -146,7 +137,7 @@ def test_direct_poses_rest_on_matches_that_nothing_verified(wall):
 
 
 def test_without_homographies_there_is_no_pose(wall):
-    (candidate,) = sparse(wall, [Retrieved("5", 0.4)])
+    (candidate,) = sparse(wall.query, [Retrieved("5", 0.4)])
     assert candidate.matches > 5
     assert candidate.verified == candidate.homographies == candidate.points == 0
     assert candidate.pose is None
@@ -162,23 +153,22 @@ def test_direct_matches_no_images_of_few_features(wall, n, matches):
         def load(name, cutout=cutout):
             return cutout
 
-        (candidate,) = direct_candidates(
-            replace(wall.query, features=other), [Retrieved("x", 1.0)], load,
-            matching(other, load), wall.xyz, LIMITS, DIRECT, P3P, 0,
-        )  # fmt: skip
+        query = replace(wall.query, features=other, load=load, match=matching(other, load))
+        (candidate,) = direct(query, [Retrieved("x", 1.0)])
         assert candidate.matches == matches
 
 
 def test_images_without_features(wall):
     nothing = no_features(64, SIZE)
-    for strategy, settings in ((sparse_candidates, SPARSE), (direct_candidates, DIRECT)):
-        (candidate,) = strategy(
-            wall.query, [Retrieved("x", 1.0)], lambda name: nothing,
-            matching(wall.query.features, lambda name: nothing), wall.xyz, LIMITS, settings,
-            P3P, 0,
-        )  # fmt: skip
+
+    def load(name):
+        return nothing
+
+    query = replace(wall.query, load=load, match=matching(wall.query.features, load))
+    for strategy in (sparse, direct):
+        (candidate,) = strategy(query, [Retrieved("x", 1.0)])
         assert (candidate.matches, candidate.pose) == (0, None)
-    assert sparse(wall, []) == direct(wall, []) == []
+    assert sparse(wall.query, []) == direct(wall.query, []) == []
 
 
 def test_poses_take_matches_with_depth_all_around_alone(wall):
@@ -218,10 +208,10 @@ def test_the_demo_looks_up_depth_a_pixel_off_and_takes_keypoints_as_files_hold_t
 
 
 def test_every_pair_has_the_seed_for_itself(wall):
-    alone = direct(wall, LISTED[1:2])[0]
-    among = direct(wall, LISTED)[1]
+    alone = direct(wall.query, LISTED[1:2])[0]
+    among = direct(wall.query, LISTED)[1]
     np.testing.assert_array_equal(alone.pose.matrix(), among.pose.matrix())
-    other = direct(wall, LISTED[1:2], seed=1)[0]
+    other = direct(wall.query, LISTED[1:2], seed=1)[0]
     assert (alone.pose.matrix() != other.pose.matrix()).any()
 
 
@@ -277,17 +267,7 @@ def _check(few):
     inliers, errors = [], []
     for name in queries_of(few):
         asked = query(name)
-        found = sparse_candidates(
-            asked,
-            retrieved(name),
-            features,
-            matching(asked.features, features),
-            database().xyz,
-            LIMITS,
-            SPARSE,
-            P3P,
-            0,
-        )
+        found = sparse(asked, asked.retrieved)
         assert found[0].cutout == chosen[name]["db"]
         for candidate in found:
             row = table[name, candidate.cutout]
