@@ -174,6 +174,7 @@ class Inloc(Benchmark):
 
     def run(self, dataset: Dataset, request: Request, name: RunName) -> Evaluated:
         """Features or maps, candidates of every query, verified poses, scores."""
+        from d2eval.foundation.terminal.console import note
         from d2eval.inloc.data.dataset import Database3D
         from d2eval.inloc.poses.estimators import Task
         from d2eval.inloc.poses.maps_estimator import DenseChoice
@@ -188,7 +189,10 @@ class Inloc(Benchmark):
         store = Store(runtime.cache, runtime.fresh)
         if chosen.global_retrieval:
             top = self.numbers.retrieval.candidates
+            loaded = len(dataset.notes)
             dataset = with_global_retrieval(dataset, *dense.open(runtime), store, top)
+            for line in dataset.notes[loaded:]:
+                note(line)
         task = Task(dataset, Database3D(dataset), self.numbers, store, runtime)
         parts = {part.name: part.open(request, dense, task) for part in strategy.parts}
         request.tell(
