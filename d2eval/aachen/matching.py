@@ -12,8 +12,8 @@ from d2eval.contracts.matching import Matches
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
-from d2eval.pipeline.featurecache import FeatureCache
 from d2eval.pipeline.pairs import PairMatcher, match_features
+from d2eval.pipeline.recent_features import FeatureCache
 from d2eval.pipeline.store import Store
 
 Pair = tuple[str, str]

@@ -17,7 +17,7 @@ from d2eval.aachen.matching import ImageKeypoints, collect_keypoints, match_pair
 from d2eval.aachen.pictures import write_pictures
 from d2eval.aachen.pnp import register_by_pnp
 from d2eval.aachen.registration import Registered, register_images
-from d2eval.aachen.scores import mean_count, query_rows, submission, summarize
+from d2eval.aachen.scores import mean_count, query_rows, summarize
 from d2eval.aachen.stages import Stages
 from d2eval.aachen.triangulation import triangulate
 from d2eval.aachen.verification import verify_pairs
@@ -29,6 +29,7 @@ from d2eval.aachen.workspace import (
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.leftovers import scratch_folder
+from d2eval.localization.submission import submission
 from d2eval.pipeline.extraction import FeatureSource
 from d2eval.pipeline.pairs import PairMatcher
 from d2eval.pipeline.store import Store
@@ -273,7 +274,8 @@ def run(
         write_csv(folder / "summary.csv", summary, SUMMARY)
         write_csv(folder / "stages.csv", stages.rows, STAGES)
         if settings.holdout is None:
-            write_text(folder / f"Aachen_eval_{folder.name}.txt", submission(found.results))
+            poses = [(Path(name).name, result.pose) for name, result in found.results.items()]
+            write_text(folder / f"Aachen_eval_{folder.name}.txt", submission(poses))
         write_pictures(
             folder / "matches.h5", database, found.model, dataset, found.keypoints, found.results
         )

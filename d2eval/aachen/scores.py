@@ -3,7 +3,6 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +10,9 @@ from d2eval.aachen.benchmark import AachenBenchmark
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.registration import Registered
-from d2eval.foundation.formats.poses import pose_cells, pose_line
-from d2eval.metrics.poses import count_within, pose_error, wilson_interval
+from d2eval.foundation.formats.poses import pose_cells
+from d2eval.metrics.intervals import wilson_interval
+from d2eval.metrics.poses import count_within, pose_error
 from d2eval.runs.folder import Row
 
 
@@ -100,19 +100,6 @@ def summarize(
                     }
                 )
     return summary
-
-
-def submission(results: Mapping[str, Registered]) -> str:
-    """The text that the benchmark's site takes: a line for each registered query.
-
-    A line is the file's name without folders, and the pose from world to camera as quaternion
-    (w, x, y, z) and translation. Queries without a pose have no line.
-    """
-    return "".join(
-        pose_line(Path(name).name, found.pose) + "\n"
-        for name, found in results.items()
-        if found.pose is not None
-    )
 
 
 def mean_count(keypoints: Mapping[str, ImageKeypoints]) -> float:

@@ -7,39 +7,18 @@ can't be read by mistake.
 """
 
 import dataclasses
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from d2eval.contracts.architecture import Architecture
 from d2eval.contracts.features import Features, Float32Array
+from d2eval.contracts.identity import Identity
 from d2eval.contracts.options import NoOptions, Runtime
 from d2eval.contracts.registry import METHODS, find_class, registered
-from d2eval.contracts.source import SHIPPED, Source, source_of
+from d2eval.contracts.source import source_of
 from d2eval.contracts.weights import NOT_STATED, WeightsInfo
 from d2eval.foundation.images.decoding import RgbImage
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What decides what a method gives: its name, version, options, weights and source."""
-
-    method: str
-    version: int
-    config: dict[str, Any]
-    weights: WeightsInfo
-    source: Source = SHIPPED
-
-    @property
-    def key(self) -> str:
-        """A short hash that changes whenever the features may."""
-        parts = [self.method, self.version, self.config, self.weights.sha256 or None]
-        if self.source.sha256:
-            parts.append(self.source.sha256)
-        text = json.dumps(parts, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,11 +23,12 @@ from d2eval.inloc.pictures import FILE as VIEWS
 from d2eval.inloc.pictures import write_views
 from d2eval.inloc.poses.estimators import Estimator, ImageRecord, Task
 from d2eval.inloc.reasons import reasons
-from d2eval.inloc.scores import query_rows, submission, summarize
+from d2eval.inloc.scores import query_rows, summarize
 from d2eval.inloc.strategies import Strategy
 from d2eval.inloc.verification.dense_pv import DensePVSettings, verify_pose
 from d2eval.inloc.verification.imresize import shrink
 from d2eval.inloc.verification.render import scaled_intrinsics
+from d2eval.localization.submission import submission
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
 from d2eval.runs.manifest import environment, write_manifest
 
@@ -187,7 +188,8 @@ def run(row: InlocRow, task: Task, output: Path, workers: int) -> Evaluated:
         write_csv(folder / "candidates.csv", [{**line, **extra} for line in rows], CANDIDATES)
         write_csv(folder / "summary.csv", summary, SUMMARY)
         write_csv(folder / "stages.csv", stages, STAGES)
-        write_text(folder / f"InLoc_{folder.name}.txt", submission(chosen))
+        poses = [(name, best.pose if best else None) for name, best in sorted(chosen.items())]
+        write_text(folder / f"InLoc_{folder.name}.txt", submission(poses))
         if row.verified:
             options = DensePVSettings(**benchmark.strategy("dense_pv"))
             device = task.runtime.device

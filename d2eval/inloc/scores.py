@@ -4,12 +4,13 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from d2eval.foundation.formats.poses import pose_cells, pose_line
+from d2eval.foundation.formats.poses import pose_cells
 from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Dataset, Reference
 from d2eval.inloc.data.files import floor_of
-from d2eval.metrics.poses import Threshold, pose_error, wilson_interval
+from d2eval.metrics.intervals import wilson_interval
+from d2eval.metrics.poses import Threshold, pose_error
 from d2eval.runs.folder import Row
 
 BOTH_FLOORS = "all"  # what the summary calls both floors together, as in the paper
@@ -127,16 +128,3 @@ def summarize(rows: Sequence[Row], benchmark: InlocBenchmark) -> list[Row]:
                 }
             )
     return summary
-
-
-def submission(chosen: Mapping[str, Candidate | None]) -> str:
-    """The text that the benchmark's site takes: a line for each query with a pose.
-
-    A line is the name of the query, and the pose from the floor's frame to the camera's as
-    quaternion (w, x, y, z) and translation. Queries without a pose have no line.
-    """
-    return "".join(
-        pose_line(name, candidate.pose) + "\n"
-        for name, candidate in sorted(chosen.items())
-        if candidate is not None and candidate.pose is not None
-    )

@@ -1,4 +1,4 @@
-"""How far camera poses are off: errors, thresholds, recall and its interval."""
+"""How far camera poses are off: errors, thresholds, and how many lie within."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,6 @@ import numpy as np
 import pycolmap
 
 from d2eval.foundation.formats.poses import center
-
-WILSON_Z = 1.959963984540054  # the normal distribution's quantile of 97.5 %
 
 
 @dataclass(frozen=True)
@@ -30,21 +28,6 @@ def pose_error(estimated: pycolmap.Rigid3d, reference: pycolmap.Rigid3d) -> tupl
     position = float(np.linalg.norm(center(estimated) - center(reference)))
     rotation = math.degrees(float(estimated.rotation.angle_to(reference.rotation)))
     return position, rotation
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share, within 0..1; (0, 1) without trials.
-
-    Source: Wilson, Probable inference, the law of succession, and statistical inference (1927).
-    """
-    if not trials:
-        return 0.0, 1.0
-    share, square = successes / trials, WILSON_Z**2
-    twice = 2 * (trials + square)
-    middle = (2 * trials * share + square) / twice
-    half = WILSON_Z / twice * math.sqrt(4 * trials * share * (1 - share) + square)
-    low = middle - half if successes else 0.0
-    return low, middle + half if successes < trials else 1.0
 
 
 def count_within(errors: Sequence[tuple[float, float]], threshold: Threshold) -> int:

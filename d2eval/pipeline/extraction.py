@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from d2eval.contracts.features import InvalidFeaturesError
-from d2eval.contracts.method import Identity, Method, Runtime, method_class
+from d2eval.contracts.identity import Identity
+from d2eval.contracts.method import Method, Runtime, method_class
 from d2eval.contracts.weights import NONE_NEEDED
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from d2eval.contracts.identity import Identity
 from d2eval.contracts.matcher import (
     InvalidMatchesError,
     Matcher,
@@ -11,7 +12,7 @@ from d2eval.contracts.matcher import (
     matches_of,
 )
 from d2eval.contracts.matching import VERSION, Matches
-from d2eval.contracts.method import Identity, Runtime
+from d2eval.contracts.method import Runtime
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.console import note
 from d2eval.pipeline.store import Store, StoredFeatures

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.contracts.features import OPTIONAL, Features
+from d2eval.contracts.identity import Identity
 from d2eval.contracts.matching import Matches
-from d2eval.contracts.method import Identity
 from d2eval.foundation.errors import D2EvalError, MissingFileError, reason_of
 from d2eval.foundation.files.atomic import write_bytes
 from d2eval.foundation.files.leftovers import PATTERN, clear_leftovers

@@ -18,7 +18,7 @@ from d2eval.contracts.method import Runtime
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.machine.resources import Cost
-from d2eval.pipeline import featurecache
+from d2eval.pipeline import recent_features
 from d2eval.pipeline.pairs import open_matcher
 from d2eval.pipeline.store import Store, StoredFeatures
 
@@ -114,7 +114,7 @@ def test_matches_of_every_pair_slow(dataset, tmp_path):
 def test_little_memory_changes_nothing(dataset, tmp_path, monkeypatch, limit):
     usual, source = match(dataset, tmp_path / "usual")
     assert sorted(source.reads) == sorted([*NAMES, QUERY])  # once each
-    monkeypatch.setattr(featurecache, "CACHE_BYTES", limit)
+    monkeypatch.setattr(recent_features, "CACHE_BYTES", limit)
     little, source = match(dataset, tmp_path / "little")
     assert little == usual
     assert list(little) == list(usual)
@@ -138,7 +138,7 @@ def test_images_are_read_as_the_limit_allows(dataset, tmp_path, monkeypatch, lim
             held = [other for other in held if other != name] + [name]
             while sum(sizes[other] for other in held) > limit:
                 held.pop(0)
-    monkeypatch.setattr(featurecache, "CACHE_BYTES", limit)
+    monkeypatch.setattr(recent_features, "CACHE_BYTES", limit)
     _, source = match(dataset, tmp_path / "cache")
     assert source.reads == expected
 

@@ -10,8 +10,9 @@ from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.registration import Registered, failure
-from d2eval.aachen.scores import mean_count, query_rows, submission, summarize
+from d2eval.aachen.scores import mean_count, query_rows, summarize
 from d2eval.foundation.formats.poses import wxyz
+from d2eval.localization.submission import submission
 from d2eval.metrics.poses import Threshold
 
 THRESHOLDS = {
@@ -155,7 +156,7 @@ def test_submission_by_hand():
     half = math.sqrt(0.5)
     turned = pycolmap.Rigid3d(pycolmap.Rotation3d(np.array([0, 0, -half, -half])), [-3, -4, 0])
     assert turned.rotation.quat[3] < 0
-    text = submission({A: Registered(turned, 1, 1, 1.0, {}), C: failure(3), B: RESULTS[B]})
+    text = submission([("a.jpg", turned), ("c.jpg", None), ("b.jpg", RESULTS[B].pose)])
     assert text.endswith("\n")
     one, other = (line.split(" ") for line in text.splitlines())
     assert [one[0], other[0]] == ["a.jpg", "b.jpg"]
@@ -165,7 +166,7 @@ def test_submission_by_hand():
 
 
 def test_a_submission_of_nothing_is_empty():
-    assert submission({A: failure(0)}) == ""
+    assert submission([("a.jpg", None)]) == ""
 
 
 def test_mean_count():

@@ -10,14 +10,10 @@ from d2eval.foundation.formats.poses import read_poses
 from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Dataset, Reference, load_dataset
-from d2eval.inloc.scores import (
-    candidate_error,
-    count_localized,
-    query_rows,
-    submission,
-    summarize,
-)
-from d2eval.metrics.poses import Threshold, wilson_interval
+from d2eval.inloc.scores import candidate_error, count_localized, query_rows, summarize
+from d2eval.localization.submission import submission
+from d2eval.metrics.intervals import wilson_interval
+from d2eval.metrics.poses import Threshold
 
 IDENTITY = pycolmap.Rigid3d()
 
@@ -148,7 +144,7 @@ def test_without_references_there_are_no_scores(dataset):
 
 def test_the_submission(tmp_path):
     pose = pycolmap.Rigid3d(pycolmap.Rotation3d([0.5, 0.5, 0.5, -0.5]), [1, -2, 0.25])
-    text = submission({Q2: candidate(pose), Q1: candidate(None), "IMG_0003.JPG": None})
+    text = submission([(Q2, pose), (Q1, None)])
     assert text == f"{Q2} 0.5 -0.5 -0.5 -0.5 1 -2 0.25\n"
     path = tmp_path / "poses.txt"
     path.write_text(text)

@@ -16,7 +16,8 @@ from d2eval.foundation.formats.poses import (
     wxyz,
 )
 from d2eval.localization.reasons import shortage
-from d2eval.metrics.poses import Threshold, count_within, pose_error, wilson_interval
+from d2eval.metrics.intervals import wilson_interval
+from d2eval.metrics.poses import Threshold, count_within, pose_error
 
 HALF = math.sqrt(0.5)
 UNIT = "1 0 0 0 0 0 0"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from d2eval.contracts.features import OPTIONAL, Features, no_features
-from d2eval.contracts.method import Identity
+from d2eval.contracts.identity import Identity
 from d2eval.contracts.source import Source
 from d2eval.contracts.weights import NOT_STATED, WeightsInfo
 from d2eval.foundation.errors import D2EvalError
@@ -311,7 +311,7 @@ import os, sys, time
 from pathlib import Path
 import numpy as np
 from d2eval.contracts.features import OPTIONAL, Features
-from d2eval.contracts.method import Identity
+from d2eval.contracts.identity import Identity
 from d2eval.foundation.machine.resources import Cost
 from d2eval.pipeline.store import Store
 from d2eval.contracts.weights import NOT_STATED

@@ -20,8 +20,8 @@ from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.sparse import Query
 from d2eval.inloc.strategies import FeaturePart, Part
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
-from d2eval.pipeline.featurecache import FeatureCache
 from d2eval.pipeline.pairs import PairMatcher, match_features
+from d2eval.pipeline.recent_features import FeatureCache
 from d2eval.pipeline.speed import stored_bytes
 from d2eval.pipeline.store import Store
 

@@ -13,8 +13,9 @@ import poselib
 import pycolmap
 from cachetools import cachedmethod
 
+from d2eval.contracts.identity import Identity
 from d2eval.contracts.maps import Maps, MapsMethod, maps_class, stored_bytes
-from d2eval.contracts.method import Identity, Runtime
+from d2eval.contracts.method import Runtime
 from d2eval.foundation.arrays.held import last_used
 from d2eval.foundation.files.reading import read_bytes
 from d2eval.foundation.images.decoding import load_image_file

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from d2eval.contracts.identity import Identity
 from d2eval.contracts.maps import MapsMethod
-from d2eval.contracts.method import Identity
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.terminal.progress import progress
 from d2eval.inloc.data.dataset import Dataset

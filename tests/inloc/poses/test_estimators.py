@@ -25,7 +25,7 @@ from d2eval.pipeline.extraction import MethodChoice
 from d2eval.pipeline.store import Store
 
 NETWORK = DenseChoice("vgg16_dense", {})
-FEATURES = "d2eval.pipeline.featurecache.CACHE_BYTES"
+FEATURES = "d2eval.pipeline.recent_features.CACHE_BYTES"
 DEPTH = "d2eval.inloc.data.dataset.CACHE_BYTES"
 
 

@@ -7,7 +7,7 @@ from inloc_folder import CUTOUTS as NAMES
 from inloc_folder import Q1, Q2, InlocFolder
 from PIL import Image
 
-from d2eval.contracts.method import Identity
+from d2eval.contracts.identity import Identity
 from d2eval.contracts.weights import NOT_STATED
 from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.dataset import Dataset, load_dataset
