@@ -12,7 +12,7 @@ from PIL import Image
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.folders import RECORD
-from d2eval.sample import aachen
+from d2eval.sample import aachen, photos
 from d2eval.sample.aachen import DAY_SHOTS, DB_SHOTS, NIGHT_SHOTS, SHOTS, make_aachen_sample
 from d2eval.sample.photos import load_photo
 from d2eval.sample.scene import render
@@ -246,7 +246,7 @@ def test_half_a_set_does_not_count_and_two_builds_are_the_same(sample, tmp_path)
 
 
 def test_the_folder_follows_the_recipe(sample, tmp_path, monkeypatch):
-    monkeypatch.setattr(aachen, "build_once", lambda target, *_: target)
+    monkeypatch.setattr(photos, "build_once", lambda target, *_: target)
     assert make_aachen_sample(tmp_path).name == sample.name
     monkeypatch.setattr(aachen, "LANTERNS", aachen.LANTERNS[:-1])
     assert make_aachen_sample(tmp_path).name != sample.name
