@@ -1,18 +1,20 @@
 """Benchmarks from Python, in a script or a notebook."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.contracts.matcher import MatcherChoice
 from d2eval.contracts.method import Method, Runtime
+from d2eval.contracts.options import checked_options
 from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.evaluation.benchmark import Benchmark, Request, benchmark_class
 from d2eval.evaluation.evaluate import run_benchmark
 from d2eval.evaluation.given import choice_of
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import default_cache, expanded
+from d2eval.foundation.machine.resources import require_device
 from d2eval.foundation.text.labels import check_label
 from d2eval.runs.measured import has_runs
 
@@ -84,6 +86,11 @@ def evaluate(
     cls = benchmark_class(benchmark) if isinstance(benchmark, str) else benchmark
     if method is None and cls.needs_method:
         raise D2EvalError(f"{cls.name}: name a method")
+    if matcher is None and matcher_options:
+        raise D2EvalError("matcher_options: name the matcher")
+    if not isinstance(seed, int) or seed < 0 or not isinstance(workers, int) or workers < 0:
+        raise D2EvalError(f"seed = {seed!r}, workers = {workers!r}: must be numbers from 0 on")
+    require_device(device)
     runtime = Runtime(
         device,
         seed,
@@ -92,7 +99,7 @@ def evaluate(
         fresh,
     )
     request = Request(
-        method=None if method is None else choice_of(method, method_options or {}, runtime),
+        method=None if method is None else choice_of(method, method_options or {}),
         matcher=None if matcher is None else MatcherChoice(matcher, matcher_options or {}),
         runtime=runtime,
         output=expanded(output),
@@ -137,15 +144,8 @@ def load_runs(
 
 
 def _options(cls: type[Benchmark], given: Mapping[str, Any]) -> Any:
-    """The benchmark's options; a path may be text."""
-    known = {field.name: field for field in fields(cls.Options)}
-    if unknown := [name for name in given if name not in known]:
-        has = f"it has {', '.join(known)}" if known else "it has none"
-        raise D2EvalError(f"{cls.name}: no option {unknown[0]!r}; {has}")
-    paths = [name for name, field in known.items() if "Path" in str(field.type)]
-    return cls.Options(
-        **{
-            name: expanded(value) if name in paths and value is not None else value
-            for name, value in given.items()
-        }
-    )
+    """The benchmark's options."""
+    try:
+        return checked_options(cls.Options, given)
+    except D2EvalError as error:
+        raise D2EvalError(f"{cls.name}: {error}") from error

@@ -1,6 +1,7 @@
 """Benchmarks from Python."""
 
 import csv
+from functools import partial
 
 import cv2
 import numpy as np
@@ -59,10 +60,46 @@ def test_classes_and_objects(here):
     cls = method_class("rootsift")
     named = evaluate("hpatches", "rootsift", method_options={"num_features": 30}, **here)
     handed = evaluate("hpatches", cls, method_options={"num_features": 30}, **here)
-    assert handed.folder.name == "RootSIFT"
+    assert handed.folder == named.folder
     assert list(named.rows["matches"]) == list(handed.rows["matches"])
     with pytest.raises(D2EvalError, match="method_options"):
         evaluate("hpatches", corners, method_options={"num_features": 30}, **here)
+
+
+def strongest(count):
+    return lambda image: tuple(array[:count] for array in corners(image))
+
+
+@pytest.mark.parametrize("make", [strongest, lambda n: partial(some, count=n)])
+def test_what_no_file_tells_apart_is_never_taken_for_another(here, make):
+    means = [evaluate("hpatches", make(n), **here).rows["features_1"].mean() for n in (10, 30)]
+    assert means == [10, 30]
+
+
+def some(image, count):
+    return strongest(count)(image)
+
+
+def test_options_of_a_class_and_state_of_an_object_count(here):
+    from d2eval import Runtime
+    from d2eval.contracts.method import method_class
+
+    cls = method_class("rootsift")
+    few, more = (
+        evaluate("hpatches", cls, method_options={"num_features": n}, **here) for n in (10, 30)
+    )
+    assert few.rows["features_1"].max() < more.rows["features_1"].max()
+    runtime = Runtime(cache=here["cache"])
+    held = [cls(cls.Config(num_features=n), runtime) for n in (12, 25)]
+    means = [evaluate("hpatches", method, **here).rows["features_1"].mean() for method in held]
+    assert means[0] < means[1]
+
+
+def test_images_without_features(here):
+    def none(image):
+        return (), None
+
+    assert (evaluate("hpatches", none, **here).rows["matches"] == 0).all()
 
 
 def test_mistakes(here):
@@ -76,6 +113,20 @@ def test_mistakes(here):
             evaluate(*words, **here)
     with pytest.raises(D2EvalError, match="--top-k must be 1 or more"):
         evaluate("hpatches", "rootsift", top_k=0, **here)
+    for more, message in (
+        ({"matcher_options": {"ratio": 0.5}}, "name the matcher"),
+        ({"method_options": {"num_features": "50"}}, "num_features = '50' must be a int"),
+        ({"method_options": {"foo": 1}}, "no option 'foo'"),
+        ({"top_k": "200"}, "top_k = '200' must be a int"),
+        ({"sequences": ["v_*"]}, "must be a str"),
+        ({"seed": "7"}, "must be numbers"),
+        ({"workers": -1}, "must be numbers"),
+        ({"device": "tpuu"}, "--device tpuu: not available"),
+    ):
+        with pytest.raises(D2EvalError, match=message):
+            evaluate("hpatches", "rootsift", **more, **here)
+    with pytest.raises(D2EvalError, match="protocol = 'bogus'; choose from"):
+        evaluate("aachen", "rootsift", protocol="bogus")
     with pytest.raises(D2EvalError, match="names a folder"):
         evaluate("hpatches", "rootsift", name="../evil", **here)
 

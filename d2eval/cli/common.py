@@ -54,7 +54,7 @@ def memory_size(text: str) -> int:
     units = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
     try:
         return int(float(text[:-2]) * units[text[-2:].upper()])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         raise argparse.ArgumentTypeError("must be a size such as 512MB or 4GB") from None
 
 
@@ -123,15 +123,10 @@ def runtime_of(args: argparse.Namespace) -> "Runtime":
     Raises:
         D2EvalError: there is no such device.
     """
-    import torch
-
     from d2eval.contracts.method import Runtime
+    from d2eval.foundation.machine.resources import require_device
 
-    try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise D2EvalError(f"--device {args.device}: not available here ({reason})") from error
+    require_device(args.device)
     fresh = getattr(args, "fresh", False)  # not every command stores anything
     return Runtime(args.device, args.seed, args.memory_limit, args.cache, fresh)
 

@@ -1,7 +1,5 @@
 """The contract of a matcher, which pairs the features of two images, and the choice of one."""
 
-import difflib
-import typing
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ import numpy as np
 
 from d2eval.contracts.features import Features
 from d2eval.contracts.method import Adapter, Runtime
+from d2eval.contracts.options import checked_options
 from d2eval.contracts.registry import MATCHERS, find_class
 from d2eval.foundation.errors import D2EvalError
 
@@ -82,17 +81,6 @@ def matcher_class(name: str) -> type[Matcher]:
     return find_class(name, MATCHERS, Matcher, "matcher")  # type: ignore[type-abstract]
 
 
-def _check_option(name: str, value: Any, types: Mapping[str, Any]) -> None:
-    if name not in types:
-        near = difflib.get_close_matches(name, types, n=1)
-        known = f"known: {', '.join(types)}" if types else "it has none"
-        raise D2EvalError(f"no option {name!r}; {f'did you mean {near[0]}?' if near else known}")
-    wanted = types[name]
-    allowed = (int, float) if wanted is float else wanted
-    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        raise D2EvalError(f"{name} = {value!r} must be a {getattr(wanted, '__name__', wanted)}")
-
-
 @dataclass(frozen=True)
 class MatcherChoice:
     """A matcher that a protocol or the user names.
@@ -129,11 +117,8 @@ class MatcherChoice:
             config = matcher_class(self.name).Config
         except D2EvalError as error:
             raise D2EvalError(f"{self.place}{error}") from error
-        types = typing.get_type_hints(config)
         try:
-            for name, value in self.options.items():
-                _check_option(name, value, types)
-            return config(**self.options)
+            return checked_options(config, self.options)
         except D2EvalError as error:
             raise D2EvalError(f"{self.place}matcher {self.name!r}: {error}") from error
 

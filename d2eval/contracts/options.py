@@ -1,10 +1,14 @@
 """Options as dataclass fields, and what everything that has options is built with."""
 
 import dataclasses
-from collections.abc import Sequence
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from d2eval.foundation.errors import D2EvalError
 
 
 def option(
@@ -27,6 +31,39 @@ def option(
     """
     metadata = {"help": help, "choices": choices, "keyed": keyed, "metavar": metavar}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def checked_options(config: Any, values: Mapping[str, Any]) -> Any:
+    """A ``config`` with ``values``, each of its field's type and choices; text may be a path.
+
+    Raises:
+        D2EvalError: there is no such option, or it doesn't take the value.
+    """
+    types = typing.get_type_hints(config)
+    choices = {field.name: field.metadata.get("choices") for field in dataclasses.fields(config)}
+    found = {}
+    for name, value in values.items():
+        if name not in choices:
+            near = difflib.get_close_matches(name, choices, n=1)
+            known = f"known: {', '.join(choices)}" if choices else "it has none"
+            hint = f"did you mean {near[0]}?" if near else known
+            raise D2EvalError(f"no option {name!r}; {hint}")
+        found[name] = _checked(name, value, types[name])
+        allowed = choices[name]
+        if allowed and value is not None and value not in allowed:
+            raise D2EvalError(f"{name} = {value!r}; choose from {', '.join(allowed)}")
+    return config(**found)
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    kinds = typing.get_args(kind) or (kind,)
+    if Path in kinds and isinstance(value, str):
+        return Path(value).expanduser()
+    allowed = (*kinds, int) if float in kinds else kinds
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
+        named = " or ".join(getattr(own, "__name__", str(own)) for own in kinds)
+        raise D2EvalError(f"{name} = {value!r} must be a {named}")
+    return value
 
 
 @dataclass(frozen=True)

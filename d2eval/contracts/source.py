@@ -229,7 +229,7 @@ def source_of(cls: type, target: str | None = None) -> Source:
     own = dict.fromkeys([target or cls.__module__, cls.__module__])
     for module in own:
         if _component_of(module) is None:
-            return _unknown(f"{module} has no file")
+            return unknown_source(f"{module} has no file")
     bases = {base.__module__ for base in cls.__mro__}
     bases -= {name for name in bases if name.partition(".")[0] in (CORE, *sys.stdlib_module_names)}
     roots = [_component_of(module) for module in (*own, *sorted(bases - {*own}))]
@@ -243,11 +243,12 @@ def source_of(cls: type, target: str | None = None) -> Source:
         return SHIPPED
     paths = [(component.label(path), path) for component in found for path in component.files()]
     if max(path.stat().st_mtime for _, path in paths) > _loaded.get(next(iter(own)), _STARTED):
-        return _unknown("its files have been changed since this program was started")
+        return unknown_source("its files have been changed since this program was started")
     digests = sorted(f"{label} {digest_of(path)}\n" for label, path in paths)
     names = sorted(component.prefix.replace(".", "/") + component.name for component in found)
     return Source("files", hashlib.sha256("".join(digests).encode()).hexdigest(), tuple(names))
 
 
-def _unknown(why: str) -> Source:
+def unknown_source(why: str) -> Source:
+    """A source that no other equals, so that nothing stored of it is ever read again."""
     return Source(why, uuid.uuid4().hex)

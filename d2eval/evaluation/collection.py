@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from d2eval.evaluation.benchmark import Request
 from d2eval.evaluation.dataset import ImagePair, PairDataset
 from d2eval.foundation.terminal.progress import progress
@@ -42,7 +44,7 @@ class Collected:
     def collect(self) -> None:
         """Image by image; a pair as soon as both of its images are there."""
         used = self.dataset.images
-        items = [(path, path.relative_to(self.dataset.root).as_posix()) for path in used]
+        items = [(path, self.dataset.name_of(path)) for path in used]
         found = features_of_images(self.source, items, self.request.workers)
         waiting = iter(self.dataset.pairs)
         pair = next(waiting, None)
@@ -74,7 +76,9 @@ class Collected:
     def _row(self, pair: ImagePair, first: StoredFeatures, second: StoredFeatures) -> Row:
         matches = match_features(first, second, self.store, self.matcher, self.top_k)
         seed = self.request.runtime.seed
-        numbers = self.score(pair, first.features, second.features, matches, seed)
+        scored = self.score(pair, first.features, second.features, matches, seed)
+        # NumPy's numbers are numbers, too.
+        numbers = {k: v.item() if isinstance(v, np.generic) else v for k, v in scored.items()}
         return {
             **pair.columns,
             "split": pair.split,

@@ -1,10 +1,15 @@
 """Image pairs, and what is known of them."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from d2eval.foundation.errors import D2EvalError
+
+OVERALL = "overall"  # the split of all pairs
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,27 @@ class PairDataset:
         """SHA-256 of names, of ``content`` by image, and of what is known of the pairs."""
         digest = hashlib.sha256()
         for pair in self.pairs:
-            names = [p.relative_to(self.root).as_posix() for p in (pair.first, pair.second)]
-            digest.update(repr([*names, content[pair.first], content[pair.second]]).encode())
-            digest.update(bytes(pair.truth) if hasattr(pair.truth, "tobytes") else b"")
+            names = [self.name_of(path) for path in (pair.first, pair.second)]
+            known = [*names, content[pair.first], content[pair.second], pair.split, pair.columns]
+            digest.update(repr(known).encode())
+            truth = pair.truth
+            if hasattr(truth, "tobytes"):
+                digest.update(f"{truth.dtype} {truth.shape}".encode() + truth.tobytes())
+            else:
+                digest.update(repr(truth).encode())
         return digest.hexdigest()
+
+    def name_of(self, path: Path) -> str:
+        """What an image is called: its path from the root on."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def check(self) -> None:
+        """Sees to it that there are pairs, and no split has a name of the summary's own.
+
+        Raises:
+            D2EvalError: there are none, or it has.
+        """
+        if not self.pairs:
+            raise D2EvalError(f"{self.root}: holds no pair of images; give another folder")
+        if any(pair.split == OVERALL for pair in self.pairs):
+            raise D2EvalError(f"{self.root}: a split is called {OVERALL}, as all are; rename it")

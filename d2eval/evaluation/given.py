@@ -1,15 +1,18 @@
 """Methods that a Python program hands over: an object, a class, or a plain function."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from d2eval.contracts.features import Features, make_features
+from d2eval.contracts.features import Features, make_features, no_features
 from d2eval.contracts.method import Method, Runtime
 from d2eval.contracts.options import NoOptions
+from d2eval.contracts.registry import registered
+from d2eval.contracts.source import unknown_source
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage
 from d2eval.foundation.text.labels import make_label
@@ -35,7 +38,8 @@ class FunctionMethod(Method):
     @classmethod
     def of(cls, function: Extract, name: str) -> "FunctionMethod":
         """A method whose source, part of the key of stored features, is the function's module."""
-        own = {"__module__": function.__module__, "function": staticmethod(function)}
+        module = getattr(function, "__module__", None) or "__main__"
+        own = {"__module__": module, "function": staticmethod(function)}
         made: FunctionMethod = type(name, (cls,), own)()
         return made
 
@@ -58,12 +62,14 @@ def _features(found: Any, image: RgbImage) -> Features:
             "the method gave neither Features nor (keypoints, descriptors) nor (keypoints, "
             "descriptors, scores)"
         )
+    size = (image.shape[1], image.shape[0])
+    if not len(found[0]):
+        return no_features(1, size, with_scales=False)
     keypoints, descriptors = (np.asarray(array, np.float32) for array in found[:2])
     if descriptors.ndim == 2:
         norms = np.linalg.norm(descriptors, axis=1, keepdims=True)
         descriptors = np.divide(descriptors, np.where(norms > 0, norms, 1), dtype=np.float32)
     scores = np.asarray(found[2] if len(found) == 3 else np.ones(len(keypoints)), np.float32)
-    size = (image.shape[1], image.shape[0])
     return make_features(keypoints, scores, descriptors, size, scales=None)
 
 
@@ -83,18 +89,32 @@ class GivenMethod(MethodChoice):
         return NoOptions
 
     def open(self, runtime: Runtime, label: str | None = None) -> FeatureSource:
-        """Its features, kept in the store as long as its source is known."""
-        config = getattr(self.method, "config", NoOptions())
-        return source_of_method(self.name, self.method, config, runtime, label)
+        """Its features, which later runs use again where files and options say all of it."""
+        config = getattr(self.method, "config", None)
+        known = isinstance(config, self.method.Config)
+        identity = self.method.identity(self.name, config if known else NoOptions())
+        if isinstance(self.method, FunctionMethod):
+            known = is_plain(self.method.function)
+        elif self.method.Config is NoOptions:
+            known = not vars(self.method)  # state that nothing else tells
+        if not known:
+            identity = replace(identity, source=unknown_source("no file says what it does"))
+        return source_of_method(self.method, identity, runtime, label)
 
 
-def choice_of(method: Any, options: Mapping[str, Any], runtime: Runtime) -> MethodChoice:
+def is_plain(function: Extract) -> bool:
+    """Whether its module's files say all of a function: it is no closure, lambda or partial."""
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    name = getattr(function, "__name__", "")
+    return getattr(module, name, None) is function and not getattr(function, "__closure__", None)
+
+
+def choice_of(method: Any, options: Mapping[str, Any]) -> MethodChoice:
     """What `d2eval.evaluate` was given as ``method``.
 
     Args:
         method: a name as ``--method`` takes it, a `Method` or a class of it, or a function.
         options: for its ``Config``.
-        runtime: what a class is built with.
 
     Raises:
         D2EvalError: it is none of these, or options are given for an object.
@@ -102,8 +122,10 @@ def choice_of(method: Any, options: Mapping[str, Any], runtime: Runtime) -> Meth
     if isinstance(method, str):
         return MethodChoice(method, options)
     if inspect.isclass(method) and issubclass(method, Method):
-        method = method(method.Config(**options), runtime)
-    elif options:
+        target = f"{method.__module__}:{method.__qualname__}"
+        names = [name for name, own in registered().items() if own == target]
+        return MethodChoice(names[0] if names else target, options)
+    if options:
         raise D2EvalError("method_options: go with a method's name or class, not with an object")
     if isinstance(method, Method):
         return GivenMethod(make_label(type(method).__name__), method=method)

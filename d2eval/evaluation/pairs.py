@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from d2eval.runs.measured import RunRoots
 
 
+# Entries of the manifest, which an option would replace
+RESERVED = {
+    "schema", "benchmark", "version", "features", "matcher", "seed", "dataset", "label", "method",
+    "weights", "root", "extracted_now", "wall_seconds", "peak_memory_mb", "device", "command",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Curves:
     """What of the summary is drawn over a threshold.
@@ -132,6 +139,9 @@ class PairsBenchmark(Benchmark):
         from d2eval.runs.manifest import environment, write_manifest
 
         assert request.method is not None  # noqa: S101 - needs_method
+        dataset.check()
+        if taken := RESERVED & set(self.keyed_options()):
+            raise D2EvalError(f"{self.name}: an option may not be called {min(taken)}")
         runtime = request.runtime
         matcher = open_matcher(request.matcher, self.matcher(), runtime, request.method.name)
         source = request.method.open(runtime, request.name)

@@ -73,6 +73,6 @@ def plot_curves(
 def _values(run: PairsRun, shown: Curves) -> dict[str, dict[float, float]]:
     with reading(Path(run.label) / SUMMARY, REMEDY):
         return {
-            split: {t: number(row, shown.column.format(t)) for t in shown.thresholds}
+            split: {t: number(row, c) for t in shown.thresholds if row[c := shown.column.format(t)]}
             for split, row in run.rows.items()
         }

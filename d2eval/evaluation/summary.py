@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from d2eval.evaluation.dataset import OVERALL
 from d2eval.runs.folder import Row
 
-OVERALL = "overall"
 _COSTS = ("seconds_1", "seconds_k", "peak_memory_mb_1", "peak_memory_mb_k")
 
 

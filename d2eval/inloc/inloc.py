@@ -187,10 +187,12 @@ class Inloc(Benchmark):
             self.numbers.strategy(table)  # lacking, it fails before anything is extracted
         dense = DenseChoice(chosen.dense_network, {"weights": chosen.dense_weights})
         store = Store(runtime.cache, runtime.fresh)
+        retrieval = None
         if chosen.global_retrieval:
             top = self.numbers.retrieval.candidates
             loaded = len(dataset.notes)
-            dataset = with_global_retrieval(dataset, *dense.open(runtime), store, top)
+            network, retrieval = dense.open(runtime)
+            dataset = with_global_retrieval(dataset, network, retrieval, store, top)
             for line in dataset.notes[loaded:]:
                 note(line)
         task = Task(dataset, Database3D(dataset), self.numbers, store, runtime)
@@ -200,7 +202,7 @@ class Inloc(Benchmark):
             f"{self.numbers.name} {dataset.completeness}: {len(dataset.queries)} queries, "
             f"{len(dataset.cutouts)} cutouts, {len(dataset.references)} reference poses",
         )
-        row = InlocRow(name, strategy, self.verified, parts)
+        row = InlocRow(name, strategy, self.verified, parts, retrieval)
         result = run(row, task, request.output, request.workers)
         lines = [
             *summary_lines(result.summary, scored=bool(dataset.references)),

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from d2eval.contracts.identity import Identity
 from d2eval.evaluation.benchmark import Evaluated
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
@@ -46,12 +47,14 @@ class InlocRow:
         strategy: how candidates are found.
         verified: whether Dense PV judges the poses.
         estimators: of each part of the strategy, by its name.
+        retrieval: the network whose global descriptors retrieved the cutouts, if one did.
     """
 
     name: RunName
     strategy: Strategy
     verified: bool
     estimators: Mapping[str, Estimator]
+    retrieval: Identity | None = None
 
 
 def _kept(task: Task, content: Any, make: Callable[[], list[Candidate]]) -> list[Candidate]:
@@ -182,6 +185,8 @@ def run(row: InlocRow, task: Task, output: Path, workers: int) -> Evaluated:
             for line in summarize(queries, benchmark)
         ]
         manifest = _manifest(described, task, images, stages)
+        if row.retrieval:
+            manifest["weights"]["retrieval"] = work["row"]["retrieval"]["weights"]
         extra = {"protocol": benchmark.protocol, **labels}
         write_csv(folder / "queries.csv", [{**line, **extra} for line in queries], QUERIES)
         rows = candidate_rows(candidates, dataset.references)
@@ -222,6 +227,7 @@ def _work(
             "strategy": row.strategy.name,
             "verification": "dense_pv" if row.verified else "none",
             "features": {name: own.describe() for name, own in row.estimators.items()},
+            **({"retrieval": asdict(row.retrieval)} if row.retrieval else {}),
         },
         **({"matcher": matchers[0]} if matchers else {}),
         "seed": task.runtime.seed,

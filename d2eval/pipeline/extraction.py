@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from d2eval.contracts.features import InvalidFeaturesError
 from d2eval.contracts.identity import Identity
 from d2eval.contracts.method import Method, Runtime, method_class
+from d2eval.contracts.options import checked_options
 from d2eval.contracts.weights import NONE_NEEDED
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded
@@ -245,24 +246,26 @@ def open_source(
         folder = expanded(name.removeprefix(PRECOMPUTED))
         return PrecomputedFeatures(folder, PrecomputedConfig(**options), label)
     cls = method_class(name)
-    config = cls.Config(**options)
-    return source_of_method(name, cls(config, runtime), config, runtime, label)
+    try:
+        config = checked_options(cls.Config, options)
+    except D2EvalError as error:
+        raise D2EvalError(f"method {name!r}: {error}") from error
+    method = cls(config, runtime)
+    return source_of_method(method, method.identity(name, config), runtime, label)
 
 
 def source_of_method(
-    name: str, method: Method, config: Any, runtime: Runtime, label: str | None = None
+    method: Method, identity: Identity, runtime: Runtime, label: str | None = None
 ) -> MethodSource:
     """The features of a method that was built, kept in the store.
 
     Args:
-        name: of the method, part of the key of its features.
         method: with options and weights.
-        config: its options.
+        identity: what decides its features.
         runtime: what it was built with.
         label: how rows name it; None: `default_label`.
     """
-    identity = method.identity(name, config)
-    label = label or default_label(name)
+    label = label or default_label(identity.method)
     if not identity.source.known:
         note(f"{label}: {identity.source.origin}, so no later run will use its features again")
     return MethodSource(label, method, identity, Store(runtime.cache, runtime.fresh))

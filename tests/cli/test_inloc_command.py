@@ -154,6 +154,10 @@ def test_dense_maps_with_cutouts_that_they_retrieve(sample, tmp_path, capsys):
     command = arguments(tmp_path, "--data", data, *words)
     assert main(command) == 0
     assert "cutouts were retrieved by global descriptors of vgg16_dense" in capsys.readouterr().err
+    (run,) = (tmp_path / "runs/inloc").iterdir()
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["row"]["retrieval"]["method"] == "vgg16_dense"
+    assert manifest["weights"]["retrieval"]["stand_in"]
     folder = tmp_path / "runs/inloc/dense_pv-global"
     found = {row["name"]: float(row["position_m"]) for row in read_csv(folder / "queries.csv")}
     assert len(found) == 8  # the missing ones count as failures

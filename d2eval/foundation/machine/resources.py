@@ -13,9 +13,13 @@ from pathlib import Path
 
 import psutil
 
+from d2eval.foundation.errors import D2EvalError
+
 FREE_SHARE = 0.8
 MIB = 1024.0 * 1024.0
-REPORTED_PACKAGES = ("torch", "numpy", "opencv-python", "pycolmap", "poselib", "h5py", "pillow")
+REPORTED_PACKAGES = (
+    "torch", "numpy", "opencv-python", "pycolmap", "poselib", "h5py", "pillow", "kornia",
+)  # fmt: skip
 
 
 @dataclass
@@ -100,3 +104,18 @@ def git_commit(folder: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{commit}+changes" if changed else commit
+
+
+def require_device(device: str) -> None:
+    """Sees to it that PyTorch can use ``device``.
+
+    Raises:
+        D2EvalError: there is no such device.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise D2EvalError(f"--device {device}: not available here ({reason})") from error
