@@ -73,9 +73,7 @@ def test_own_options_are_flags_and_keywords(outside, tmp_path):
     assert list(found.rows["matches"]) == [
         int(row["matches"]) for row in rows(tmp_path / "runs/planar/three/pairs.csv")
     ]
-    with pytest.raises(
-        D2EvalError, match=r"planar: no option 'firstpairs'; did you mean first_pairs"
-    ):
+    with pytest.raises(D2EvalError, match="no option 'firstpairs'; did you mean first_pairs"):
         evaluate("planar", "rootsift", firstpairs=3)
 
 
