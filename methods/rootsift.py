@@ -4,6 +4,7 @@ Arandjelovic and Zisserman, "Three things everyone should know to improve object
 2012. The upright variant gives every keypoint the orientation 0, as the paper's Aachen baseline.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,6 +35,8 @@ class SiftConfig:
     def __post_init__(self) -> None:
         if self.num_features < 1:
             raise D2EvalError("--num-features must be 1 or more")
+        if not (0 < self.peak_threshold < math.inf and 0 < self.edge_threshold < math.inf):
+            raise D2EvalError("--peak-threshold and --edge-threshold must be numbers above 0")
 
 
 class RootSIFT(Method):

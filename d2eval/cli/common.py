@@ -53,9 +53,12 @@ def memory_size(text: str) -> int:
     """Bytes of a size such as 512MB or 4GB (powers of 1024)."""
     units = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
     try:
-        return int(float(text[:-2]) * units[text[-2:].upper()])
+        size = int(float(text[:-2]) * units[text[-2:].upper()])
     except (KeyError, ValueError, OverflowError):
-        raise argparse.ArgumentTypeError("must be a size such as 512MB or 4GB") from None
+        size = 0
+    if size < 1:
+        raise argparse.ArgumentTypeError("must be a size such as 512MB or 4GB")
+    return size
 
 
 def joined_numbers(text: str, count: int) -> tuple[int, ...]:

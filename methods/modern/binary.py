@@ -55,9 +55,10 @@ class OrbConfig:
     fast_threshold: int = option(20, "least difference of grey levels of a FAST corner")
 
     def __post_init__(self) -> None:
-        if self.num_features < 1 or self.levels < 1 or self.scale_factor <= 1:
+        if self.num_features < 1 or not 1 <= self.levels <= 32 or not 1 < self.scale_factor <= 4:
             raise D2EvalError(
-                "--num-features and --levels must be 1 or more, --scale-factor above 1"
+                "--num-features must be 1 or more, --levels 1 to 32, --scale-factor above 1 and "
+                "at most 4"
             )
         if not 0 <= self.fast_threshold <= 255:
             raise D2EvalError("--fast-threshold must be from 0 to 255")

@@ -60,3 +60,24 @@ def test_numbers_and_what_follows_two_dashes_are_no_options(capsys, methods):
 def test_help_is_given_before_anything_else_is_said(capsys):
     assert main(["hpatches", "--topk", "5", "--help"]) == 0
     assert "--top-k K" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rootsift", "--memory-limit", "infGB"),
+        ("rootsift", "--memory-limit=-5GB"),
+        ("rootsift", "--peak-threshold", "nan"),
+        ("rootsift", "--edge-threshold", "inf"),
+        ("orb", "--scale-factor", "nan"),
+        ("orb", "--scale-factor", "inf"),
+        ("orb", "--levels", "200"),
+    ],
+)
+def test_numbers_without_reason_are_one_line(capsys, tmp_path, words):
+    method, *more = words
+    where = ["--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "runs")]
+    assert main(["hpatches", "--method", method, *more, *where]) == 2
+    error = capsys.readouterr().err
+    assert more[0].partition("=")[0] in error
+    assert error.count("\n") == 1
