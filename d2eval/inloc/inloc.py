@@ -147,11 +147,12 @@ class Inloc(Benchmark):
         chosen, strategy, method = self.options, self.strategy, request.method
         if method is None and strategy.takes_features:
             raise D2EvalError(f"--strategy {strategy.name} takes local features: name a --method")
-        if request.matcher and not strategy.takes_features:
+        if (method or request.matcher) and not strategy.takes_features:
             raise D2EvalError(
-                f"--matcher: strategy {strategy.name} matches maps, not features; leave it out"
+                f"{'--method' if method else '--matcher'}: strategy {strategy.name} matches maps, "
+                "not features; leave it out"
             )
-        own = naming.method_parts(method) if method and strategy.takes_features else [""]
+        own = naming.method_parts(method) if method else [""]
         label = strategy.label.format(own[0])
         network: list[str | None] = []
         if strategy.takes_maps or chosen.global_retrieval:

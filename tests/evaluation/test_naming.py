@@ -7,6 +7,7 @@ import pytest
 from d2eval.contracts.method import Runtime
 from d2eval.evaluation.benchmark import Request
 from d2eval.evaluation.naming import method_parts, protocol_part, run_name
+from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.inloc import Inloc, InlocOptions
 from d2eval.pipeline.extraction import MethodChoice
 
@@ -73,3 +74,8 @@ def test_protocols():
 )  # fmt: skip
 def test_rows_of_inloc(name, label):
     assert name == label
+
+
+def test_a_method_that_nothing_would_use_is_refused():
+    with pytest.raises(D2EvalError, match="--method: strategy dense matches maps"):
+        inloc("rootsift", "dense")
