@@ -82,7 +82,7 @@ class Aachen(Benchmark):
 """
 
     def __init__(self, options: AachenOptions | None = None) -> None:
-        from d2eval.aachen.benchmark import load_benchmark
+        from d2eval.aachen.protocol import load_benchmark
 
         super().__init__(options)
         self.numbers = load_benchmark(self.options.protocol)

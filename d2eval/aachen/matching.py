@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2eval.aachen.benchmark import KeypointOrigin
 from d2eval.aachen.data.dataset import Dataset
+from d2eval.aachen.protocol import KeypointOrigin
 from d2eval.contracts.features import Float32Array, Origin, seen_from
 from d2eval.contracts.matching import Matches
 from d2eval.foundation.errors import D2EvalError

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pycolmap
 
-from d2eval.aachen.benchmark import PnpRegistration
 from d2eval.aachen.data.dataset import Dataset
+from d2eval.aachen.protocol import PnpRegistration
 from d2eval.aachen.registration import (
     ModelPoints,
     Registered,

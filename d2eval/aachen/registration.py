@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pycolmap
 
-from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
 from d2eval.aachen.data.dataset import Dataset
+from d2eval.aachen.protocol import AachenBenchmark, ImageRegistration
 from d2eval.aachen.triangulation import pipeline_options
 from d2eval.foundation.terminal.progress import progress
 from d2eval.localization.reasons import shortage

@@ -10,12 +10,12 @@ from typing import Any
 
 import pycolmap
 
-from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
 from d2eval.aachen.columns import QUERIES, STAGES, SUMMARY
 from d2eval.aachen.data.dataset import Dataset, fingerprint
 from d2eval.aachen.matching import ImageKeypoints, collect_keypoints, match_pairs
 from d2eval.aachen.pictures import write_pictures
 from d2eval.aachen.pnp import register_by_pnp
+from d2eval.aachen.protocol import AachenBenchmark, ImageRegistration
 from d2eval.aachen.registration import Registered, register_images
 from d2eval.aachen.scores import mean_count, query_rows, summarize
 from d2eval.aachen.stages import Stages

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from d2eval.aachen.benchmark import AachenBenchmark
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
+from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.aachen.registration import Registered
 from d2eval.foundation.formats.poses import pose_cells
 from d2eval.metrics.intervals import wilson_interval

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pycolmap
 
-from d2eval.aachen.benchmark import AachenBenchmark, Triangulation
 from d2eval.aachen.data.dataset import Dataset
+from d2eval.aachen.protocol import AachenBenchmark, Triangulation
 from d2eval.foundation.errors import D2EvalError, writing
 from d2eval.foundation.files.leftovers import temporary_path
 from d2eval.foundation.formats.poses import pose_line

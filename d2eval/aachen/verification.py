@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pycolmap
 
-from d2eval.aachen.benchmark import AachenBenchmark, KnownPoseVerification, TwoViewVerification
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
+from d2eval.aachen.protocol import AachenBenchmark, KnownPoseVerification, TwoViewVerification
 from d2eval.aachen.workspace import Pair, open_database
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.progress import Progress

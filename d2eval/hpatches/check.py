@@ -6,8 +6,8 @@ from pathlib import Path
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import read_image
 from d2eval.foundation.terminal.progress import progress
-from d2eval.hpatches.benchmark import HPatchesBenchmark
 from d2eval.hpatches.dataset import SPLITS, inspect, is_complete
+from d2eval.hpatches.protocol import HPatchesBenchmark
 
 
 @dataclass(frozen=True)

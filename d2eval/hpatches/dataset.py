@@ -18,7 +18,7 @@ import numpy as np
 from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.files.paths import find, listed
 from d2eval.foundation.files.reading import read_text
-from d2eval.hpatches.benchmark import HPatchesBenchmark
+from d2eval.hpatches.protocol import HPatchesBenchmark
 from d2eval.metrics.homography import FloatArray, check_homography
 
 SUFFIX_ORDER = (".ppm", ".png", ".jpg", ".jpeg")  # the original first, then conversions of it

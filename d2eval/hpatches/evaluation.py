@@ -12,7 +12,7 @@ import numpy as np
 from d2eval.contracts.features import Features
 from d2eval.contracts.matching import Matches
 from d2eval.evaluation.summary import costs, mean
-from d2eval.hpatches.benchmark import HPatchesBenchmark
+from d2eval.hpatches.protocol import HPatchesBenchmark
 from d2eval.metrics.homography import FloatArray, corner_error, error_auc, inside, project
 from d2eval.metrics.matching import match_errors, mean_matching_accuracy, repeatability
 

@@ -87,7 +87,7 @@ class HPatches(PairsBenchmark):
     }  # fmt: skip
 
     def __init__(self, options: HPatchesOptions | None = None) -> None:
-        from d2eval.hpatches.benchmark import load_benchmark
+        from d2eval.hpatches.protocol import load_benchmark
 
         super().__init__(options)
         self.numbers = load_benchmark()

@@ -97,7 +97,7 @@ class Inloc(Benchmark):
 """
 
     def __init__(self, options: InlocOptions | None = None) -> None:
-        from d2eval.inloc.benchmark import load_benchmark
+        from d2eval.inloc.protocol import load_benchmark
 
         super().__init__(options)
         chosen = self.options

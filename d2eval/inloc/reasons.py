@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Dataset
+from d2eval.inloc.protocol import InlocBenchmark
 from d2eval.inloc.strategies import Needed, Strategy
 from d2eval.localization.reasons import shortage
 

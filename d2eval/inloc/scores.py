@@ -5,10 +5,10 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from d2eval.foundation.formats.poses import pose_cells
-from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Dataset, Reference
 from d2eval.inloc.data.files import floor_of
+from d2eval.inloc.protocol import InlocBenchmark
 from d2eval.metrics.intervals import wilson_interval
 from d2eval.metrics.poses import Threshold, pose_error
 from d2eval.runs.folder import Row

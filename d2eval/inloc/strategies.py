@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from d2eval.evaluation.benchmark import Request
-    from d2eval.inloc.benchmark import InlocBenchmark
     from d2eval.inloc.data.candidates import Candidate
     from d2eval.inloc.poses.estimators import Estimator, Task
     from d2eval.inloc.poses.maps_estimator import DenseChoice
     from d2eval.inloc.poses.sparse import Query
+    from d2eval.inloc.protocol import InlocBenchmark
 
     Finder = Callable[[Query, InlocBenchmark, int], list[Candidate]]
 

@@ -4,8 +4,8 @@ import pycolmap
 import pytest
 from synthetic import added, fill_database, make_scene, register, verify, with_pairs
 
-from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.pictures import BEST, write_pictures
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.triangulation import triangulate
 from d2eval.pipeline.store import Store
 

@@ -6,8 +6,8 @@ import pycolmap
 import pytest
 from synthetic import Scene, fill_database, localize, make_scene, shifted, verify, with_pairs
 
-from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.pnp import covisibility_clusters, register_by_pnp
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.triangulation import triangulate
 from d2eval.metrics.poses import pose_error
 from d2eval.pipeline.store import Store

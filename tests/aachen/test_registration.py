@@ -6,7 +6,7 @@ import pycolmap
 import pytest
 from synthetic import fill_database, localize, make_scene, register, verify, with_pairs
 
-from d2eval.aachen.benchmark import load_benchmark
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.registration import (
     ModelPoints,
     failure,

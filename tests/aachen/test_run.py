@@ -10,10 +10,10 @@ import pycolmap
 import pytest
 from places import DATA, REFERENCE, SHARED, needs
 
-from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.data.dataset import Dataset, load_dataset
 from d2eval.aachen.data.holdout import hold_out
 from d2eval.aachen.matching import collect_keypoints, match_pairs
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.run import RunResult, Settings, run
 from d2eval.contracts.method import Runtime
 from d2eval.pipeline.extraction import open_source

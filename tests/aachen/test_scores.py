@@ -6,9 +6,9 @@ import numpy as np
 import pycolmap
 import pytest
 
-from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.registration import Registered, failure
 from d2eval.aachen.scores import mean_count, query_rows, summarize
 from d2eval.foundation.formats.poses import wxyz

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Scene, added, localize, make_scene, with_pairs
 
-from d2eval.aachen.benchmark import load_benchmark
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.metrics.poses import pose_error
 
 PROTOCOLS = ["aachen", "aachen_hloc"]

@@ -5,7 +5,7 @@ import pycolmap
 import pytest
 from synthetic import fill_database, make_scene, verify, with_pairs
 
-from d2eval.aachen.benchmark import Triangulation, load_benchmark
+from d2eval.aachen.protocol import Triangulation, load_benchmark
 from d2eval.aachen.triangulation import empty_model, pipeline_options, posed_images, triangulate
 from d2eval.aachen.workspace import open_database
 from d2eval.foundation.errors import D2EvalError

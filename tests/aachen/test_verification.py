@@ -7,7 +7,7 @@ import pytest
 from synthetic import fill_database, make_scene, register, spoil, true_matches, verify, with_pairs
 
 import d2eval.aachen.verification as verification
-from d2eval.aachen.benchmark import KnownPoseVerification, TwoViewVerification, load_benchmark
+from d2eval.aachen.protocol import KnownPoseVerification, TwoViewVerification, load_benchmark
 from d2eval.aachen.triangulation import triangulate
 from d2eval.aachen.verification import epipolar_distances
 from d2eval.foundation.errors import D2EvalError

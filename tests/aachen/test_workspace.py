@@ -7,7 +7,7 @@ import pytest
 from aachen_folder import write_database
 from synthetic import make_scene, shifted, with_pairs
 
-from d2eval.aachen.benchmark import load_benchmark
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.workspace import create_database, open_database, write_matches
 from d2eval.foundation.errors import D2EvalError
 

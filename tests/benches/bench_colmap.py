@@ -23,8 +23,8 @@ import numpy as np
 import pycolmap
 import torch
 
-from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.data.dataset import Dataset, load_dataset
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.run import Settings, run
 from d2eval.aachen.triangulation import empty_model
 from d2eval.contracts.method import Runtime

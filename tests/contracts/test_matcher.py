@@ -5,7 +5,7 @@ import pytest
 from d2eval.contracts.matcher import Matcher, MatcherChoice, matcher_class
 from d2eval.contracts.registry import registered
 from d2eval.foundation.errors import D2EvalError
-from d2eval.hpatches.benchmark import load_benchmark
+from d2eval.hpatches.protocol import load_benchmark
 
 SHIPPED = {"mnn", "ratio", "mnn_ratio", "dual_softmax"}
 

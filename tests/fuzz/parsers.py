@@ -39,10 +39,10 @@ from d2eval.foundation.formats.poses import read_poses
 from d2eval.foundation.images.decoding import read_image, read_image_size
 from d2eval.hpatches.dataset import read_homography
 from d2eval.hpatches.report.published import score_columns
-from d2eval.inloc.benchmark import load_benchmark as load_inloc
 from d2eval.inloc.data import files as inloc_files
 from d2eval.inloc.data.alignments import read_alignment
 from d2eval.inloc.data.retrieval import read_pair_list
+from d2eval.inloc.protocol import load_benchmark as load_inloc
 from d2eval.inloc.report import views
 from d2eval.inloc.report.site import SITE as INLOC_SITE
 from d2eval.pipeline.featurefiles import read_feature_file, read_hloc_features

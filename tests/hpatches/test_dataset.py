@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.hpatches.benchmark import load_benchmark
 from d2eval.hpatches.dataset import (
     fingerprint,
     inspect,
@@ -16,6 +15,7 @@ from d2eval.hpatches.dataset import (
     read_homography,
     read_sequence,
 )
+from d2eval.hpatches.protocol import load_benchmark
 
 BENCHMARK = load_benchmark()
 IDENTITY = "1 0 0\n0 1 0\n0 0 1\n"

@@ -16,8 +16,8 @@ from places import DATA
 from d2eval.cli import main
 from d2eval.contracts.features import Features, no_features
 from d2eval.contracts.matching import mutual_nearest_neighbors
-from d2eval.hpatches.benchmark import load_benchmark
 from d2eval.hpatches.evaluation import evaluate_pair, match_errors, repeatability, summarize
+from d2eval.hpatches.protocol import load_benchmark
 from d2eval.metrics.homography import HomographyEstimator
 
 BENCHMARK = load_benchmark()

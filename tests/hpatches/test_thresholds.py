@@ -4,7 +4,7 @@ import pytest
 
 from d2eval.cli import main
 from d2eval.contracts.protocol import ProtocolFile, load_protocol
-from d2eval.hpatches import benchmark
+from d2eval.hpatches import protocol
 from d2eval.hpatches.report import published
 
 
@@ -12,7 +12,7 @@ from d2eval.hpatches.report import published
 def test_a_run_ends_with_its_table_and_curves(tiny_hpatches, tmp_path, monkeypatch, thresholds):
     content = load_protocol("hpatches").content
     edited = ProtocolFile(content | {"thresholds_px": thresholds})
-    for module in (published, benchmark):
+    for module in (published, protocol):
         monkeypatch.setattr(module, "load_protocol", lambda _: edited)
     monkeypatch.setitem(published.presentation("hpatches")["figure"], "thresholds_px", thresholds)
     where = ["--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "runs")]

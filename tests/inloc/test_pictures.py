@@ -10,10 +10,10 @@ from inloc_folder import CUTOUTS, Q1, Q2, InlocFolder, alignment_of
 from PIL import Image
 
 from d2eval.foundation.images.decoding import load_image_file
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Database3D, Dataset, load_dataset
 from d2eval.inloc.pictures import BEST, write_views
+from d2eval.inloc.protocol import load_benchmark
 from d2eval.inloc.verification.dense_pv import DensePVSettings, verify_pose
 from d2eval.inloc.verification.imresize import shrink
 from d2eval.inloc.verification.render import scaled_intrinsics

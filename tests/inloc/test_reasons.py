@@ -7,10 +7,10 @@ import pycolmap
 import pytest
 from inloc_folder import CUTOUTS, Q1, Q2, InlocFolder
 
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Reference, load_dataset
 from d2eval.inloc.data.retrieval import Retrieved
+from d2eval.inloc.protocol import load_benchmark
 from d2eval.inloc.reasons import reasons
 from d2eval.inloc.scores import query_rows
 from d2eval.inloc.strategies import STRATEGIES

@@ -7,9 +7,9 @@ import pytest
 from inloc_folder import CUTOUTS, POSES, Q1, Q2, InlocFolder
 
 from d2eval.foundation.formats.poses import read_poses
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Dataset, Reference, load_dataset
+from d2eval.inloc.protocol import load_benchmark
 from d2eval.inloc.scores import candidate_error, count_localized, query_rows, summarize
 from d2eval.localization.submission import submission
 from d2eval.metrics.intervals import wilson_interval

@@ -10,10 +10,10 @@ from places import DATA, REFERENCE, needs
 
 from d2eval.contracts.features import Features, make_features
 from d2eval.contracts.matching import Matches, mutual_nearest_neighbors
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.dataset import Database3D, Dataset, load_dataset
 from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.sparse import Query
+from d2eval.inloc.protocol import load_benchmark
 
 HOLOLENS = DATA / "inloc-hololens"
 needs_data = needs(HOLOLENS)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
-from d2eval.aachen.benchmark import AachenBenchmark, ImageRegistration
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.pnp import register_by_pnp
+from d2eval.aachen.protocol import AachenBenchmark, ImageRegistration
 from d2eval.aachen.registration import Registered, register_images
 from d2eval.aachen.triangulation import triangulate
 from d2eval.aachen.verification import Verified, verify_pairs

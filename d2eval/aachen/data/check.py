@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from d2eval.aachen.benchmark import AachenBenchmark
 from d2eval.aachen.data.dataset import file_notes, read_references
 from d2eval.aachen.data.files import (
     KINDS,
@@ -20,6 +19,7 @@ from d2eval.aachen.data.files import (
     split_of,
     split_queries,
 )
+from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.images.decoding import read_image_size

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
-from d2eval.aachen.benchmark import AachenBenchmark
 from d2eval.aachen.data.files import (
     Files,
     count_images,
@@ -21,6 +20,7 @@ from d2eval.aachen.data.files import (
     split_of,
     split_queries,
 )
+from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.formats.poses import read_poses, wxyz

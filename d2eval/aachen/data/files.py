@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import pycolmap
 
-from d2eval.aachen.benchmark import AachenBenchmark
 from d2eval.aachen.data.database import ColmapDatabase, read_database
 from d2eval.aachen.data.parsing import (
     PairList,
@@ -24,6 +23,7 @@ from d2eval.aachen.data.parsing import (
     read_nvm,
     read_pairs,
 )
+from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import find
 

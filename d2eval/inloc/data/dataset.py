@@ -15,7 +15,6 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.formats.matfiles import as_numbers, read_cells, read_numbers
 from d2eval.foundation.images.decoding import read_image_size
-from d2eval.inloc.benchmark import InlocBenchmark, Intrinsics
 from d2eval.inloc.data.alignments import read_alignment, to_floor
 from d2eval.inloc.data.coverage import (
     intrinsics_notes,
@@ -39,6 +38,7 @@ from d2eval.inloc.data.files import (
 )
 from d2eval.inloc.data.files import floor_of as floor_of
 from d2eval.inloc.data.retrieval import Retrieved, read_retrieval
+from d2eval.inloc.protocol import InlocBenchmark, Intrinsics
 
 CACHE_BYTES = 512 * 2**20  # eleven cutouts of 1600x1200, or a few scans
 

@@ -12,12 +12,12 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import read_image_size
 from d2eval.foundation.machine.resources import Cost
 from d2eval.foundation.terminal.progress import progress
-from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Database3D, Dataset
 from d2eval.inloc.data.files import depth_path, scan_of
 from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.sparse import Query
+from d2eval.inloc.protocol import InlocBenchmark
 from d2eval.inloc.strategies import FeaturePart, Part
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
 from d2eval.pipeline.pairs import PairMatcher, match_features

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pycolmap
 
-from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.poses.interpolation import interpolate_xyz
 from d2eval.inloc.poses.sparse import Query
+from d2eval.inloc.protocol import InlocBenchmark
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import pycolmap
 
 from d2eval.contracts.features import Features
 from d2eval.contracts.matching import Matches
-from d2eval.inloc.benchmark import InlocBenchmark
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.homographies import (
@@ -20,6 +19,7 @@ from d2eval.inloc.poses.homographies import (
 )
 from d2eval.inloc.poses.interpolation import interpolate_xyz
 from d2eval.inloc.poses.p3p import P3PSettings, PoseEstimate, estimate_pose
+from d2eval.inloc.protocol import InlocBenchmark
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from aachen_folder import DAY, LINE, NIGHT, AachenFolder
 from PIL import Image
 from places import DATA, needs
 
-from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.data.check import check as check_folder
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.cli import main
 
 META, FOUNTAIN = DATA / "aachen-meta", DATA / "aachen-fountain"

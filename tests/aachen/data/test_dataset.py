@@ -8,10 +8,10 @@ from aachen_folder import DAY, LINE, NIGHT, AachenFolder
 from places import DATA, needs
 
 from d2eval.aachen.aachen import PROTOCOLS
-from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.data.check import check
 from d2eval.aachen.data.dataset import fingerprint, load_dataset
 from d2eval.aachen.data.files import describe_completeness
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.formats.poses import center, pose_line
 

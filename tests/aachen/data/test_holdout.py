@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import DATA, needs
 
-from d2eval.aachen.benchmark import load_benchmark
 from d2eval.aachen.data.dataset import Dataset, load_dataset
 from d2eval.aachen.data.holdout import MIN_NEIGHBORS, hold_out
+from d2eval.aachen.protocol import load_benchmark
 from d2eval.foundation.errors import D2EvalError
 
 FOUNTAIN = DATA / "aachen-fountain"

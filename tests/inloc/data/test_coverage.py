@@ -9,9 +9,9 @@ from inloc_folder import CUTOUTS, POSES, Q1, Q2, SIZE, InlocFolder
 from places import CASES, DATA, SHARED, needs
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.check import check
 from d2eval.inloc.data.dataset import load_dataset
+from d2eval.inloc.protocol import load_benchmark
 
 LINE = f"PINHOLE {SIZE[0]} {SIZE[1]} 10.5 11 3.5 2.5"
 

@@ -22,9 +22,9 @@ from places import DATA, needs
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.formats.poses import center
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.dataset import Database3D, floor_of, load_dataset, scan_of
 from d2eval.inloc.data.fingerprint import fingerprint
+from d2eval.inloc.protocol import load_benchmark
 
 HOLOLENS = DATA / "inloc-hololens"
 needs_data = needs(HOLOLENS)

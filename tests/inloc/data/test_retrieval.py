@@ -4,8 +4,8 @@ import scipy.io
 from inloc_folder import CUTOUTS, Q1, Q2, InlocFolder
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.retrieval import Retrieved, read_retrieval
+from d2eval.inloc.protocol import load_benchmark
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from d2eval.contracts.maps import Maps, MapsMethod
 from d2eval.contracts.method import Runtime
 from d2eval.evaluation.benchmark import Request
 from d2eval.foundation.errors import D2EvalError
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.dataset import Database3D, Dataset, load_dataset
 from d2eval.inloc.data.records import to_records
 from d2eval.inloc.poses import maps_estimator
 from d2eval.inloc.poses.estimators import Estimator, Task
 from d2eval.inloc.poses.maps_estimator import DenseChoice, DenseEstimator
+from d2eval.inloc.protocol import load_benchmark
 from d2eval.inloc.strategies import STRATEGIES, Dense
 from d2eval.pipeline.extraction import MethodChoice
 from d2eval.pipeline.store import Store

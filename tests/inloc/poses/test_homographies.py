@@ -5,9 +5,9 @@ import pytest
 from inloc_hololens import FEW, features, needs_data, rows
 
 from d2eval.contracts.matching import mutual_nearest_neighbors
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.poses.homographies import HomographySettings, frames, homography_groups
 from d2eval.inloc.poses.sparse import verify
+from d2eval.inloc.protocol import load_benchmark
 
 SETTINGS = HomographySettings(**load_benchmark().strategy("sparse"))
 FRAME_ONLY = replace(SETTINGS, iterations=1, affine_iterations=0)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.poses.p3p import P3PSettings, _iterations, _solutions, estimate_pose
+from d2eval.inloc.protocol import load_benchmark
 from d2eval.metrics.poses import pose_error
 
 SETTINGS = P3PSettings(**load_benchmark().strategy("p3p"))

@@ -14,10 +14,10 @@ from inloc_hololens import (
 )
 
 from d2eval.contracts.features import make_features
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.pooled import PooledSettings, pooled_pose
 from d2eval.inloc.poses.sparse import Query
+from d2eval.inloc.protocol import load_benchmark
 from d2eval.metrics.poses import pose_error
 
 SETTINGS = PooledSettings(**load_benchmark("inloc_hloc").strategy("pooled"))

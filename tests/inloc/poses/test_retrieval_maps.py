@@ -9,10 +9,10 @@ from PIL import Image
 
 from d2eval.contracts.identity import Identity
 from d2eval.contracts.weights import NOT_STATED
-from d2eval.inloc.benchmark import load_benchmark
 from d2eval.inloc.data.dataset import Dataset, load_dataset
 from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.retrieval_maps import rank, with_global_retrieval
+from d2eval.inloc.protocol import load_benchmark
 from d2eval.pipeline.store import Store
 
 

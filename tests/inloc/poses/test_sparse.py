@@ -15,7 +15,6 @@ from inloc_hololens import (
 )
 
 from d2eval.contracts.features import Features, make_features, no_features
-from d2eval.inloc.benchmark import RetrievalSettings, load_benchmark
 from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.homographies import HomographySettings
 from d2eval.inloc.poses.p3p import P3PSettings
@@ -26,6 +25,7 @@ from d2eval.inloc.poses.sparse import (
     sparse_candidates,
     verify,
 )
+from d2eval.inloc.protocol import RetrievalSettings, load_benchmark
 from d2eval.metrics.poses import pose_error
 
 BENCHMARK = load_benchmark()

@@ -2,7 +2,7 @@ from dataclasses import asdict
 
 import pytest
 
-from d2eval.aachen.benchmark import (
+from d2eval.aachen.protocol import (
     ImageRegistration,
     KnownPoseVerification,
     PnpRegistration,
