@@ -8,19 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from d2eval.contracts.options import option
-from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
+from d2eval.evaluation.benchmark import Checked, Evaluated, Request
 from d2eval.foundation.errors import D2EvalError
-from d2eval.localization.reasons import shares, without_pose
+from d2eval.localization.benchmark import LocalizationBenchmark
+from d2eval.localization.reasons import summary_lines, without_pose
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from d2eval.aachen.data.dataset import Dataset
-    from d2eval.localization.site import SiteFormat
-    from d2eval.report.figures import Choice
-    from d2eval.report.tables import Table
+    from d2eval.localization.description import Report
     from d2eval.runs.folder import Row, RunName
-    from d2eval.runs.measured import RunRoots
 
 PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
 
@@ -56,7 +52,7 @@ class AachenOptions:
             raise D2EvalError("--holdout must be 1 or more")
 
 
-class Aachen(Benchmark):
+class Aachen(LocalizationBenchmark):
     """Evaluates a method on Aachen Day-Night: triangulates the database images, registers queries.
 
     With reference poses (--reference-poses, or reference_poses.txt in the dataset) the queries are
@@ -155,7 +151,14 @@ class Aachen(Benchmark):
         result = run(source, matcher, dataset, self.numbers, store, request.output, settings, name)
         lines = [
             *stage_lines(result.stages),
-            *summary_lines(result.summary, scored=bool(dataset.references)),
+            *summary_lines(
+                result.summary,
+                lambda row: (
+                    f"{row['split']:>8}  epoch {row['epoch']}  "
+                    f"{row['registered']}/{row['queries']} registered"
+                ),
+                scored=bool(dataset.references),
+            ),
             *without_pose(result.queries, "registered"),
             f"extracted {result.extracted} images; finished work is kept in {runtime.cache}",
         ]
@@ -164,41 +167,11 @@ class Aachen(Benchmark):
             lines.append(f"no reference poses: submit {file} to visuallocalization.net")
         return Evaluated(result.folder, result.queries, result.summary, lines, result.notes)
 
-    def report(self, folder: Path | None) -> list[Path]:
-        """The paper's table, recall, and the run from above."""
+    def description(self) -> Report[Any]:
+        """The D2-Net paper's table, and what stands beside it."""
         from d2eval.aachen.report.description import AACHEN
-        from d2eval.aachen.report.topview import plot_topview
-        from d2eval.localization.pictures import write_report
 
-        drawn, run = write_report(AACHEN, folder)
-        return [*drawn, *(plot_topview(run, run.folder) if run else [])]
-
-    def results(self, runs: RunRoots) -> pd.DataFrame:
-        """Published, measured and returned ones."""
-        from d2eval.aachen.report.description import AACHEN
-        from d2eval.localization.runs import load_runs
-
-        return load_runs(AACHEN, runs).numbers
-
-    def site(self) -> SiteFormat[Any]:
-        """What visuallocalization.net returns."""
-        from d2eval.aachen.report.groups import SITE
-
-        return SITE
-
-    def table(self, runs: RunRoots) -> Table:
-        """The paper's table."""
-        from d2eval.aachen.report.description import AACHEN
-        from d2eval.localization.table import localization_table
-
-        return localization_table(AACHEN, runs)
-
-    def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
-        """Recall, each run from above, and with a query its matches."""
-        from d2eval.aachen.report.description import AACHEN
-        from d2eval.localization.pictures import plot_all
-
-        return plot_all(AACHEN, runs, output / self.name, choice)
+        return AACHEN
 
 
 def stage_lines(stages: Sequence[Row]) -> list[str]:
@@ -212,15 +185,4 @@ def stage_lines(stages: Sequence[Row]) -> list[str]:
         ]
         text = ", ".join(counts).replace("_", " ")
         lines.append(f"{row['stage']:>13}  {row['seconds']:7.1f} s  {text}")
-    return lines
-
-
-def summary_lines(summary: Sequence[Row], scored: bool) -> list[str]:
-    """A line for each epoch and split."""
-    lines = []
-    for epoch, split in dict.fromkeys((row["epoch"], row["split"]) for row in summary):
-        rows = [row for row in summary if (row["epoch"], row["split"]) == (epoch, split)]
-        first = rows[0]
-        text = f"{split:>8}  epoch {epoch}  {first['registered']}/{first['queries']} registered"
-        lines.append(f"{text}  {shares(rows)}" if scored else text)
     return lines

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from d2eval.contracts.options import option
-from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
+from d2eval.evaluation.benchmark import Checked, Evaluated, Request
 from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.strategies import STRATEGIES
-from d2eval.localization.reasons import shares, without_pose
+from d2eval.localization.benchmark import LocalizationBenchmark
+from d2eval.localization.reasons import summary_lines, without_pose
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from d2eval.inloc.data.dataset import Dataset
-    from d2eval.localization.site import SiteFormat
-    from d2eval.report.figures import Choice
-    from d2eval.report.tables import Table
-    from d2eval.runs.folder import Row, RunName
-    from d2eval.runs.measured import RunRoots
+    from d2eval.localization.description import Report
+    from d2eval.runs.folder import RunName
 
 PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")  # benchmarks/<name>.toml
 DENSE_NETWORK = "vgg16_dense"
@@ -66,7 +62,7 @@ class InlocOptions:
     )
 
 
-class Inloc(Benchmark):
+class Inloc(LocalizationBenchmark):
     """Evaluates a method on InLoc: a pose of each query from the depth of retrieved cutouts.
 
     The strategies are rows of the paper's table: sparse features matched directly (direct) or
@@ -206,7 +202,11 @@ class Inloc(Benchmark):
         row = InlocRow(name, strategy, self.verified, parts, retrieval)
         result = run(row, task, request.output, request.workers)
         lines = [
-            *summary_lines(result.summary, scored=bool(dataset.references)),
+            *summary_lines(
+                result.summary,
+                lambda row: f"{row['floor']:>6}  {row['posed']}/{row['queries']} with a pose",
+                scored=bool(dataset.references),
+            ),
             *without_pose(result.rows, "posed"),
         ]
         if not dataset.references:
@@ -214,46 +214,8 @@ class Inloc(Benchmark):
             lines.append(f"no reference poses: submit {file} to visuallocalization.net")
         return replace(result, lines=lines)
 
-    def report(self, folder: Path | None) -> list[Path]:
-        """The paper's table and recall."""
+    def description(self) -> Report[Any]:
+        """The D2-Net paper's table, and what stands beside it."""
         from d2eval.inloc.report.description import INLOC
-        from d2eval.localization.pictures import write_report
 
-        return write_report(INLOC, folder)[0]
-
-    def results(self, runs: RunRoots) -> pd.DataFrame:
-        """Published, measured and returned ones."""
-        from d2eval.inloc.report.description import INLOC
-        from d2eval.localization.runs import load_runs
-
-        return load_runs(INLOC, runs).numbers
-
-    def site(self) -> SiteFormat[Any]:
-        """What visuallocalization.net returns."""
-        from d2eval.inloc.report.site import SITE
-
-        return SITE
-
-    def table(self, runs: RunRoots) -> Table:
-        """The paper's table."""
-        from d2eval.inloc.report.description import INLOC
-        from d2eval.localization.table import localization_table
-
-        return localization_table(INLOC, runs)
-
-    def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
-        """Recall, and with a query the views from its poses."""
-        from d2eval.inloc.report.description import INLOC
-        from d2eval.localization.pictures import plot_all
-
-        return plot_all(INLOC, runs, output / self.name, choice)
-
-
-def summary_lines(summary: Sequence[Row], scored: bool) -> list[str]:
-    """A line for each floor and all of them."""
-    lines = []
-    for floor in dict.fromkeys(row["floor"] for row in summary):
-        rows = [row for row in summary if row["floor"] == floor]
-        text = f"{floor:>6}  {rows[0]['posed']}/{rows[0]['queries']} with a pose"
-        lines.append(f"{text}  {shares(rows)}" if scored else text)
-    return lines
+        return INLOC

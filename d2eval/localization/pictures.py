@@ -55,25 +55,24 @@ def plot_all(
     return paths, notes
 
 
-def write_report(
-    report: Report[Any], folder: Path | None
-) -> tuple[list[Path], LocalizedRun | None]:
-    """Writes the table and recall of the run in ``folder`` beside its rows.
+def write_report(report: Report[Any], folder: Path | None) -> list[Path]:
+    """Writes table, recall and pictures of the run in ``folder`` beside its rows.
 
     Args:
         report: the benchmark's.
         folder: of the run; None only sees to it that all is there that they are made from.
 
     Returns:
-        The files of the figure, and the run.
+        The files of the figures.
     """
     if folder is None:
         table_of_runs(report, no_runs(report))
-        return [], None
+        return []
     runs = load_folder(report, folder)
     (run,) = runs.measured
     write_table(table_of_runs(report, runs), folder)
-    return plot_recall(report, runs, folder, sample_only=run.is_sample)[0], run
+    recall, _ = plot_recall(report, runs, folder, sample_only=run.is_sample)
+    return [*recall, *report.plot_run(run, folder)[0]]
 
 
 def _plot_queries(

@@ -1,7 +1,9 @@
 """What a run says of its queries: why one has no pose, and how many lie within the thresholds."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from d2eval.runs.folder import Row
 
 MOST_QUERIES = 10  # that are listed one by one
 
@@ -19,7 +21,7 @@ def shortage(steps: Sequence[tuple[str, int, int]]) -> str:
     return "no pose: what was found agrees with none"
 
 
-def without_pose(queries: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+def without_pose(queries: Sequence[Row], column: str) -> list[str]:
     """Lines that say which queries have no pose and why, of many the first ones.
 
     Args:
@@ -33,14 +35,20 @@ def without_pose(queries: Sequence[Mapping[str, Any]], column: str) -> list[str]
     return lines
 
 
-def shares(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Localized queries at each threshold, such as "0.5 m, 2 deg: 3 (75.0 %)".
+def summary_lines(summary: Sequence[Row], text: Callable[[Row], str], scored: bool) -> list[str]:
+    """A line for each group of queries, such as "DUC1  3/4 with a pose  0.5 m, 2 deg: 3 (75.0 %)".
 
     Args:
-        rows: of summary.csv, one for each threshold.
+        summary: rows of summary.csv, one for each threshold of each group.
+        text: what to say of a group before its thresholds.
+        scored: whether there are reference poses.
     """
-    return "  ".join(
-        f"{row['position_m']:g} m, {row['rotation_deg']:g} deg: "
-        f"{row['localized']} ({row['percent']:.1f} %)"
-        for row in rows
-    )
+    return [
+        "  ".join([start, *(map(_share, rows) if scored else ())])
+        for start, rows in groupby(summary, text)
+    ]
+
+
+def _share(row: Row) -> str:
+    limits = f"{row['position_m']:g} m, {row['rotation_deg']:g} deg"
+    return f"{limits}: {row['localized']} ({row['percent']:.1f} %)"

@@ -7,12 +7,11 @@ from d2eval.localization.columns import ORIGIN
 from d2eval.localization.description import Report
 from d2eval.localization.groups import Kind, Line, Section
 from d2eval.localization.notes import notes_of
-from d2eval.localization.runs import Runs, load_runs
+from d2eval.localization.runs import Runs
 from d2eval.metrics.poses import Threshold
 from d2eval.report.names import method_name
 from d2eval.report.tables import Table, TableSection, build_table
 from d2eval.runs.columns import Column
-from d2eval.runs.measured import RunRoots
 from d2eval.runs.results import MEASURED, PUBLISHED, SITE, Numbers, numbers_of, records_of
 
 _Beside = dict[Section, dict[str, dict[str, Any]]]  # section -> label -> fields of its line
@@ -47,21 +46,8 @@ _FROM = (
 )
 
 
-def localization_table(report: Report[Any], roots: RunRoots) -> Table:
-    """Builds a benchmark's table.
-
-    Args:
-        report: the benchmark's.
-        roots: of measured runs, or several; see `run_folders`.
-
-    Raises:
-        D2EvalError: a file it is made from is missing or broken.
-    """
-    return table_of_runs(report, load_runs(report, roots))
-
-
 def table_of_runs(report: Report[Any], runs: Runs) -> Table:
-    """The table with ``runs``."""
+    """A benchmark's table with ``runs``."""
     columns = (
         Column("row", report.words.row, key=True),
         Column("label", "Run", key=True),

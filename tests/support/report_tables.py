@@ -1,20 +1,8 @@
 """Tables of folders of runs."""
 
-from pathlib import Path
-
-from d2eval.aachen.report.description import AACHEN
+from d2eval.aachen.aachen import Aachen
 from d2eval.hpatches.report.table import hpatches_table
-from d2eval.inloc.report.description import INLOC
-from d2eval.localization.table import localization_table
-from d2eval.report.tables import Table
+from d2eval.inloc.inloc import Inloc
 
-
-def aachen_table(runs: Path) -> Table:
-    return localization_table(AACHEN, runs)
-
-
-def inloc_table(runs: Path) -> Table:
-    return localization_table(INLOC, runs)
-
-
+aachen_table, inloc_table = Aachen().table, Inloc().table
 TABLES = {"hpatches": hpatches_table, "aachen": aachen_table, "inloc": inloc_table}

@@ -1,0 +1,55 @@
+"""A benchmark of camera poses: what it shows of its runs follows from its report's description."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from d2eval.evaluation.benchmark import Benchmark
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from d2eval.localization.description import Report
+    from d2eval.localization.site import SiteFormat
+    from d2eval.report.figures import Choice
+    from d2eval.report.tables import Table
+    from d2eval.runs.measured import RunRoots
+
+
+class LocalizationBenchmark(Benchmark):
+    """A benchmark of camera poses, whose queries only a site can score."""
+
+    @abstractmethod
+    def description(self) -> Report[Any]:
+        """What its report says; imported when it is asked for."""
+
+    def report(self, folder: Path | None) -> list[Path]:
+        """The paper's table, recall, and what else there is to see of the run."""
+        from d2eval.localization.pictures import write_report
+
+        return write_report(self.description(), folder)
+
+    def results(self, runs: RunRoots) -> pd.DataFrame:
+        """Published, measured and returned ones."""
+        from d2eval.localization.runs import load_runs
+
+        return load_runs(self.description(), runs).numbers
+
+    def site(self) -> SiteFormat[Any]:
+        """What visuallocalization.net returns."""
+        return self.description().site
+
+    def table(self, runs: RunRoots) -> Table:
+        """The paper's table."""
+        from d2eval.localization.runs import load_runs
+        from d2eval.localization.table import table_of_runs
+
+        return table_of_runs(self.description(), load_runs(self.description(), runs))
+
+    def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
+        """Recall, pictures of each run, and with a query pictures of that."""
+        from d2eval.localization.pictures import plot_all
+
+        return plot_all(self.description(), runs, output / self.name, choice)
