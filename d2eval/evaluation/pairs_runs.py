@@ -32,10 +32,12 @@ class PairsRun(Run):
     """One evaluation.
 
     Attributes:
+        folder: where it lies.
         top_k: how many of the best-scored features were kept; None for all.
         rows: of its summary, by split; one without pairs is absent, "overall" never is.
     """
 
+    folder: Path
     top_k: int | None
     rows: Mapping[str, Mapping[str, str]]
 
@@ -45,7 +47,7 @@ class PairsRun(Run):
         Raises:
             D2EvalError: one is no number.
         """
-        with reading(Path(self.label) / SUMMARY, REMEDY):
+        with reading(self.folder / SUMMARY, REMEDY):
             return [
                 {
                     "source": MEASURED, "run": self.label, "method": self.method,
@@ -113,7 +115,7 @@ def load_run(
                     column.value(row)
     return PairsRun(
         label or folder.name, manifest.method, manifest.matcher, manifest.dataset,
-        by_split[OVERALL]["weights"], manifest.stand_in, top_k, kept,
+        by_split[OVERALL]["weights"], manifest.stand_in, folder, top_k, kept,
     )  # fmt: skip
 
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from d2eval.contracts.features import Features
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
+    from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.hpatches.dataset import Dataset
+    from d2eval.hpatches.report.published import PaperRow
+    from d2eval.hpatches.report.shared import Shared
     from d2eval.report.figures import Choice
     from d2eval.report.tables import Table
     from d2eval.runs.folder import Row
@@ -185,16 +188,21 @@ class HPatches(PairsBenchmark):
         return plot_runs([run], folder, published=not run.is_sample, sample_only=run.is_sample)
 
     def results(self, runs: RunRoots) -> pd.DataFrame:
-        """The paper's numbers too."""
-        import pandas as pd
-
-        from d2eval.hpatches.report.published import load_paper
+        """The paper's numbers too, of all sequences and of those that a partial run shares."""
+        from d2eval.hpatches.report.published import load_paper, load_runs
+        from d2eval.hpatches.report.shared import shared_counts
+        from d2eval.hpatches.report.table import arrange
         from d2eval.runs.results import results_frame
 
-        paper = (record for row in load_paper() for record in row.records())
-        return pd.concat(
-            [results_frame(self.name, paper), super().results(runs)], ignore_index=True
-        )
+        paper = load_paper()
+        found, _ = load_runs(runs)
+        shared = [
+            shared_counts(line.paper, line.run)
+            for line in arrange(paper, found)
+            if line.paper and line.run and line.run.is_partial
+        ]
+        parts: list[PaperRow | PairsRun | Shared] = [*paper, *found, *shared]
+        return results_frame(self.name, (record for part in parts for record in part.records()))
 
     def table(self, runs: RunRoots) -> Table:
         """The paper's table."""

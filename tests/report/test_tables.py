@@ -148,7 +148,7 @@ def test_partial_and_stand_in_are_said(runs: Path, write_run) -> None:
     row = records(runs)[6]
     assert (row["dataset"], row["weights"]) == (PARTIAL, "bundled stand-in")
     markdown = hpatches_table(runs).markdown
-    assert "differences are no reproduction" in markdown
+    assert "its difference is no reproduction" in markdown
     assert "Stand-in weights are not the paper's" in markdown
 
 

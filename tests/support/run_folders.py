@@ -31,9 +31,11 @@ def write_run(runs: Path) -> Callable[..., Path]:
         matches: float = 1000.25,
         top_k: int | None = None,
         empty: tuple[str, ...] = (),
+        pairs: Sequence[tuple[str, int, int, int]] = (),
     ) -> Path:
         folder = runs / "hpatches" / label
         folder.mkdir()
+        write_rows(folder / "pairs.csv", ["sequence", "features_1", "features_k", "matches"], pairs)
         with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(

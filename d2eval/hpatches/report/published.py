@@ -9,11 +9,14 @@ from typing import Any
 from d2eval.contracts.protocol import load_protocol
 from d2eval.evaluation import pairs_runs
 from d2eval.evaluation.pairs_runs import PairsRun, split_records
-from d2eval.runs.columns import REAL, Column
+from d2eval.runs.columns import REAL, WHOLE, Column
 from d2eval.runs.measured import RunRoots
 from d2eval.runs.published import REMEDY, presentation, published_file
 from d2eval.runs.results import PUBLISHED, Numbers, numbers_of
 from d2eval.runs.rows import read_rows, reading
+
+Counts = Mapping[str, tuple[int, int]]  # sequence -> features of its images, matches of its pairs
+_COUNTS = tuple(Column(name, kind=WHOLE) for name in ("features", "matches"))
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class PaperRow:
         features: printed mean number of features, such as "6.7K", verbatim; None as ``label``.
         matches: printed mean number of matches, likewise.
         rows: split (overall, i, v) -> the exact published numbers, as a summary's row has them.
+        counts: of every sequence.
     """
 
     label: str | None
@@ -39,6 +43,7 @@ class PaperRow:
     features: str | None
     matches: str | None
     rows: Mapping[str, Mapping[str, str]]
+    counts: Counts
 
     @cached_property
     def numbers(self) -> Mapping[str, Numbers]:
@@ -79,7 +84,8 @@ def load_paper() -> list[PaperRow]:
     """Reads the paper's rows, in the paper's order.
 
     The printed counts are from ``hpatches.csv``, the exact numbers from those rows of
-    ``hpatches_curves.csv`` that ``hpatches.toml`` names.
+    ``hpatches_curves.csv`` that ``hpatches.toml`` names, those of each sequence from
+    ``hpatches_counts.csv``.
 
     Raises:
         D2EvalError: a file is missing or broken, or lacks a row that ``hpatches.toml`` names.
@@ -94,14 +100,17 @@ def load_paper() -> list[PaperRow]:
         labels = [row["label"] for row in named if "label" in row]
         if list(printed) != labels:
             raise ValueError("its rows are not those of hpatches.toml, in their order")
-    exact = _load_curves()
+    exact, of_sequences = _load_curves(), _load_counts()
     paper = []
     for row in named:
         label = row.get("label")
         counts = printed[label] if label else {}
         look = (row["legend"], row["color"], row["line"])
         said = (counts.get("features"), counts.get("matches"))
-        paper.append(PaperRow(label, row["method"], *look, *said, exact[row["curve"]]))
+        curve = row["curve"]
+        paper.append(
+            PaperRow(label, row["method"], *look, *said, exact[curve], of_sequences[curve])
+        )
     return paper
 
 
@@ -138,3 +147,16 @@ def _load_curves() -> dict[str, dict[str, dict[str, str]]]:
                 if split not in curves[paper_row["curve"]]:
                     raise ValueError(f"{source} lacks {paper_row['curve']}, split {split}")
     return curves
+
+
+def _load_counts() -> dict[str, Counts]:
+    path = published_file("hpatches_counts.csv")
+    counts: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    with reading(path, REMEDY):
+        for row in read_rows(path, (*map(Column, ("method", "sequence")), *_COUNTS)):
+            features, matches = (int(column.value(row)) for column in _COUNTS)
+            counts[row["method"]][row["sequence"]] = features, matches
+        for row in presentation("hpatches")["rows"]:
+            if row["curve"] not in counts:
+                raise ValueError(f"lacks {row['curve']}")
+    return dict(counts)

@@ -11,6 +11,7 @@ from d2eval.hpatches.report.published import (
     load_runs,
     table_thresholds,
 )
+from d2eval.hpatches.report.shared import shared_counts
 from d2eval.report.names import method_name
 from d2eval.report.tables import Table, TableSection, build_table, paper_count
 from d2eval.runs.columns import Column
@@ -19,7 +20,10 @@ from d2eval.runs.published import presentation
 from d2eval.runs.results import Numbers
 
 COUNTS = ("features", "matches")
-KINDS = ("published", "published_exact", "measured", "difference")  # of the columns of a number
+KINDS = ("published", "measured", "difference")  # of the columns of an MMA
+COUNT_KINDS = (
+    "published", "published_exact", "measured", "published_shared", "measured_shared", "difference"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,11 @@ def arrange(paper: Iterable[PaperRow], runs: Sequence[PairsRun]) -> list[Line]:
 
 def _csv_columns() -> list[Column]:
     columns = [Column(name) for name in ("section", "row", "method", "label", "top_k")]
-    counts = [f"{count}_{kind}" for count in COUNTS for kind in KINDS]
-    mma = [f"mma_{t}px_{kind}" for t in table_thresholds() for kind in KINDS[::2] + KINDS[3:]]
+    counts = [f"{count}_{kind}" for count in COUNTS for kind in COUNT_KINDS]
+    mma = [f"mma_{t}px_{kind}" for t in table_thresholds() for kind in KINDS]
     costs = ["seconds_per_image", "peak_memory_mb"]
-    return [*columns, *map(Column, (*counts, *mma, *costs, "dataset", "weights"))]
+    names = ("shared_sequences", *counts, *mma, *costs, "dataset", "weights")
+    return [*columns, *map(Column, names)]
 
 
 def _columns() -> list[Column]:
@@ -117,6 +122,9 @@ def _columns() -> list[Column]:
         Column("matches_measured", "Matches measured", paper_count),
         Column("mma_published", f"{mma} published"),
         Column("mma_measured", f"{mma} measured"),
+        Column("shared_sequences", "Shared seq."),
+        Column("features_shared", "Features published, measured there"),
+        Column("matches_shared", "Matches published, measured there"),
         Column("differences", "Features, matches diff."),
         Column("seconds_per_image", "Seconds / image", "{:.2f}".format),
         Column("peak_memory_mb", "Peak MiB", "{:.0f}".format),
@@ -132,6 +140,10 @@ def _markdown_record(line: Line) -> dict[str, Any]:
         both = [record[f"{count}_difference"] for count in COUNTS]
         # + 0.0 makes a rounded -0.0 a plain zero
         record["differences"] = " / ".join(f"{round(value, 1) + 0.0:+.1f}" for value in both)
+    for count in COUNTS:
+        if f"{count}_published_shared" in record:
+            sides = (record[f"{count}_{kind}_shared"] for kind in ("published", "measured"))
+            record[f"{count}_shared"] = " / ".join(f"{value:.1f}" for value in sides)
     for kind in ("published", "measured"):
         values = [record.get(f"mma_{t}px_{kind}") for t in table_thresholds()]
         if any(value is not None for value in values):
@@ -168,14 +180,28 @@ def _record(line: Line) -> dict[str, Any]:
         }
         record |= _mma(measured, "measured")
     if paper and run:
-        against = {count: f"{count}_published_exact" for count in COUNTS}
-        against |= {f"mma_{t}px": f"mma_{t}px_published" for t in table_thresholds()}
-        for name, published in against.items():
-            if {f"{name}_measured", published} <= record.keys():
-                difference = record[f"{name}_measured"] - record[published]
+        sides = ("measured", "published_exact")
+        if run.is_partial:
+            sides = ("measured_shared", "published_shared")
+            record |= _shared(paper, run)
+        against = [(count, *sides) for count in COUNTS]
+        against += [(f"mma_{t}px", "measured", "published") for t in table_thresholds()]
+        for name, measured_kind, published_kind in against:
+            ours, theirs = f"{name}_{measured_kind}", f"{name}_{published_kind}"
+            if {ours, theirs} <= record.keys():
                 # The published numbers have at most 6 decimals: what lies below is float noise.
-                record[f"{name}_difference"] = round(difference, 6)
+                record[f"{name}_difference"] = round(record[ours] - record[theirs], 6)
     return {name: value for name, value in record.items() if value is not None}
+
+
+def _shared(paper: PaperRow, run: PairsRun) -> dict[str, Any]:
+    """The counts on the sequences that a partial run shares with the published results."""
+    shared = shared_counts(paper, run)
+    record: dict[str, Any] = {"shared_sequences": len(shared.sequences)}
+    for kind, means in (("published", shared.published), ("measured", shared.measured)):
+        for count in COUNTS if means else ():
+            record[f"{count}_{kind}_shared"] = means["overall"][f"mean_{count}"]
+    return record
 
 
 def _mma(numbers: Numbers, kind: str) -> dict[str, float]:
@@ -209,8 +235,10 @@ def _notes(section: str, lines: Sequence[Line]) -> list[str]:
             )
         if any(run.is_partial for run in runs):
             notes.append(
-                "Rows with a partial dataset lack sequences of the benchmark: their differences "
-                "are no reproduction of the published numbers."
+                "Rows with a partial dataset are compared, in features and matches, on the "
+                "sequences that they share with the published results "
+                "(results/published/hpatches_counts.csv), and differences are of the means there. "
+                "MMA is published of all sequences alone: its difference is no reproduction."
             )
     if section == "top_k":
         notes.append("The paper's table keeps all features: these rows don't compare with it.")
