@@ -1,4 +1,4 @@
-"""What methods on kornia's networks share: kornia itself, their weights, and images as tensors."""
+"""What methods on networks share: their weights, kornia where it is used, images as tensors."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import torch
 from d2eval.contracts.features import Features, make_features
 from d2eval.contracts.method import Method, Runtime
 from d2eval.contracts.options import option
+from d2eval.contracts.weightgroups import WeightsGroup, fetched_weights, weights_groups
 from d2eval.contracts.weights import WeightsInfo, load_state_dict
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded
@@ -19,7 +20,7 @@ from d2eval.foundation.files.reading import sha256_of
 from d2eval.foundation.images.decoding import RgbImage
 
 INSTALL = 'pip install "d2eval[modern]"'
-BUNDLED = "bundled"
+BUNDLED, FETCHED = "bundled", "fetched"
 LEAST_SIDE = 32  # pixels; the networks halve or pad smaller images to nothing
 
 
@@ -114,6 +115,71 @@ class KorniaMethod(Method):
     def weights_state(cls, runtime: Runtime) -> str:
         """For ``d2eval methods``: bundled, or kornia is missing."""
         return "bundled, the authors'" if has_kornia() else f"missing: kornia; run: {INSTALL}"
+
+
+@dataclass(frozen=True)
+class FetchedWeights:
+    """Weights that ``d2eval fetch`` brings.
+
+    Attributes:
+        group: of ``methods/downloads.toml``.
+        file: of that group.
+    """
+
+    group: str
+    file: str
+
+    @property
+    def _of(self) -> WeightsGroup:
+        return weights_groups()[self.group]
+
+    @property
+    def missing(self) -> str:
+        """The file, and the command that brings it."""
+        terms = self._of.license
+        if terms is None:
+            return f"{self.file}, run 'd2eval fetch {self.group}'"
+        name = terms.partition(",")[0]
+        return f"{self.file} ({name}), run 'd2eval fetch {self.group} --accept-license'"
+
+    def option(self) -> Any:
+        """The option ``--weights`` of the method."""
+        return option(FETCHED, f"fetched ({self.missing}), or a path", keyed=False)
+
+    def found(self, runtime: Runtime) -> tuple[Path, WeightsInfo] | None:
+        """The fetched file and what it is; None if it wasn't fetched.
+
+        Raises:
+            D2EvalError: it has changed since.
+        """
+        return fetched_weights(self._of, runtime.cache, self.file)
+
+
+class FetchedMethod(Method):
+    """A method on a network whose weights have to be fetched."""
+
+    fetched: ClassVar[FetchedWeights]
+
+    def choose(self, choice: str, runtime: Runtime) -> Path:
+        """The file that ``--weights`` means; sets ``weights``.
+
+        Raises:
+            D2EvalError: there is none, or it has changed since it was fetched.
+        """
+        found = given_weights(choice) if choice != FETCHED else self.fetched.found(runtime)
+        if found is None:
+            raise D2EvalError(
+                f"{type(self).__name__} has no weights yet: {self.fetched.missing}, "
+                "or give --weights FILE"
+            )
+        path, self.weights = found
+        return path
+
+    @classmethod
+    def weights_state(cls, runtime: Runtime) -> str:
+        """For ``d2eval methods``: fetched or missing."""
+        found = cls.fetched.found(runtime)
+        return f"missing: {cls.fetched.missing}" if found is None else found[1].name
 
 
 def features_of(

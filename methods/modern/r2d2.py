@@ -15,18 +15,15 @@ from torch import nn
 from torch.nn import functional
 
 from d2eval.contracts.features import Features, make_features, no_features
-from d2eval.contracts.method import Method, Runtime
+from d2eval.contracts.method import Runtime
 from d2eval.contracts.options import option
-from d2eval.contracts.weightgroups import fetched_weights, weights_groups
 from d2eval.contracts.weights import load_state_dict
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage
-from methods.modern.networks import given_weights, load_into, rgb_tensor
+from methods.modern.networks import FetchedMethod, FetchedWeights, load_into, rgb_tensor
 from methods.vgg16.preprocessing import TORCH_MEAN_RGB, TORCH_STD_RGB
 
-GROUP, FILE = "r2d2", "r2d2_WASF_N16.pt"
-FETCHED = "fetched"
-MISSING = f"{FILE} (CC BY-NC-SA 3.0), run 'd2eval fetch {GROUP} --accept-license'"
+WEIGHTS = FetchedWeights("r2d2", "r2d2_WASF_N16.pt")
 DIM, STEP = 128, 2**0.25
 SCALE = 32  # pixels of the image that a descriptor at scale 1 sees
 # Channels, kernel, dilation, whether normalised and whether rectified. What would halve the maps
@@ -72,7 +69,7 @@ class R2d2Config:
     repeatability: float = option(0.7, "least repeatability")
     min_size: int = option(256, "longer side of the smallest image of the pyramid, in pixels")
     max_size: int = option(1024, "longer side of the largest, in pixels")
-    weights: str = option(FETCHED, f"fetched ({MISSING}), or a path", keyed=False)
+    weights: str = WEIGHTS.option()
 
     def __post_init__(self) -> None:
         if self.num_features < 1 or not 1 <= self.min_size <= self.max_size:
@@ -81,12 +78,13 @@ class R2d2Config:
             raise D2EvalError("--reliability and --repeatability must be from 0 to below 1")
 
 
-class R2d2(Method):
+class R2d2(FetchedMethod):
     """R2D2 of several scales; scores are repeatability times reliability."""
 
     description = "R2D2 (WASF N16), multi-scale"
     descriptor_dim = DIM
     Config = R2d2Config
+    fetched = WEIGHTS
 
     def __init__(self, config: R2d2Config, runtime: Runtime) -> None:
         """Builds the network.
@@ -94,13 +92,7 @@ class R2d2(Method):
         Raises:
             D2EvalError: weights that are missing or don't fit.
         """
-        if config.weights != FETCHED:
-            path, self.weights = given_weights(config.weights)
-        else:
-            found = fetched_weights(weights_groups()[GROUP], runtime.cache, FILE)
-            if found is None:
-                raise D2EvalError(f"R2D2 has no weights yet: {MISSING}, or give --weights FILE")
-            path, self.weights = found
+        path = self.choose(config.weights, runtime)
         self._config, self._device = config, runtime.device
         self._network = load_into(Network(), load_state_dict(path), path, runtime.device)
         self._mean, self._deviation = (
@@ -144,9 +136,3 @@ class R2d2(Method):
         scores = reliability[rows, columns] * repeatability[rows, columns]
         points = torch.stack([columns, rows], dim=1) * ratio
         return points, scores, maps[:, rows, columns].T, torch.full_like(scores, SCALE / scale)
-
-    @classmethod
-    def weights_state(cls, runtime: Runtime) -> str:
-        """For ``d2eval methods``: fetched or missing."""
-        found = fetched_weights(weights_groups()[GROUP], runtime.cache, FILE)
-        return f"missing: {MISSING}" if found is None else found[1].name
