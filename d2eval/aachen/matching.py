@@ -21,23 +21,14 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class ImageKeypoints:
-    """What the stages after matching need of an image.
+    """What the stages after matching need of an image."""
 
-    Attributes:
-        keypoints: (N, 2) float32, pixels, origin at the centre of the top-left pixel.
-        key: names the features that they are from.
-        sha256: of the image file.
-        seconds: the extraction took; NaN if unknown.
-        peak_memory_mb: of the extraction; NaN if unknown.
-        origin: where the method's own files count from.
-    """
-
-    keypoints: Float32Array
-    key: str
-    sha256: str
-    seconds: float
-    peak_memory_mb: float
-    origin: Origin = "center"
+    keypoints: Float32Array  # (N, 2) float32, pixels, origin at the centre of the top-left pixel
+    key: str  # names the features that they are from
+    sha256: str  # of the image file
+    seconds: float  # the extraction took; NaN if unknown
+    peak_memory_mb: float  # of the extraction; NaN if unknown
+    origin: Origin = "center"  # where the method's own files count from
 
     def seen_by_colmap(self, origin: KeypointOrigin) -> Float32Array:
         """(N, 2) keypoints as the protocol gives them to COLMAP."""

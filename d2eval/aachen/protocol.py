@@ -12,25 +12,15 @@ KeypointOrigin = Literal["own", "corner"]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things lie below the dataset's folder.
+    """Where things lie below the dataset's folder."""
 
-    Attributes:
-        database: COLMAP database with cameras and images.
-        pairs: image pairs to match.
-        images: folder that image names are relative to.
-        model: NVM file with the poses of the database images.
-        intrinsics: intrinsics of the database images.
-        queries: pattern of the query lists.
-        references: reference poses of the queries, if there are any.
-    """
-
-    database: str
-    pairs: str
-    images: str
-    model: str
-    intrinsics: str
-    queries: str
-    references: str
+    database: str  # COLMAP database with cameras and images
+    pairs: str  # image pairs to match
+    images: str  # folder that image names are relative to
+    model: str  # NVM file with the poses of the database images
+    intrinsics: str  # intrinsics of the database images
+    queries: str  # pattern of the query lists
+    references: str  # reference poses of the queries, if there are any
 
 
 @dataclass(frozen=True)
@@ -98,37 +88,24 @@ _REGISTRATIONS = {"image-registrator": ImageRegistration, "pnp": PnpRegistration
 
 @dataclass(frozen=True)
 class AachenBenchmark:
-    """The protocol.
+    """The protocol."""
 
-    Attributes:
-        protocol: stem of the benchmark file.
-        name: what a reader calls it.
-        keypoint_origin: where keypoints count from when COLMAP sees them, which itself counts from
-            the "corner" of the top-left pixel: "own" is the method's own origin.
-        layout: of the dataset.
-        complete: counts of a full set: database, posed, pairs, and queries by split.
-        covisible_pairs: how many covisible partners each database image is paired with; None
-            takes the pairs of the list.
-        matcher: the protocol's own.
-        verification: of matches.
-        triangulation: of points.
-        registration: of queries.
-        thresholds: by epoch; each list from fine to coarse.
-        sha256: of the protocol's numbers.
-    """
-
-    protocol: str
-    name: str
+    protocol: str  # stem of the benchmark file
+    name: str  # what a reader calls it
+    # where keypoints count from when COLMAP sees them, which itself counts from the "corner" of the
+    # top-left pixel: "own" is the method's own origin
     keypoint_origin: KeypointOrigin
-    layout: Layout
-    complete: dict[str, int]
+    layout: Layout  # of the dataset
+    complete: dict[str, int]  # counts of a full set: database, posed, pairs, and queries by split
+    # how many covisible partners each database image is paired with; None takes the pairs of the
+    # list
     covisible_pairs: int | None
-    matcher: MatcherChoice
-    verification: Verification
-    triangulation: Triangulation
-    registration: Registration
-    thresholds: dict[str, tuple[Threshold, ...]]
-    sha256: str
+    matcher: MatcherChoice  # the protocol's own
+    verification: Verification  # of matches
+    triangulation: Triangulation  # of points
+    registration: Registration  # of queries
+    thresholds: dict[str, tuple[Threshold, ...]]  # by epoch; each list from fine to coarse
+    sha256: str  # of the protocol's numbers
 
 
 def _strategy(kinds: dict[str, Any], table: dict[str, Any]) -> Any:

@@ -19,27 +19,17 @@ from d2eval.localization.reasons import shortage
 
 @dataclass(frozen=True)
 class Registered:
-    """What is known of one query.
+    """What is known of one query."""
 
-    Attributes:
-        pose: cam_from_world, or None if the query could not be registered.
-        visible_points: keypoints of the query with a verified match to a triangulated keypoint.
-        inliers: keypoints that the pose explains; without one, those of the best one tried.
-        mean_reprojection_px: of the inliers; NaN without a pose.
-        points: point of the model by index of the keypoint, for the inliers.
-        matches: with the database images that it is paired with.
-        verified: those that a two-view geometry explains; None where none was asked for.
-        reason: why there is no pose; empty with one.
-    """
-
-    pose: pycolmap.Rigid3d | None
-    visible_points: int
-    inliers: int
-    mean_reprojection_px: float
-    points: dict[int, int]
-    matches: int = 0
+    pose: pycolmap.Rigid3d | None  # cam_from_world, or None if the query could not be registered
+    visible_points: int  # keypoints of the query with a verified match to a triangulated keypoint
+    inliers: int  # keypoints that the pose explains; without one, those of the best one tried
+    mean_reprojection_px: float  # of the inliers; NaN without a pose
+    points: dict[int, int]  # point of the model by index of the keypoint, for the inliers
+    matches: int = 0  # with the database images that it is paired with
+    # those that a two-view geometry explains; None where none was asked for
     verified: int | None = None
-    reason: str = ""
+    reason: str = ""  # why there is no pose; empty with one
 
 
 def failure(visible_points: int, inliers: int = 0) -> Registered:

@@ -41,40 +41,24 @@ NAME = "aachen"
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of a run that belong neither to the method nor to the protocol.
+    """The choices of a run that belong neither to the method nor to the protocol."""
 
-    Attributes:
-        seed: of verification, triangulation and registration.
-        device: for the manifest.
-        workers: threads that read and write while features are extracted.
-        holdout: how many database images stand in for the queries, or None.
-    """
-
-    seed: int = 0
-    device: str = "cpu"
-    workers: int = 1
-    holdout: int | None = None
+    seed: int = 0  # of verification, triangulation and registration
+    device: str = "cpu"  # for the manifest
+    workers: int = 1  # threads that read and write while features are extracted
+    holdout: int | None = None  # how many database images stand in for the queries, or None
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where a run lies and what it found.
+    """Where a run lies and what it found."""
 
-    Attributes:
-        folder: holds queries.csv, summary.csv, stages.csv, manifest.json, the model and more.
-        summary: the rows of summary.csv.
-        queries: the rows of queries.csv.
-        stages: the rows of stages.csv.
-        extracted: images whose features were not in the store.
-        notes: for the user, on runs of other work that are there.
-    """
-
-    folder: Path
-    summary: list[Row]
-    queries: list[Row]
-    stages: list[Row]
-    extracted: int
-    notes: tuple[str, ...]
+    folder: Path  # holds queries.csv, summary.csv, stages.csv, manifest.json, the model and more
+    summary: list[Row]  # the rows of summary.csv
+    queries: list[Row]  # the rows of queries.csv
+    stages: list[Row]  # the rows of stages.csv
+    extracted: int  # images whose features were not in the store
+    notes: tuple[str, ...]  # for the user, on runs of other work that are there
 
 
 @dataclass(frozen=True)

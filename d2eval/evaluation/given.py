@@ -75,13 +75,9 @@ def _features(found: Any, image: RgbImage) -> Features:
 
 @dataclass(frozen=True)
 class GivenMethod(MethodChoice):
-    """A method that isn't named but there.
+    """A method that isn't named but there."""
 
-    Attributes:
-        method: the object.
-    """
-
-    method: Method = field(kw_only=True)
+    method: Method = field(kw_only=True)  # the object
 
     @property
     def config_class(self) -> type:

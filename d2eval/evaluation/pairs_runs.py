@@ -29,16 +29,11 @@ _AT = re.compile(r"(.+)_([0-9]+)px")
 
 @dataclass(frozen=True)
 class PairsRun(Run):
-    """One evaluation.
+    """One evaluation."""
 
-    Attributes:
-        folder: where it lies.
-        top_k: how many of the best-scored features were kept; None for all.
-        rows: of its summary, by split; one without pairs is absent, "overall" never is.
-    """
-
-    folder: Path
-    top_k: int | None
+    folder: Path  # where it lies
+    top_k: int | None  # how many of the best-scored features were kept; None for all
+    # of its summary, by split; one without pairs is absent, "overall" never is
     rows: Mapping[str, Mapping[str, str]]
 
     def records(self) -> list[dict[str, Any]]:

@@ -12,31 +12,18 @@ from d2eval.hpatches.protocol import HPatchesBenchmark
 
 @dataclass(frozen=True)
 class Check:
-    """What was found; counts are of sequences without any problem.
+    """What was found; counts are of sequences without any problem."""
 
-    Attributes:
-        root: the folder.
-        completeness: "complete" or "partial (S of 108 sequences)".
-        sequences: by split.
-        lacking: sequences that a complete set has beyond these, by split.
-        images: in these sequences.
-        pairs: in these sequences.
-        excluded: names of excluded sequences that are there.
-        ignored: things beside the sequences.
-        extra: things in sequences that are not used.
-        problems: a line for each thing that is missing, broken or unreadable.
-    """
-
-    root: Path
-    completeness: str
-    sequences: dict[str, int]
-    lacking: dict[str, int]
-    images: int
-    pairs: int
-    excluded: tuple[str, ...]
-    ignored: tuple[str, ...]
-    extra: tuple[str, ...]
-    problems: tuple[str, ...]
+    root: Path  # the folder
+    completeness: str  # "complete" or "partial (S of 108 sequences)"
+    sequences: dict[str, int]  # by split
+    lacking: dict[str, int]  # sequences that a complete set has beyond these, by split
+    images: int  # in these sequences
+    pairs: int  # in these sequences
+    excluded: tuple[str, ...]  # names of excluded sequences that are there
+    ignored: tuple[str, ...]  # things beside the sequences
+    extra: tuple[str, ...]  # things in sequences that are not used
+    problems: tuple[str, ...]  # a line for each thing that is missing, broken or unreadable
 
     def lines(self, benchmark: HPatchesBenchmark) -> list[str]:
         """What was found, for the user."""

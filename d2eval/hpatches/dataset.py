@@ -27,17 +27,11 @@ SPLITS = ("i", "v")
 
 @dataclass(frozen=True)
 class Sequence:
-    """One sequence.
+    """One sequence."""
 
-    Attributes:
-        name: its folder's name.
-        images: paths of images 1..6.
-        homographies: of image 1 to images 2..6.
-    """
-
-    name: str
-    images: tuple[Path, ...]
-    homographies: tuple[FloatArray, ...]
+    name: str  # its folder's name
+    images: tuple[Path, ...]  # paths of images 1..6
+    homographies: tuple[FloatArray, ...]  # of image 1 to images 2..6
 
     @property
     def split(self) -> str:
@@ -47,25 +41,15 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The sequences of one run.
+    """The sequences of one run."""
 
-    Attributes:
-        root: the folder.
-        sequences: by name.
-        excluded: excluded sequences that were there.
-        ignored: other things that were there.
-        sample: whether it is the embedded sample.
-        complete_total: sequences of a complete set.
-        complete: whether these are all of them.
-    """
-
-    root: Path
-    sequences: tuple[Sequence, ...]
-    excluded: tuple[str, ...]
-    ignored: tuple[str, ...]
-    sample: bool
-    complete_total: int
-    complete: bool
+    root: Path  # the folder
+    sequences: tuple[Sequence, ...]  # by name
+    excluded: tuple[str, ...]  # excluded sequences that were there
+    ignored: tuple[str, ...]  # other things that were there
+    sample: bool  # whether it is the embedded sample
+    complete_total: int  # sequences of a complete set
+    complete: bool  # whether these are all of them
 
     @property
     def completeness(self) -> str:
@@ -79,23 +63,15 @@ class Dataset:
 
 @dataclass
 class Inspection:
-    """What `inspect` found.
+    """What `inspect` found."""
 
-    Attributes:
-        sequences: those that are whole.
-        excluded: excluded sequences that were there.
-        ignored: other things beside the sequences.
-        extra: other things in sequences.
-        problems: a line for each, as a run would report the first.
-        remains: images of sequences that are not whole.
-    """
-
-    sequences: list[Sequence] = field(default_factory=list)
-    excluded: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
+    sequences: list[Sequence] = field(default_factory=list)  # those that are whole
+    excluded: list[str] = field(default_factory=list)  # excluded sequences that were there
+    ignored: list[str] = field(default_factory=list)  # other things beside the sequences
+    extra: list[str] = field(default_factory=list)  # other things in sequences
+    # a line for each, as a run would report the first
     problems: list[str] = field(default_factory=list)
-    remains: list[Path] = field(default_factory=list)
+    remains: list[Path] = field(default_factory=list)  # images of sequences that are not whole
 
 
 def _find_image(folder: Path, number: int) -> Path:

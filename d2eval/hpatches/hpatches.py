@@ -51,13 +51,9 @@ class HPatchesOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class HPatchesPairs(PairDataset):
-    """The pairs of HPatches sequences.
+    """The pairs of HPatches sequences."""
 
-    Attributes:
-        found: the sequences.
-    """
-
-    found: Dataset
+    found: Dataset  # the sequences
 
     def fingerprint(self, content: Mapping[Path, str]) -> str:
         """SHA-256 over the names, ``content`` of the images, and homographies."""

@@ -9,29 +9,17 @@ from d2eval.metrics.homography import HomographyEstimator
 
 @dataclass(frozen=True)
 class HPatchesBenchmark:
-    """The numbers of the protocol.
+    """The numbers of the protocol."""
 
-    Attributes:
-        excluded: folder names that are left out.
-        images_per_sequence: image 1 is matched to each of the others.
-        thresholds_px: inclusive thresholds of the MMA.
-        complete: sequences of a complete set, by split "i" and "v".
-        matcher: the protocol's own.
-        correct_px: threshold for correct matches, matching score and repeatability.
-        estimator: for the homography.
-        corner_error_px: thresholds of its accuracy and AUC.
-        sha256: of the protocol's numbers.
-    """
-
-    excluded: tuple[str, ...]
-    images_per_sequence: int
-    thresholds_px: tuple[int, ...]
-    complete: dict[str, int]
-    matcher: MatcherChoice
-    correct_px: float
-    estimator: HomographyEstimator
-    corner_error_px: tuple[int, ...]
-    sha256: str
+    excluded: tuple[str, ...]  # folder names that are left out
+    images_per_sequence: int  # image 1 is matched to each of the others
+    thresholds_px: tuple[int, ...]  # inclusive thresholds of the MMA
+    complete: dict[str, int]  # sequences of a complete set, by split "i" and "v"
+    matcher: MatcherChoice  # the protocol's own
+    correct_px: float  # threshold for correct matches, matching score and repeatability
+    estimator: HomographyEstimator  # for the homography
+    corner_error_px: tuple[int, ...]  # thresholds of its accuracy and AUC
+    sha256: str  # of the protocol's numbers
 
     @property
     def complete_total(self) -> int:

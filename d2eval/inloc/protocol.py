@@ -12,29 +12,17 @@ from d2eval.metrics.poses import Threshold
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things lie below the dataset's folder.
+    """Where things lie below the dataset's folder."""
 
-    Attributes:
-        queries: folder of the queries.
-        cutouts: folder with floors/scans/images, and the depth of each image beside it.
-        alignments: folder with floors/transformations/files.
-        scans: folder with floors/files.
-        references: reference poses of the queries, if there are any.
-        intrinsics: of the queries, if there are any; COLMAP's cameras, a line each.
-        retrieval: patterns of retrieval lists; the first with a file is used.
-        query_names: beside a matrix of scores, the names of its rows.
-        cutout_names: beside a matrix of scores, the names of its columns.
-    """
-
-    queries: str
-    cutouts: str
-    alignments: str
-    scans: str
-    references: str
-    intrinsics: str
-    retrieval: tuple[str, ...]
-    query_names: str
-    cutout_names: str
+    queries: str  # folder of the queries
+    cutouts: str  # folder with floors/scans/images, and the depth of each image beside it
+    alignments: str  # folder with floors/transformations/files
+    scans: str  # folder with floors/files
+    references: str  # reference poses of the queries, if there are any
+    intrinsics: str  # of the queries, if there are any; COLMAP's cameras, a line each
+    retrieval: tuple[str, ...]  # patterns of retrieval lists; the first with a file is used
+    query_names: str  # beside a matrix of scores, the names of its rows
+    cutout_names: str  # beside a matrix of scores, the names of its columns
 
 
 @dataclass(frozen=True)
@@ -52,50 +40,29 @@ class Intrinsics:
 
 @dataclass(frozen=True)
 class RetrievalSettings:
-    """How many cutouts of a query are used.
+    """How many cutouts of a query are used."""
 
-    Attributes:
-        candidates: of the retrieval list; these are matched.
-        posed: best of them after re-ranking; these are used for poses.
-    """
-
-    candidates: int
-    posed: int
+    candidates: int  # of the retrieval list; these are matched
+    posed: int  # best of them after re-ranking; these are used for poses
 
 
 @dataclass(frozen=True)
 class InlocBenchmark:
-    """The protocol.
+    """The protocol."""
 
-    Attributes:
-        protocol: stem of the benchmark file.
-        name: what a reader calls it.
-        layout: of the dataset.
-        intrinsics: of queries without a line of their own.
-        complete: counts of a full set: queries, cutouts, scans.
-        floors: scans of a full set, by floor.
-        cutouts_per_scan: of a full set.
-        retrieval: how many cutouts are used.
-        matcher: the protocol's own, of sparse features.
-        thresholds: of the published table.
-        further_thresholds: finer ones.
-        tables: of the file, by name; each strategy reads its own.
-        sha256: of the protocol's numbers.
-    """
-
-    protocol: str
-    name: str
-    layout: Layout
-    intrinsics: Intrinsics
-    complete: dict[str, int]
-    floors: dict[str, int]
-    cutouts_per_scan: int
-    retrieval: RetrievalSettings
-    matcher: MatcherChoice
-    thresholds: tuple[Threshold, ...]
-    further_thresholds: tuple[Threshold, ...]
-    tables: Mapping[str, dict[str, Any]]
-    sha256: str
+    protocol: str  # stem of the benchmark file
+    name: str  # what a reader calls it
+    layout: Layout  # of the dataset
+    intrinsics: Intrinsics  # of queries without a line of their own
+    complete: dict[str, int]  # counts of a full set: queries, cutouts, scans
+    floors: dict[str, int]  # scans of a full set, by floor
+    cutouts_per_scan: int  # of a full set
+    retrieval: RetrievalSettings  # how many cutouts are used
+    matcher: MatcherChoice  # the protocol's own, of sparse features
+    thresholds: tuple[Threshold, ...]  # of the published table
+    further_thresholds: tuple[Threshold, ...]  # finer ones
+    tables: Mapping[str, dict[str, Any]]  # of the file, by name; each strategy reads its own
+    sha256: str  # of the protocol's numbers
 
     def strategy(self, name: str) -> dict[str, Any]:
         """The settings of a strategy, a copy of its table.

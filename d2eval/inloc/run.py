@@ -40,20 +40,13 @@ MEGA = 1e6
 
 @dataclass(frozen=True)
 class InlocRow:
-    """What a run measures.
+    """What a run measures."""
 
-    Attributes:
-        name: of the run, its folder and rows.
-        strategy: how candidates are found.
-        verified: whether Dense PV judges the poses.
-        estimators: of each part of the strategy, by its name.
-        retrieval: the network whose global descriptors retrieved the cutouts, if one did.
-    """
-
-    name: RunName
-    strategy: Strategy
-    verified: bool
-    estimators: Mapping[str, Estimator]
+    name: RunName  # of the run, its folder and rows
+    strategy: Strategy  # how candidates are found
+    verified: bool  # whether Dense PV judges the poses
+    estimators: Mapping[str, Estimator]  # of each part of the strategy, by its name
+    # the network whose global descriptors retrieved the cutouts, if one did
     retrieval: Identity | None = None
 
 

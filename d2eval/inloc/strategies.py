@@ -30,27 +30,17 @@ class Needed(NamedTuple):
 
 
 class Strategy(ABC):
-    """A way to a query's candidates.
+    """A way to a query's candidates."""
 
-    Attributes:
-        name: for ``--strategy``, manifests and the keys of stored candidates.
-        label: of its runs; {} is the method.
-        title: of its rows, in the paper's manner; {} is the method.
-        lines: of its curves, where views don't verify the poses and where they do.
-        tables: of the benchmark file that it reads.
-        takes_features: whether it needs local features.
-        takes_maps: whether it needs dense maps.
-        always_verified: whether views verify its poses even where nobody asks.
-    """
-
-    name: ClassVar[str]
-    label: ClassVar[str]
-    title: ClassVar[str]
+    name: ClassVar[str]  # for ``--strategy``, manifests and the keys of stored candidates
+    label: ClassVar[str]  # of its runs; {} is the method
+    title: ClassVar[str]  # of its rows, in the paper's manner; {} is the method
+    # of its curves, where views don't verify the poses and where they do
     lines: ClassVar[tuple[str, str]] = ("-", "--")
-    tables: ClassVar[tuple[str, ...]]
-    takes_features: ClassVar[bool] = True
-    takes_maps: ClassVar[bool] = False
-    always_verified: ClassVar[bool] = False
+    tables: ClassVar[tuple[str, ...]]  # of the benchmark file that it reads
+    takes_features: ClassVar[bool] = True  # whether it needs local features
+    takes_maps: ClassVar[bool] = False  # whether it needs dense maps
+    always_verified: ClassVar[bool] = False  # whether views verify its poses even where nobody asks
 
     @property
     @abstractmethod

@@ -26,17 +26,11 @@ _ANGLES = "position error up to [m], rotation error up to the angle above"
 
 @dataclass(frozen=True)
 class Panel:
-    """What stands in one panel.
+    """What stands in one panel."""
 
-    Attributes:
-        section: the first of those whose numbers it shows.
-        lines: published and measured ones.
-        curves: by the label of the run; a run without reference poses has none.
-    """
-
-    section: Section
-    lines: Sequence[Line]
-    curves: Mapping[str, Curve]
+    section: Section  # the first of those whose numbers it shows
+    lines: Sequence[Line]  # published and measured ones
+    curves: Mapping[str, Curve]  # by the label of the run; a run without reference poses has none
 
 
 def plot_recall(

@@ -17,134 +17,80 @@ GroupT = TypeVar("GroupT", bound=Group)
 
 @dataclass(frozen=True)
 class Words:
-    """What a benchmark's report says.
+    """What a benchmark's report says."""
 
-    Attributes:
-        heading: of its tables.
-        introduction: below it.
-        row: what its rows are called.
-        posed: what the queries with a pose are called.
-        sample: title of the figures of the embedded sample.
-        paper: notes on the paper's table.
-        unscored: note on runs without reference poses.
-        partial: note on runs with a partial dataset.
-    """
-
-    heading: str
-    introduction: str
-    row: str
-    posed: str
-    sample: str
-    paper: Sequence[str]
-    unscored: str
-    partial: str
+    heading: str  # of its tables
+    introduction: str  # below it
+    row: str  # what its rows are called
+    posed: str  # what the queries with a pose are called
+    sample: str  # title of the figures of the embedded sample
+    paper: Sequence[str]  # notes on the paper's table
+    unscored: str  # note on runs without reference poses
+    partial: str  # note on runs with a partial dataset
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a row tells of its features.
+    """What a row tells of its features."""
 
-    Attributes:
-        metric: in the tidy table.
-        measured: its column in a run's summary.
-        columns: of the table: as published, and measured.
-    """
-
-    metric: str
-    measured: str
-    columns: tuple[Column, Column]
+    metric: str  # in the tidy table
+    measured: str  # its column in a run's summary
+    columns: tuple[Column, Column]  # of the table: as published, and measured
 
 
 @dataclass(frozen=True)
 class CurveRule:
-    """How recall is counted over the position error.
+    """How recall is counted over the position error."""
 
-    Attributes:
-        last_m: where curves end.
-        strict: whether an error must be smaller than the threshold.
-        one_angle: whether the coarsest threshold's angle holds for all; otherwise each stretch has
-            that of the first threshold not below it.
-    """
-
-    last_m: float
-    strict: bool
+    last_m: float  # where curves end
+    strict: bool  # whether an error must be smaller than the threshold
+    # whether the coarsest threshold's angle holds for all; otherwise each stretch has that of the
+    # first threshold not below it
     one_angle: bool
 
 
 @dataclass(frozen=True)
 class QueryPictures:
-    """Pictures of single queries, which a run may leave.
+    """Pictures of single queries, which a run may leave."""
 
-    Attributes:
-        file: what they are drawn from.
-        folder: what they show, and where they go in that of the run's figures.
-        hint: for somebody whose query isn't there.
-        names: the queries of a file.
-        plot: draws some of them into a folder.
-    """
-
-    file: str
-    folder: str
-    hint: str
-    names: Callable[[Path], list[str]]
-    plot: Callable[[Path, Sequence[str], Path], Iterator[Path]]
+    file: str  # what they are drawn from
+    folder: str  # what they show, and where they go in that of the run's figures
+    hint: str  # for somebody whose query isn't there
+    names: Callable[[Path], list[str]]  # the queries of a file
+    plot: Callable[[Path, Sequence[str], Path], Iterator[Path]]  # draws some of them into a folder
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of published numbers.
+    """A file of published numbers."""
 
-    Attributes:
-        file: its name in ``results/published``.
-        group: what its rows are of; where its rows are of several, its last part is a column.
-        kinds: of the paper's rows, by name in their order; None: the file names the methods.
-        kind: what such rows are beside the method.
-    """
-
-    file: str
-    group: Group
+    file: str  # its name in ``results/published``
+    group: Group  # what its rows are of; where its rows are of several, its last part is a column
+    # of the paper's rows, by name in their order; None: the file names the methods
     kinds: Mapping[str, Kind] | None = None
-    kind: Kind = field(default_factory=lambda: Kind(""))
+    kind: Kind = field(default_factory=lambda: Kind(""))  # what such rows are beside the method
 
 
 class Report(ABC, Generic[GroupT]):
-    """A benchmark's report.
+    """A benchmark's report."""
 
-    Attributes:
-        name: of the benchmark.
-        group: its kind of group.
-        site: which results its site returns.
-        words: of its report.
-        protocols: what they are called, by stem of the benchmark file.
-        query_parts: what its queries may be of, by ``queries.csv``.
-        summary: columns of ``summary.csv``.
-        queries: columns of ``queries.csv``.
-        posed: the column of both that says how many queries have a pose, or which.
-        cost: what a row tells of its features.
-        extra: further columns of its table in Markdown, before those on where numbers are from.
-        flat: names of the columns of its table's CSV, likewise.
-        rule: of its curves.
-        pictures: of single queries.
-        published: what is; the paper's first.
-        always: sections that are there without any run.
-    """
-
-    name: str
-    group: type[GroupT]
-    site: SiteFormat[GroupT]
-    words: Words
-    protocols: Mapping[str, str]
-    query_parts: Collection[str]
-    summary: tuple[Column, ...]
-    queries: tuple[Column, ...]
-    posed: str
-    cost: Cost
+    name: str  # of the benchmark
+    group: type[GroupT]  # its kind of group
+    site: SiteFormat[GroupT]  # which results its site returns
+    words: Words  # of its report
+    protocols: Mapping[str, str]  # what they are called, by stem of the benchmark file
+    query_parts: Collection[str]  # what its queries may be of, by ``queries.csv``
+    summary: tuple[Column, ...]  # columns of ``summary.csv``
+    queries: tuple[Column, ...]  # columns of ``queries.csv``
+    posed: str  # the column of both that says how many queries have a pose, or which
+    cost: Cost  # what a row tells of its features
+    # further columns of its table in Markdown, before those on where numbers are from
     extra: Sequence[Column] = ()
-    flat: Sequence[str]
-    rule: CurveRule
-    pictures: QueryPictures
-    published: Sequence[Published]
-    always: Sequence[Section]
+    flat: Sequence[str]  # names of the columns of its table's CSV, likewise
+    rule: CurveRule  # of its curves
+    pictures: QueryPictures  # of single queries
+    published: Sequence[Published]  # what is; the paper's first
+    always: Sequence[Section]  # sections that are there without any run
 
     @abstractmethod
     def kind_of(self, manifest: Manifest) -> Kind:

@@ -60,19 +60,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Kind:
-    """What makes a row of a table: whose features, and how they are matched and poses found.
+    """What makes a row of a table: whose features, and how they are matched and poses found."""
 
-    Attributes:
-        method: registered name; of features merged with dense maps, theirs.
-        matcher: one that isn't the protocol's, or "".
-        strategy: InLoc's "direct", "sparse", "dense", "merge" or "pooled".
-        verification: InLoc's "none" or "dense_pv".
-    """
-
-    method: str
-    matcher: str = ""
-    strategy: str = ""
-    verification: str = ""
+    method: str  # registered name; of features merged with dense maps, theirs
+    matcher: str = ""  # one that isn't the protocol's, or ""
+    strategy: str = ""  # InLoc's "direct", "sparse", "dense", "merge" or "pooled"
+    verification: str = ""  # InLoc's "none" or "dense_pv"
 
     @property
     def named(self) -> str:
@@ -82,82 +75,49 @@ class Kind:
 
 @dataclass(frozen=True)
 class Section:
-    """A table of its own.
+    """A table of its own."""
 
-    Attributes:
-        kind: of section, in the benchmark's words.
-        group: what its rows share.
-        title: its heading.
-        rank: where it stands.
-        thresholds: of its columns, from fine to coarse.
-        published: the group whose published rows stand in it; None for none.
-        is_paper: whether these are the paper's; they make a panel also alone.
-        compares: whether a difference from these says something.
-        submitted: whether what was measured here may also have been submitted.
-        figure: stem of the figure that shows it; None for one that repeats another's runs.
-        panel: title of its panel.
-        notes: below it.
-        measured_note: before them, where it has runs.
-        scored_note: below it, where it has measured percentages.
-        returned_note: below it, where it has the site's.
-    """
-
-    kind: str
-    group: Any
-    title: str
-    rank: tuple[int, ...]
-    thresholds: tuple[Threshold, ...]
-    published: Any = None
-    is_paper: bool = False
-    compares: bool = False
-    submitted: bool = False
+    kind: str  # of section, in the benchmark's words
+    group: Any  # what its rows share
+    title: str  # its heading
+    rank: tuple[int, ...]  # where it stands
+    thresholds: tuple[Threshold, ...]  # of its columns, from fine to coarse
+    published: Any = None  # the group whose published rows stand in it; None for none
+    is_paper: bool = False  # whether these are the paper's; they make a panel also alone
+    compares: bool = False  # whether a difference from these says something
+    submitted: bool = False  # whether what was measured here may also have been submitted
+    # stem of the figure that shows it; None for one that repeats another's runs
     figure: str | None = None
-    panel: str = ""
-    notes: tuple[str, ...] = ()
-    measured_note: str = ""
-    scored_note: str = ""
-    returned_note: str = ""
+    panel: str = ""  # title of its panel
+    notes: tuple[str, ...] = ()  # below it
+    measured_note: str = ""  # before them, where it has runs
+    scored_note: str = ""  # below it, where it has measured percentages
+    returned_note: str = ""  # below it, where it has the site's
 
 
 @dataclass(frozen=True)
 class LocalizedRun(Run):
-    """One localization of all queries.
+    """One localization of all queries."""
 
-    Attributes:
-        folder: where its files lie.
-        protocol: stem of the benchmark file.
-        kind: says whose row it stands beside.
-        holdout: how many database images were held out as queries; None for none.
-        reasons: part of the queries -> name of one without a pose -> why, in words.
-    """
-
-    folder: Path
-    protocol: str
-    kind: Kind
-    holdout: int | None
+    folder: Path  # where its files lie
+    protocol: str  # stem of the benchmark file
+    kind: Kind  # says whose row it stands beside
+    holdout: int | None  # how many database images were held out as queries; None for none
+    # part of the queries -> name of one without a pose -> why, in words
     reasons: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a section: a run, or a published row, or both.
+    """One line of a section: a run, or a published row, or both."""
 
-    Attributes:
-        section: where it stands.
-        name: of the row.
-        kind: what makes the row.
-        published: the published numbers it stands beside.
-        run: the measured run, if there is one.
-        measured: its numbers.
-        returned: what the site returned for that run, or for one not measured here.
-    """
-
-    section: Section
-    name: str
-    kind: Kind
-    published: Numbers | None = None
-    run: LocalizedRun | None = None
-    measured: Numbers | None = None
+    section: Section  # where it stands
+    name: str  # of the row
+    kind: Kind  # what makes the row
+    published: Numbers | None = None  # the published numbers it stands beside
+    run: LocalizedRun | None = None  # the measured run, if there is one
+    measured: Numbers | None = None  # its numbers
+    # what the site returned for that run, or for one not measured here
     returned: Numbers | None = None
 
     @property

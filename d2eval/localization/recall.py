@@ -23,21 +23,13 @@ _TICK_GAP, _ANGLE_GAP = 0.06, 0.05  # between labels, at least, as a share of th
 
 @dataclass(frozen=True)
 class Shown:
-    """A curve or a set of marks.
+    """A curve or a set of marks."""
 
-    Attributes:
-        kind: `PUBLISHED`, `RETURNED` or `MEASURED`.
-        label: its legend entry.
-        style: what it looks like.
-        metres: corners of a curve, or thresholds.
-        recall: in 0..1.
-    """
-
-    kind: str
-    label: str
-    style: Style
-    metres: Sequence[float]
-    recall: Sequence[float]
+    kind: str  # `PUBLISHED`, `RETURNED` or `MEASURED`
+    label: str  # its legend entry
+    style: Style  # what it looks like
+    metres: Sequence[float]  # corners of a curve, or thresholds
+    recall: Sequence[float]  # in 0..1
 
     def line(self, steps: str) -> dict[str, Any]:
         """Arguments for matplotlib's lines, of steps before ("pre") or behind a corner ("post")."""
@@ -56,23 +48,14 @@ class Shown:
 
 @dataclass(frozen=True)
 class RecallPanel:
-    """What stands in one panel.
+    """What stands in one panel."""
 
-    Attributes:
-        title: above it.
-        xlabel: below it.
-        limits: the protocol's thresholds, which get a line.
-        steps: "pre" or "post", as in `Shown.line`.
-        angles: whether the rotation threshold of each stretch stands above.
-        shown: what is drawn; it is not empty.
-    """
-
-    title: str
-    xlabel: str
-    limits: Sequence[Threshold]
-    steps: str
-    angles: bool
-    shown: Sequence[Shown] = field(default_factory=list)
+    title: str  # above it
+    xlabel: str  # below it
+    limits: Sequence[Threshold]  # the protocol's thresholds, which get a line
+    steps: str  # "pre" or "post", as in `Shown.line`
+    angles: bool  # whether the rotation threshold of each stretch stands above
+    shown: Sequence[Shown] = field(default_factory=list)  # what is drawn; it is not empty
 
     def span(self) -> tuple[float, float]:
         """Metres at the panel's ends: it holds all steps, marks and the finest threshold.

@@ -30,17 +30,11 @@ Records = list[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Runs:
-    """What a folder of runs holds.
+    """What a folder of runs holds."""
 
-    Attributes:
-        measured: the runs, by label.
-        numbers: published, measured and returned ones, as the tidy table.
-        notes: for the user, on what was left out.
-    """
-
-    measured: Sequence[LocalizedRun]
-    numbers: "pd.DataFrame"
-    notes: Sequence[str] = ()
+    measured: Sequence[LocalizedRun]  # the runs, by label
+    numbers: "pd.DataFrame"  # published, measured and returned ones, as the tidy table
+    notes: Sequence[str] = ()  # for the user, on what was left out
 
 
 def load_runs(report: Report[Any], roots: RunRoots) -> Runs:

@@ -23,23 +23,14 @@ GroupT = TypeVar("GroupT", bound=Group)
 
 @dataclass(frozen=True)
 class SiteResult(Generic[GroupT]):
-    """What the site returned for one submission, in one group.
+    """What the site returned for one submission, in one group."""
 
-    Attributes:
-        method: the method's registered name, or another one's.
-        label: the run's, that is, its folder's name.
-        group: what the numbers are of.
-        percent: of localized queries, by threshold.
-        source: where the numbers are from, in the user's words.
-        date: when they were imported, ISO 8601.
-    """
-
-    method: str
-    label: str
-    group: GroupT
-    percent: Mapping[Threshold, float]
-    source: str
-    date: str
+    method: str  # the method's registered name, or another one's
+    label: str  # the run's, that is, its folder's name
+    group: GroupT  # what the numbers are of
+    percent: Mapping[Threshold, float]  # of localized queries, by threshold
+    source: str  # where the numbers are from, in the user's words
+    date: str  # when they were imported, ISO 8601
 
     def records(self) -> list[dict[str, Any]]:
         """Its numbers as records of the tidy table."""

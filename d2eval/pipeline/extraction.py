@@ -183,14 +183,10 @@ def _features_of_images(
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """A method that the user names.
+    """A method that the user names."""
 
-    Attributes:
-        name: registered, "module:Class", or "precomputed:DIR".
-        options: values for its ``Config``; what isn't named has its default.
-    """
-
-    name: str
+    name: str  # registered, "module:Class", or "precomputed:DIR"
+    # values for its ``Config``; what isn't named has its default
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property

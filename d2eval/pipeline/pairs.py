@@ -20,17 +20,11 @@ from d2eval.pipeline.store import Store, StoredFeatures
 
 @dataclass(frozen=True)
 class PairMatcher:
-    """A matcher whose matches are kept in a store.
+    """A matcher whose matches are kept in a store."""
 
-    Attributes:
-        matcher: gives them.
-        identity: what decides them, beside the features.
-        is_default: whether it is the protocol's own.
-    """
-
-    matcher: Matcher
-    identity: Identity
-    is_default: bool
+    matcher: Matcher  # gives them
+    identity: Identity  # what decides them, beside the features
+    is_default: bool  # whether it is the protocol's own
 
     def content(self, top_k: int | None = None) -> dict[str, Any]:
         """What decides the matches of two sets of features, part of the key of stored ones.

@@ -29,43 +29,27 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class Speed:
-    """One line of the report.
+    """One line of the report."""
 
-    Attributes:
-        what: the method, or "matching" and the matcher.
-        size: of the image, "WxH", or of the descriptors, "N1xN2xD".
-        features: found, or matches.
-        seconds: median of the repeats.
-        features_per_second: features over seconds; descriptors of both sides for matching.
-        network_seconds: median of the network alone; None without one.
-        outside_share: share of ``seconds`` that is not the network.
-        gflop: operations of the direct algorithm, in 1e9.
-        gflop_per_s: those over the network's (or the matcher's) seconds. Winograd's algorithm
-            needs fewer, so this may pass the peak.
-        gemm_gflop_per_s: peak of float32 matrix products, measured right before; None where there
-            is nothing to compare.
-        ratio_to_gemm: gflop_per_s over that peak.
-        peak_memory_mb: of a process that does nothing else, in MiB.
-        stored_mb: keypoints, scores, descriptors, scales and orientations in float32, in 1e6 bytes.
-        device: what it ran on.
-        threads: of PyTorch on the CPU.
-    """
-
-    what: str
-    size: str
-    features: int
-    seconds: float
-    features_per_second: float
-    network_seconds: float | None
-    outside_share: float | None
-    gflop: float | None
+    what: str  # the method, or "matching" and the matcher
+    size: str  # of the image, "WxH", or of the descriptors, "N1xN2xD"
+    features: int  # found, or matches
+    seconds: float  # median of the repeats
+    features_per_second: float  # features over seconds; descriptors of both sides for matching
+    network_seconds: float | None  # median of the network alone; None without one
+    outside_share: float | None  # share of ``seconds`` that is not the network
+    gflop: float | None  # operations of the direct algorithm, in 1e9
+    # those over the network's (or the matcher's) seconds. Winograd's algorithm needs fewer, so this
+    # may pass the peak
     gflop_per_s: float | None
+    # peak of float32 matrix products, measured right before; None where there is nothing to compare
     gemm_gflop_per_s: float | None
-    ratio_to_gemm: float | None
-    peak_memory_mb: float
+    ratio_to_gemm: float | None  # gflop_per_s over that peak
+    peak_memory_mb: float  # of a process that does nothing else, in MiB
+    # keypoints, scores, descriptors, scales and orientations in float32, in 1e6 bytes
     stored_mb: float | None
-    device: str
-    threads: int
+    device: str  # what it ran on
+    threads: int  # of PyTorch on the CPU
 
 
 def _seconds(work: Callable[[], Any], repeats: int, device: str) -> float:

@@ -24,19 +24,12 @@ _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
 
 @dataclass(frozen=True)
 class Choice:
-    """What to draw.
+    """What to draw."""
 
-    Attributes:
-        run: label of the only run to draw; None for all.
-        query: query whose matches are drawn, or "all"; None for none.
-        published: whether published numbers stand in the recall panels.
-        sample_only: draw runs on the embedded sample only.
-    """
-
-    run: str | None = None
-    query: str | None = None
-    published: bool = True
-    sample_only: bool = False
+    run: str | None = None  # label of the only run to draw; None for all
+    query: str | None = None  # query whose matches are drawn, or "all"; None for none
+    published: bool = True  # whether published numbers stand in the recall panels
+    sample_only: bool = False  # draw runs on the embedded sample only
 
 
 def choose_queries(names: Sequence[str], wanted: str) -> list[str]:

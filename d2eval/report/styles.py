@@ -29,17 +29,11 @@ _EVERY = 0.12  # of the panel's diagonal, from marker to marker
 
 @dataclass(frozen=True)
 class Entry:
-    """Something to be drawn.
+    """Something to be drawn."""
 
-    Attributes:
-        key: names it, no two alike.
-        method: the method's registered name, which decides the colour.
-        line: a line style, or None for the method's.
-    """
-
-    key: str
-    method: str
-    line: str | None = None
+    key: str  # names it, no two alike
+    method: str  # the method's registered name, which decides the colour
+    line: str | None = None  # a line style, or None for the method's
 
 
 @dataclass(frozen=True)

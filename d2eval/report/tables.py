@@ -18,38 +18,23 @@ _FEW = 3  # rows that a note names
 
 @dataclass(frozen=True)
 class Table:
-    """A table of one benchmark, as text.
+    """A table of one benchmark, as text."""
 
-    Attributes:
-        name: stem of its files.
-        csv: all lines in one flat table, full precision.
-        markdown: a table for each section, rounded as the paper rounds, with notes.
-        notes: what the user should be told about the runs that it was made from.
-    """
-
-    name: str
-    csv: str
-    markdown: str
-    notes: Sequence[str]
+    name: str  # stem of its files
+    csv: str  # all lines in one flat table, full precision
+    markdown: str  # a table for each section, rounded as the paper rounds, with notes
+    notes: Sequence[str]  # what the user should be told about the runs that it was made from
 
 
 @dataclass(frozen=True)
 class TableSection:
-    """A part of a table, under a heading of its own.
+    """A part of a table, under a heading of its own."""
 
-    Attributes:
-        title: its heading; "" for none.
-        before: a line above the rows; "" for none.
-        records: the rows of Markdown, by column.
-        notes: below them.
-        flat: the rows of the CSV, by column.
-    """
-
-    title: str
-    before: str
-    records: Sequence[Mapping[str, Any]]
-    notes: Sequence[str]
-    flat: Sequence[Mapping[str, Any]]
+    title: str  # its heading; "" for none
+    before: str  # a line above the rows; "" for none
+    records: Sequence[Mapping[str, Any]]  # the rows of Markdown, by column
+    notes: Sequence[str]  # below them
+    flat: Sequence[Mapping[str, Any]]  # the rows of the CSV, by column
 
 
 def build_table(

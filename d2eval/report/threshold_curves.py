@@ -18,23 +18,14 @@ _WIDTH_IN, _PANEL_IN = 5.0, 4.6
 
 @dataclass(frozen=True)
 class Curve:
-    """What is drawn for one row or run, in every panel whose split it has.
+    """What is drawn for one row or run, in every panel whose split it has."""
 
-    Attributes:
-        label: its legend entry.
-        color: matplotlib's name of its colour.
-        line: matplotlib's line style.
-        width: line width in points.
-        marker: matplotlib's marker, or "" for a published curve.
-        values: split -> threshold -> number.
-    """
-
-    label: str
-    color: str
-    line: str
-    width: float
-    marker: str
-    values: Mapping[str, Mapping[float, float]]
+    label: str  # its legend entry
+    color: str  # matplotlib's name of its colour
+    line: str  # matplotlib's line style
+    width: float  # line width in points
+    marker: str  # matplotlib's marker, or "" for a published curve
+    values: Mapping[str, Mapping[float, float]]  # split -> threshold -> number
 
     @property
     def style(self) -> dict[str, Any]:
@@ -53,19 +44,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axes:
-    """What the panels share.
+    """What the panels share."""
 
-    Attributes:
-        thresholds: that are drawn.
-        panels: (split, title) of each.
-        xlabel: below them.
-        ylabel: at their left.
-    """
-
-    thresholds: Sequence[float]
-    panels: Sequence[tuple[str, str]]
-    xlabel: str
-    ylabel: str
+    thresholds: Sequence[float]  # that are drawn
+    panels: Sequence[tuple[str, str]]  # (split, title) of each
+    xlabel: str  # below them
+    ylabel: str  # at their left
 
 
 def measured_curves(

@@ -13,33 +13,22 @@ MOST = 1e12  # of any number in a row
 
 @dataclass(frozen=True)
 class Column:
-    """A column of rows that a run writes, of a published file, or of a table.
+    """A column of rows that a run writes, of a published file, or of a table."""
 
-    Attributes:
-        name: its name in a CSV, and the key of its values.
-        header: its name in Markdown; None keeps it out of there.
-        text: how Markdown shows a value.
-        key: whether it says which row it is, and so stands in every part of a wide table.
-        about: whether it is no result but about the rows, so that a note can say it, too.
-        kind: `TEXT`, or numbers, `WHOLE` or `REAL`; those that are read are never negative.
-        unit: of its numbers.
-        most: its largest number, or the name of the column that has it.
-        empty: whether a cell may be empty; a name: where that column's cell is.
-        infinite: whether a number may be infinite.
-        optional: whether rows of earlier versions lack it.
-    """
-
-    name: str
-    header: str | None = None
-    text: Callable[[Any], str] = str
+    name: str  # its name in a CSV, and the key of its values
+    header: str | None = None  # its name in Markdown; None keeps it out of there
+    text: Callable[[Any], str] = str  # how Markdown shows a value
+    # whether it says which row it is, and so stands in every part of a wide table
     key: bool = False
+    # whether it is no result but about the rows, so that a note can say it, too
     about: bool = False
+    # `TEXT`, or numbers, `WHOLE` or `REAL`; those that are read are never negative
     kind: str = TEXT
-    unit: str = ""
-    most: float | str = MOST
-    empty: bool | str = False
-    infinite: bool = False
-    optional: bool = False
+    unit: str = ""  # of its numbers
+    most: float | str = MOST  # its largest number, or the name of the column that has it
+    empty: bool | str = False  # whether a cell may be empty; a name: where that column's cell is
+    infinite: bool = False  # whether a number may be infinite
+    optional: bool = False  # whether rows of earlier versions lack it
 
     def value(self, row: Mapping[str, str]) -> str | float:
         """What a row has here; NaN for an empty cell of a number.

@@ -32,16 +32,13 @@ _HASHES = {  # entries whose values say nothing to a reader
 class RunName:
     """How a run is called.
 
-    Attributes:
-        label: its folder's name.
-        given: whether the user chose it. Otherwise it says what the run is of, and a run of other
-            work that has the name already makes it longer.
-
     Raises:
         D2EvalError: the label is none.
     """
 
-    label: str
+    label: str  # its folder's name
+    # whether the user chose it. Otherwise it says what the run is of, and a run of other work that
+    # has the name already makes it longer
     given: bool = False
 
     def __post_init__(self) -> None:

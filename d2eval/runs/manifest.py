@@ -21,24 +21,17 @@ SCHEMA = 1  # raise it when an entry comes to mean something else; manifests wit
 
 @dataclass(frozen=True)
 class Manifest:
-    """The entries of ``manifest.json`` that each benchmark's has.
+    """The entries of ``manifest.json`` that each benchmark's has."""
 
-    Attributes:
-        method: the method's registered name.
-        matcher: one that isn't the protocol's, by name, or "". Manifests of earlier versions,
-            which knew one matcher, name none.
-        label: how its rows call the run.
-        dataset: the dataset's completeness.
-        stand_in: whether the weights stand in for the official ones; of several, whether one does.
-        content: the whole of it.
-    """
-
-    method: str
+    method: str  # the method's registered name
+    # one that isn't the protocol's, by name, or "". Manifests of earlier versions, which knew one
+    # matcher, name none
     matcher: str
-    label: str
-    dataset: str
+    label: str  # how its rows call the run
+    dataset: str  # the dataset's completeness
+    # whether the weights stand in for the official ones; of several, whether one does
     stand_in: bool
-    content: Mapping[str, Any]
+    content: Mapping[str, Any]  # the whole of it
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -26,25 +26,16 @@ def named(method: str, matcher: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """What every measured run says of itself.
+    """What every measured run says of itself."""
 
-    Attributes:
-        label: the name of its folder, after that of the place where several are shown; no two
-            runs share one.
-        method: the method's registered name.
-        matcher: one that isn't the protocol's, by name, or "": beside its numbers stand no
-            published ones.
-        dataset: "complete", "partial (...)" or "sample".
-        weights: what the weights were, in words; "none" of earlier versions is either of two.
-        stand_in: whether the weights stand in for the official ones.
-    """
-
+    # the name of its folder, after that of the place where several are shown; no two runs share one
     label: str
-    method: str
+    method: str  # the method's registered name
+    # one that isn't the protocol's, by name, or "": beside its numbers stand no published ones
     matcher: str
-    dataset: str
-    weights: str
-    stand_in: bool
+    dataset: str  # "complete", "partial (...)" or "sample"
+    weights: str  # what the weights were, in words; "none" of earlier versions is either of two
+    stand_in: bool  # whether the weights stand in for the official ones
 
     @property
     def named(self) -> str:

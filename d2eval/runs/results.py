@@ -14,36 +14,21 @@ PUBLISHED, MEASURED, SITE = "published", "measured", "site"
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers of one row in one subset, from one source: a part of the tidy table.
+    """The numbers of one row in one subset, from one source: a part of the tidy table."""
 
-    Attributes:
-        source: `PUBLISHED`, `MEASURED` or `SITE`.
-        run: label of a run or submission; "" of a published row.
-        row: name of a published row.
-        method: registered name.
-        matcher: one that isn't the protocol's, or "".
-        strategy: of InLoc's rows.
-        verification: likewise.
-        protocol: stem of the benchmark file.
-        subset: of the benchmark.
-        dataset: of a measured run.
-        weights: likewise.
-        said: where numbers are from that weren't measured here.
-        at: the other columns, by metric and threshold (None where it has none).
-    """
-
-    source: str
-    run: str
-    row: str
-    method: str
-    matcher: str
-    strategy: str
-    verification: str
-    protocol: str
-    subset: str
-    dataset: str
-    weights: str
-    said: str
+    source: str  # `PUBLISHED`, `MEASURED` or `SITE`
+    run: str  # label of a run or submission; "" of a published row
+    row: str  # name of a published row
+    method: str  # registered name
+    matcher: str  # one that isn't the protocol's, or ""
+    strategy: str  # of InLoc's rows
+    verification: str  # likewise
+    protocol: str  # stem of the benchmark file
+    subset: str  # of the benchmark
+    dataset: str  # of a measured run
+    weights: str  # likewise
+    said: str  # where numbers are from that weren't measured here
+    # the other columns, by metric and threshold (None where it has none)
     at: Mapping[tuple[str, float | None], Mapping[str, Any]] = field(repr=False)
 
     def get(self, metric: str, column: str = "value", threshold: float | None = None) -> Any:

@@ -49,17 +49,11 @@ DAYLIGHT = Lighting()
 
 @dataclass(frozen=True)
 class Lantern:
-    """A street lantern.
+    """A street lantern."""
 
-    Attributes:
-        position: of the brightest point under it.
-        height: in metres, see `Lamp`.
-        color: see `Lamp`.
-    """
-
-    position: Point
-    height: float
-    color: Color
+    position: Point  # of the brightest point under it
+    height: float  # in metres, see `Lamp`
+    color: Color  # see `Lamp`
 
 
 @dataclass(frozen=True)

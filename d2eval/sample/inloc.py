@@ -49,17 +49,11 @@ BEFORE_ICP_DEG, BEFORE_ICP_M = 3.0, 0.25  # so much the alignment was off
 
 @dataclass(frozen=True, eq=False)
 class Cutout:
-    """A view cut out of a scan.
+    """A view cut out of a scan."""
 
-    Attributes:
-        name: "DUC1/000/DUC_cutout_000_0_-30.jpg".
-        station: the index of its scan.
-        cam_from_room: (3, 4).
-    """
-
-    name: str
-    station: int
-    cam_from_room: FloatArray
+    name: str  # "DUC1/000/DUC_cutout_000_0_-30.jpg"
+    station: int  # the index of its scan
+    cam_from_room: FloatArray  # (3, 4)
 
 
 def list_cutouts(floor: Floor) -> list[Cutout]:

@@ -58,17 +58,12 @@ def _panels(corner: Point, edge_u: Point, edge_v: Point, paints: tuple[Paint, ..
 
 @dataclass(frozen=True)
 class Station:
-    """Where a scanner stood.
+    """Where a scanner stood."""
 
-    Attributes:
-        center: of the scanner.
-        heading_deg: its zero direction, anticlockwise from east; yaws count from there.
-        cutouts: (yaw, pitch) of the views cut out of its panorama, in degrees; a positive yaw
-            is anticlockwise from above, a positive pitch up.
-    """
-
-    center: Point
-    heading_deg: float
+    center: Point  # of the scanner
+    heading_deg: float  # its zero direction, anticlockwise from east; yaws count from there
+    # (yaw, pitch) of the views cut out of its panorama, in degrees; a positive yaw is anticlockwise
+    # from above, a positive pitch up
     cutouts: tuple[tuple[int, int], ...]
 
 
@@ -93,23 +88,15 @@ class Query:
 
 @dataclass(frozen=True)
 class Floor:
-    """A floor.
+    """A floor."""
 
-    Attributes:
-        name: "DUC1".
-        boxes: rooms and furniture.
-        walls: what stands or hangs askew or free.
-        panes: glass, in front of a wall or free: seen by cameras, but it gives a scanner no depth.
-        stations: of the scanners.
-        queries: of the floor.
-    """
-
-    name: str
-    boxes: tuple[Box, ...]
-    walls: tuple[Wall, ...]
+    name: str  # "DUC1"
+    boxes: tuple[Box, ...]  # rooms and furniture
+    walls: tuple[Wall, ...]  # what stands or hangs askew or free
+    # glass, in front of a wall or free: seen by cameras, but it gives a scanner no depth
     panes: tuple[Wall, ...]
-    stations: tuple[Station, ...]
-    queries: tuple[Query, ...]
+    stations: tuple[Station, ...]  # of the scanners
+    queries: tuple[Query, ...]  # of the floor
 
     def all_walls(self) -> tuple[Wall, ...]:
         """Everything there is to see."""

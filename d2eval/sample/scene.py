@@ -77,18 +77,12 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Rectangle:
-    """A flat picture, seen from both sides.
+    """A flat picture, seen from both sides."""
 
-    Attributes:
-        corner: of the texture's upper left corner.
-        edge_u: from there along the texture's first row, as long as the rectangle.
-        edge_v: from there down its first column.
-        texture: (h, w, 3), linear light; it fills the rectangle, pixels being little squares.
-    """
-
-    corner: Point
-    edge_u: Point
-    edge_v: Point
+    corner: Point  # of the texture's upper left corner
+    edge_u: Point  # from there along the texture's first row, as long as the rectangle
+    edge_v: Point  # from there down its first column
+    # (h, w, 3), linear light; it fills the rectangle, pixels being little squares
     texture: Float32Array
 
 
@@ -102,18 +96,13 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a camera sees.
+    """What a camera sees."""
 
-    Attributes:
-        rgb: (H, W, 3) float32, linear light, the mean over each pixel.
-        depth: (H, W) float32, z of the camera's frame at the pixel's centre in metres; NaN where
-            nothing is hit.
-        xyz: (H, W, 3) float32, the same point in the world.
-    """
-
-    rgb: Float32Array
+    rgb: Float32Array  # (H, W, 3) float32, linear light, the mean over each pixel
+    # (H, W) float32, z of the camera's frame at the pixel's centre in metres; NaN where nothing is
+    # hit
     depth: Float32Array
-    xyz: Float32Array
+    xyz: Float32Array  # (H, W, 3) float32, the same point in the world
 
 
 def look_at(center: Point, target: Point, roll_deg: float = 0.0) -> FloatArray:

@@ -42,19 +42,12 @@ class Shot:
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """What a shot gave.
+    """What a shot gave."""
 
-    Attributes:
-        cam_from_world: (4, 4).
-        image: (H, W, 3) uint8.
-        depth: (H, W) float32, metres; 0 where nothing is.
-        xyz: (H, W, 3) float32 in the world.
-    """
-
-    cam_from_world: FloatArray
-    image: RgbImage
-    depth: Float32Array
-    xyz: Float32Array
+    cam_from_world: FloatArray  # (4, 4)
+    image: RgbImage  # (H, W, 3) uint8
+    depth: Float32Array  # (H, W) float32, metres; 0 where nothing is
+    xyz: Float32Array  # (H, W, 3) float32 in the world
 
 
 # Two walks before the square; images next to each other show more than half of one another.

@@ -22,22 +22,15 @@ class Paint:
 
     The photo alone leaves plain parts, where no feature is found, so it is painted on a rough
     ground: a crop of another photo, whose local contrast it takes.
-
-    Attributes:
-        photo: name of the photo.
-        crop: left, top, right, bottom in its pixels.
-        grain: name of the photo of the ground.
-        grain_crop: of that photo; it is stretched over the wall.
-        mirrored: turns the photo into another one: neither SIFT nor D2 matches mirror images.
-        tint: colour of a grey photo.
     """
 
-    photo: str
-    crop: tuple[int, int, int, int]
-    grain: str
-    grain_crop: tuple[int, int, int, int]
+    photo: str  # name of the photo
+    crop: tuple[int, int, int, int]  # left, top, right, bottom in its pixels
+    grain: str  # name of the photo of the ground
+    grain_crop: tuple[int, int, int, int]  # of that photo; it is stretched over the wall
+    # turns the photo into another one: neither SIFT nor D2 matches mirror images
     mirrored: bool = False
-    tint: Color = (1.0, 1.0, 1.0)
+    tint: Color = (1.0, 1.0, 1.0)  # colour of a grey photo
 
 
 @dataclass(frozen=True)

@@ -28,53 +28,34 @@ from d2eval.foundation.terminal.progress import progress
 
 @dataclass(frozen=True)
 class PairCounts:
-    """The pair list.
+    """The pair list."""
 
-    Attributes:
-        between_database: pairs of two database images.
-        with_query: pairs of a query and a database image.
-        per_query: (fewest, most) database images of a query that has any; (0, 0) without one.
-        queries: queries that have any.
-        database_images: database images that are in a pair.
-        is_union: whether the pairs of database images are exactly all pairs within the database
-            images of each query, as in the list of Aachen Day-Night v1.
-    """
-
-    between_database: int
-    with_query: int
+    between_database: int  # pairs of two database images
+    with_query: int  # pairs of a query and a database image
+    # (fewest, most) database images of a query that has any; (0, 0) without one
     per_query: tuple[int, int]
-    queries: int
-    database_images: int
+    queries: int  # queries that have any
+    database_images: int  # database images that are in a pair
+    # whether the pairs of database images are exactly all pairs within the database images of each
+    # query, as in the list of Aachen Day-Night v1
     is_union: bool
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was found.
+    """What was found."""
 
-    Attributes:
-        completeness: "complete" or "partial (...)".
-        counts: as of `count_images`.
-        cameras: of the database.
-        priors: those of them whose focal length is a prior.
-        lists: (file name, split, queries, whether evaluated) of the query lists.
-        pairs: of the pair list.
-        references: reference poses of queries that are evaluated.
-        facts: names of images that lack something that is not needed, a line each.
-        notes: what a run would tell.
-        problems: a line for each thing that is missing, broken or doesn't fit.
-    """
-
-    completeness: str
-    counts: dict[str, int]
-    cameras: int
-    priors: int
+    completeness: str  # "complete" or "partial (...)"
+    counts: dict[str, int]  # as of `count_images`
+    cameras: int  # of the database
+    priors: int  # those of them whose focal length is a prior
+    # (file name, split, queries, whether evaluated) of the query lists
     lists: tuple[tuple[str, str, int, bool], ...]
-    pairs: PairCounts
-    references: int
-    facts: tuple[str, ...]
-    notes: tuple[str, ...]
-    problems: tuple[str, ...]
+    pairs: PairCounts  # of the pair list
+    references: int  # reference poses of queries that are evaluated
+    facts: tuple[str, ...]  # names of images that lack something that is not needed, a line each
+    notes: tuple[str, ...]  # what a run would tell
+    problems: tuple[str, ...]  # a line for each thing that is missing, broken or doesn't fit
 
 
 def count_pairs(files: Files) -> PairCounts:

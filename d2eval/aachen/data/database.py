@@ -43,19 +43,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class ColmapDatabase:
-    """What a ``database.db`` holds.
+    """What a ``database.db`` holds."""
 
-    Attributes:
-        image_ids: by image name.
-        cameras: by image name, each with its camera_id and whether its focal length is a prior.
-        keypoints: images that have keypoints, which are not used.
-        matches: pairs that have matches, which are not used.
-    """
-
-    image_ids: Mapping[str, int]
+    image_ids: Mapping[str, int]  # by image name
+    # by image name, each with its camera_id and whether its focal length is a prior
     cameras: Mapping[str, pycolmap.Camera]
-    keypoints: int = 0
-    matches: int = 0
+    keypoints: int = 0  # images that have keypoints, which are not used
+    matches: int = 0  # pairs that have matches, which are not used
 
 
 def read_database(path: Path, report: Report = fail) -> ColmapDatabase:

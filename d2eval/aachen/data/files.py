@@ -41,28 +41,17 @@ SHOWN = 10  # names in a message
 
 @dataclass(frozen=True)
 class Files:
-    """The folder's files, read.
+    """The folder's files, read."""
 
-    Attributes:
-        database_path: of ``database``.
-        database: cameras and images.
-        pairs_path: of ``pairs``.
-        pairs: the image pairs.
-        model_path: of ``poses``.
-        poses: of database images.
-        intrinsics_path: of ``intrinsics``.
-        intrinsics: of database images.
-        lists: queries and their intrinsics, by path of the list.
-    """
-
-    database_path: Path
-    database: ColmapDatabase
-    pairs_path: Path
-    pairs: PairList
-    model_path: Path
-    poses: dict[str, pycolmap.Rigid3d]
-    intrinsics_path: Path
-    intrinsics: dict[str, pycolmap.Camera]
+    database_path: Path  # of ``database``
+    database: ColmapDatabase  # cameras and images
+    pairs_path: Path  # of ``pairs``
+    pairs: PairList  # the image pairs
+    model_path: Path  # of ``poses``
+    poses: dict[str, pycolmap.Rigid3d]  # of database images
+    intrinsics_path: Path  # of ``intrinsics``
+    intrinsics: dict[str, pycolmap.Camera]  # of database images
+    # queries and their intrinsics, by path of the list
     lists: dict[Path, dict[str, pycolmap.Camera]]
 
 

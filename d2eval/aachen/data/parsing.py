@@ -40,17 +40,11 @@ def fail(problem: str) -> None:
 
 @dataclass(frozen=True)
 class PairList:
-    """Unordered pairs of image names, each once, in the order of its first line.
+    """Unordered pairs of image names, each once, in the order of its first line."""
 
-    Attributes:
-        pairs: as their first lines have them.
-        lines: numbers of these lines.
-        merged: lines that repeated a pair, either way round.
-    """
-
-    pairs: tuple[tuple[str, str], ...] = ()
-    lines: tuple[int, ...] = ()
-    merged: int = 0
+    pairs: tuple[tuple[str, str], ...] = ()  # as their first lines have them
+    lines: tuple[int, ...] = ()  # numbers of these lines
+    merged: int = 0  # lines that repeated a pair, either way round
 
 
 def make_camera(

@@ -32,25 +32,16 @@ KINDS = {
 
 @dataclass(frozen=True)
 class MatchedPair:
-    """The matches of a query with one database image.
+    """The matches of a query with one database image."""
 
-    Attributes:
-        query: name of the query image.
-        database: name of the database image.
-        rank: 1 for the database image with most inliers.
-        images: folder that the names are relative to.
-        points_query: (M, 2) pixels, origin at the centre of the top-left pixel.
-        points_database: (M, 2) likewise.
-        kind: (M,) a key of `KINDS` each.
-    """
-
-    query: str
-    database: str
-    rank: int
-    images: Path
+    query: str  # name of the query image
+    database: str  # name of the database image
+    rank: int  # 1 for the database image with most inliers
+    images: Path  # folder that the names are relative to
+    # (M, 2) pixels, origin at the centre of the top-left pixel
     points_query: npt.NDArray[np.float64]
-    points_database: npt.NDArray[np.float64]
-    kind: npt.NDArray[np.int64]
+    points_database: npt.NDArray[np.float64]  # (M, 2) likewise
+    kind: npt.NDArray[np.int64]  # (M,) a key of `KINDS` each
 
 
 def query_names(path: Path) -> list[str]:

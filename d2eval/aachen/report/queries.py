@@ -20,21 +20,14 @@ _READ = chosen(
 
 @dataclass(frozen=True)
 class Query:
-    """One query image.
+    """One query image."""
 
-    Attributes:
-        name: of the image.
-        split: day, night or holdout.
-        estimate: the pose found; None for an unregistered query.
-        reference: the pose it is scored against; None where there is none.
-        error: position in metres and rotation in degrees; infinite without an estimate. None
-            without a reference.
-    """
-
-    name: str
-    split: str
-    estimate: pycolmap.Rigid3d | None
-    reference: pycolmap.Rigid3d | None
+    name: str  # of the image
+    split: str  # day, night or holdout
+    estimate: pycolmap.Rigid3d | None  # the pose found; None for an unregistered query
+    reference: pycolmap.Rigid3d | None  # the pose it is scored against; None where there is none
+    # position in metres and rotation in degrees; infinite without an estimate. None without a
+    # reference
     error: tuple[float, float] | None
 
 

@@ -31,38 +31,23 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Model:
-    """What is drawn of a COLMAP model.
+    """What is drawn of a COLMAP model."""
 
-    Attributes:
-        path: its folder.
-        cam_from_world: of its images, by name.
-        points: (P, 3) in the world.
-    """
-
-    path: Path
-    cam_from_world: Mapping[str, pycolmap.Rigid3d]
-    points: Points
+    path: Path  # its folder
+    cam_from_world: Mapping[str, pycolmap.Rigid3d]  # of its images, by name
+    points: Points  # (P, 3) in the world
 
 
 @dataclass(frozen=True)
 class TopView:
-    """What the picture shows, in metres on the ground plane.
+    """What the picture shows, in metres on the ground plane."""
 
-    Attributes:
-        points: (P, 2) the model's points.
-        database: (D, 2) database cameras.
-        references: (R, 2) where queries should be.
-        estimates: (E, 2) where registered queries were found.
-        errors: (L, 2, 2) estimate and reference of the queries that have both.
-        queries: how many there are.
-    """
-
-    points: Points
-    database: Points
-    references: Points
-    estimates: Points
-    errors: Points
-    queries: int
+    points: Points  # (P, 2) the model's points
+    database: Points  # (D, 2) database cameras
+    references: Points  # (R, 2) where queries should be
+    estimates: Points  # (E, 2) where registered queries were found
+    errors: Points  # (L, 2, 2) estimate and reference of the queries that have both
+    queries: int  # how many there are
 
     def limits(self) -> Points:
         """(2, 2) lower and upper end of x and y.

@@ -29,19 +29,12 @@ LARGEST = 2**30  # bytes
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that is complete and agrees with its record.
+    """A file that is complete and agrees with its record."""
 
-    Attributes:
-        path: where it lies.
-        size: in bytes.
-        sha256: in hexadecimal.
-        state: "recorded" (first download), "verified" (downloaded again) or "already there,
-            verified".
-    """
-
-    path: Path
-    size: int
-    sha256: str
+    path: Path  # where it lies
+    size: int  # in bytes
+    sha256: str  # in hexadecimal
+    # "recorded" (first download), "verified" (downloaded again) or "already there, verified"
     state: str
 
 

@@ -16,15 +16,11 @@ RATIO = 20  # to which arrays of real numbers pack at best
 
 @dataclass
 class Limits:
-    """The limits of this process; the command line sets them from its environment.
+    """The limits of this process; the command line sets them from its environment."""
 
-    Attributes:
-        image_pixels: of one image.
-        unpacked_mib: what a file may unpack to, however small it is; larger ones may come to
-            `RATIO` times their size.
-    """
-
-    image_pixels: int = 100_000_000
+    image_pixels: int = 100_000_000  # of one image
+    # what a file may unpack to, however small it is; larger ones may come to `RATIO` times their
+    # size
     unpacked_mib: int = 256
 
     def read(self, environment: Mapping[str, str]) -> None:

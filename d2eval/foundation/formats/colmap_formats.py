@@ -52,23 +52,14 @@ class ModelCamera:
 
 @dataclass(frozen=True, eq=False)
 class ModelImage:
-    """An image of a model.
+    """An image of a model."""
 
-    Attributes:
-        number: its id.
-        name: its path below the images' folder.
-        camera: its camera's id.
-        cam_from_world: its pose.
-        xy: (K, 2) keypoints, from the top-left pixel's upper left corner.
-        points: (K,) ids of their 3D points, or `NO_POINT`.
-    """
-
-    number: int
-    name: str
-    camera: int
-    cam_from_world: pycolmap.Rigid3d
-    xy: FloatArray
-    points: IntArray
+    number: int  # its id
+    name: str  # its path below the images' folder
+    camera: int  # its camera's id
+    cam_from_world: pycolmap.Rigid3d  # its pose
+    xy: FloatArray  # (K, 2) keypoints, from the top-left pixel's upper left corner
+    points: IntArray  # (K,) ids of their 3D points, or `NO_POINT`
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,19 +37,12 @@ class Version73Error(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the values of an array.
+    """What stands before the values of an array."""
 
-    Attributes:
-        flags: its class and whether it is complex.
-        shape: MATLAB's.
-        name: of the variable, empty within others.
-        end: where the values begin.
-    """
-
-    flags: int
-    shape: tuple[int, ...]
-    name: str
-    end: int
+    flags: int  # its class and whether it is complex
+    shape: tuple[int, ...]  # MATLAB's
+    name: str  # of the variable, empty within others
+    end: int  # where the values begin
 
 
 @dataclass(frozen=True)

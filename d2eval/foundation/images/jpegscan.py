@@ -34,21 +34,14 @@ class DamagedError(ValueError):
 
 @dataclass
 class _Component:
-    """A channel: its sampling and size, and what its scans brought so far.
+    """A channel: its sampling and size, and what its scans brought so far."""
 
-    Attributes:
-        across: samples of a unit, in blocks.
-        down: likewise.
-        blocks: in a scan of its own.
-        known: (blocks,) one bit for each coefficient that isn't 0; for progressive files.
-        missing: (64,) bits of each coefficient that later scans bring.
-    """
-
-    across: int
-    down: int
-    blocks: int
+    across: int  # samples of a unit, in blocks
+    down: int  # likewise
+    blocks: int  # in a scan of its own
+    # (blocks,) one bit for each coefficient that isn't 0; for progressive files
     known: npt.NDArray[np.uint64]
-    missing: npt.NDArray[np.int8]
+    missing: npt.NDArray[np.int8]  # (64,) bits of each coefficient that later scans bring
 
 
 @dataclass

@@ -27,61 +27,36 @@ SHOT_NOISE = 1.5e-4
 
 @dataclass(frozen=True)
 class Shadow:
-    """A straight shadow edge, or with a wide penumbra a gradient.
+    """A straight shadow edge, or with a wide penumbra a gradient."""
 
-    Attributes:
-        direction_deg: from the light into the shade; 0 is right, 90 is down.
-        offset: of the edge from the centre along the direction.
-        penumbra: width of the transition.
-        color: what is left of the light in the shade; bluish under an open sky.
-    """
-
-    direction_deg: float
-    offset: float
-    penumbra: float
-    color: Color
+    direction_deg: float  # from the light into the shade; 0 is right, 90 is down
+    offset: float  # of the edge from the centre along the direction
+    penumbra: float  # width of the transition
+    color: Color  # what is left of the light in the shade; bluish under an open sky
 
 
 @dataclass(frozen=True)
 class Lamp:
-    """A small lamp before the scene, taken as a plane.
+    """A small lamp before the scene, taken as a plane."""
 
-    Attributes:
-        position: (x, y) of the point it is nearest to, where it is brightest.
-        height: its distance from the plane; a low lamp makes a small, steep pool of light.
-        color: what it adds at its brightest, in units of the ambient light's white.
-    """
-
-    position: tuple[float, float]
-    height: float
-    color: Color
+    position: tuple[float, float]  # (x, y) of the point it is nearest to, where it is brightest
+    height: float  # its distance from the plane; a low lamp makes a small, steep pool of light
+    color: Color  # what it adds at its brightest, in units of the ambient light's white
 
 
 @dataclass(frozen=True)
 class Lighting:
-    """One light and one exposure of a scene; the default leaves it as it is but for the noise.
+    """One light and one exposure of a scene; the default leaves it as it is but for the noise."""
 
-    Attributes:
-        ambient: the light that falls evenly.
-        shadow: takes from the ambient light.
-        lamp: adds to it.
-        stops: exposure, in powers of two.
-        balance: gain of the camera's channels: white balance that misses.
-        gamma: tone curve; above 1 darkens mid-tones.
-        blur: sigma of the lens and the hand, in pixels.
-        vignette: see `vignette`.
-        sensor_gain: see `add_sensor_noise`.
-    """
-
-    ambient: Color = WHITE
-    shadow: Shadow | None = None
-    lamp: Lamp | None = None
-    stops: float = 0.0
-    balance: Color = WHITE
-    gamma: float = 1.0
-    blur: float = 0.0
-    vignette: float = 0.0
-    sensor_gain: float = 1.0
+    ambient: Color = WHITE  # the light that falls evenly
+    shadow: Shadow | None = None  # takes from the ambient light
+    lamp: Lamp | None = None  # adds to it
+    stops: float = 0.0  # exposure, in powers of two
+    balance: Color = WHITE  # gain of the camera's channels: white balance that misses
+    gamma: float = 1.0  # tone curve; above 1 darkens mid-tones
+    blur: float = 0.0  # sigma of the lens and the hand, in pixels
+    vignette: float = 0.0  # see `vignette`
+    sensor_gain: float = 1.0  # see `add_sensor_noise`
 
 
 def from_srgb8(image: RgbImage) -> Float32Array:

@@ -21,17 +21,11 @@ _PEER_GONE = ("connection closed by peer", "connection reset by peer", "broken p
 
 @dataclass(frozen=True)
 class Rank:
-    """This process among those that work together; the default is alone.
+    """This process among those that work together; the default is alone."""
 
-    Attributes:
-        rank: 0 to world - 1; 0 writes.
-        world: how many processes.
-        local: its number on this machine, which is its GPU.
-    """
-
-    rank: int = 0
-    world: int = 1
-    local: int = 0
+    rank: int = 0  # 0 to world - 1; 0 writes
+    world: int = 1  # how many processes
+    local: int = 0  # its number on this machine, which is its GPU
 
 
 def own_rank() -> Rank:

@@ -24,15 +24,11 @@ REPORTED_PACKAGES = (
 
 @dataclass
 class Cost:
-    """What a piece of work cost.
+    """What a piece of work cost."""
 
-    Attributes:
-        seconds: wall time.
-        peak_memory_mb: peak resident memory of the whole process while it ran, in MiB. On systems
-            that can't reset the peak (all but Linux) it is the peak since the process started.
-    """
-
-    seconds: float = 0.0
+    seconds: float = 0.0  # wall time
+    # peak resident memory of the whole process while it ran, in MiB. On systems that can't reset
+    # the peak (all but Linux) it is the peak since the process started
     peak_memory_mb: float = 0.0
 
 

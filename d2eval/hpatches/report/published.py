@@ -21,29 +21,19 @@ _COUNTS = tuple(Column(name, kind=WHOLE) for name in ("features", "matches"))
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A method of the paper.
+    """A method of the paper."""
 
-    Attributes:
-        label: its name in the paper's table; None for one that only the figure has.
-        method: the name under which d2eval measures it.
-        legend: its name in the paper's figure.
-        color: matplotlib's name of the paper's colour.
-        line: matplotlib's line style.
-        features: printed mean number of features, such as "6.7K", verbatim; None as ``label``.
-        matches: printed mean number of matches, likewise.
-        rows: split (overall, i, v) -> the exact published numbers, as a summary's row has them.
-        counts: of every sequence.
-    """
-
-    label: str | None
-    method: str
-    legend: str
-    color: str
-    line: str
+    label: str | None  # its name in the paper's table; None for one that only the figure has
+    method: str  # the name under which d2eval measures it
+    legend: str  # its name in the paper's figure
+    color: str  # matplotlib's name of the paper's colour
+    line: str  # matplotlib's line style
+    # printed mean number of features, such as "6.7K", verbatim; None as ``label``
     features: str | None
-    matches: str | None
+    matches: str | None  # printed mean number of matches, likewise
+    # split (overall, i, v) -> the exact published numbers, as a summary's row has them
     rows: Mapping[str, Mapping[str, str]]
-    counts: Counts
+    counts: Counts  # of every sequence
 
     @cached_property
     def numbers(self) -> Mapping[str, Numbers]:

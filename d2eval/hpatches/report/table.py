@@ -28,19 +28,12 @@ COUNT_KINDS = (
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table.
+    """One line of the table."""
 
-    Attributes:
-        section: of the table, as in ``results/published/hpatches.toml``.
-        name: the paper's name of the method, or the registered one if the paper has none.
-        paper: the published numbers it stands beside; only in the paper's section.
-        run: the measured numbers, if there are any.
-    """
-
-    section: str
-    name: str
-    paper: PaperRow | None
-    run: PairsRun | None
+    section: str  # of the table, as in ``results/published/hpatches.toml``
+    name: str  # the paper's name of the method, or the registered one if the paper has none
+    paper: PaperRow | None  # the published numbers it stands beside; only in the paper's section
+    run: PairsRun | None  # the measured numbers, if there are any
 
 
 def hpatches_table(runs_folder: RunRoots) -> Table:

@@ -7,30 +7,16 @@ import pycolmap
 
 @dataclass(frozen=True)
 class Candidate:
-    """One cutout's answer to a query.
+    """One cutout's answer to a query."""
 
-    Attributes:
-        query: name of the query.
-        cutout: name of the cutout; of a pose from several, the first in the ranking.
-        retrieval: score of the retrieval.
-        matches: tentative matches of the pair.
-        verified: those that a homography supports.
-        homographies: how many were found.
-        points: matches with depth, which the pose is estimated from.
-        inliers: of the pose.
-        pose: cam_from_world in the frame of the cutout's floor, or None.
-        score: what the cutouts of a query are ranked by before their poses are verified.
-        pv_score: of the pose verification; NaN where there was none.
-    """
-
-    query: str
-    cutout: str
-    retrieval: float
-    matches: int
-    verified: int
-    homographies: int
-    points: int
-    inliers: int
-    pose: pycolmap.Rigid3d | None
-    score: float
-    pv_score: float
+    query: str  # name of the query
+    cutout: str  # name of the cutout; of a pose from several, the first in the ranking
+    retrieval: float  # score of the retrieval
+    matches: int  # tentative matches of the pair
+    verified: int  # those that a homography supports
+    homographies: int  # how many were found
+    points: int  # matches with depth, which the pose is estimated from
+    inliers: int  # of the pose
+    pose: pycolmap.Rigid3d | None  # cam_from_world in the frame of the cutout's floor, or None
+    score: float  # what the cutouts of a query are ranked by before their poses are verified
+    pv_score: float  # of the pose verification; NaN where there was none

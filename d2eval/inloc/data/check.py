@@ -44,35 +44,20 @@ SCAN_CELLS = (1, 7)  # shape of the scans' cell array: XYZ, intensity, RGB
 
 @dataclass(frozen=True)
 class Check:
-    """What was found.
+    """What was found."""
 
-    Attributes:
-        completeness: "complete" or "partial (...)".
-        counts: as of `count_files`.
-        cutouts: by scan.
-        alignments: of scans that have cutouts.
-        scans: point clouds of scans that have cutouts.
-        intrinsics: queries with a line of their own.
-        references: queries with a reference pose, by floor.
-        retrieval: the retrieval list's path below the folder, or "".
-        retrieved: cutouts in it, by query.
-        facts: what is lacking without harm to a run, a line each.
-        notes: what a run would tell.
-        problems: a line for each thing that is missing, broken or doesn't fit.
-    """
-
-    completeness: str
-    counts: dict[str, int]
-    cutouts: dict[Scan, int]
-    alignments: int
-    scans: int
-    intrinsics: int
-    references: dict[str, int]
-    retrieval: str
-    retrieved: dict[str, int]
-    facts: tuple[str, ...]
-    notes: tuple[str, ...]
-    problems: tuple[str, ...]
+    completeness: str  # "complete" or "partial (...)"
+    counts: dict[str, int]  # as of `count_files`
+    cutouts: dict[Scan, int]  # by scan
+    alignments: int  # of scans that have cutouts
+    scans: int  # point clouds of scans that have cutouts
+    intrinsics: int  # queries with a line of their own
+    references: dict[str, int]  # queries with a reference pose, by floor
+    retrieval: str  # the retrieval list's path below the folder, or ""
+    retrieved: dict[str, int]  # cutouts in it, by query
+    facts: tuple[str, ...]  # what is lacking without harm to a run, a line each
+    notes: tuple[str, ...]  # what a run would tell
+    problems: tuple[str, ...]  # a line for each thing that is missing, broken or doesn't fit
 
 
 @dataclass

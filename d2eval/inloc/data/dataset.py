@@ -103,15 +103,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ScanPoints:
-    """Points of a scan that have a position.
+    """Points of a scan that have a position."""
 
-    Attributes:
-        xyz: (N, 3) float32, metres, in the frame of the floor.
-        rgb: (N, 3) uint8.
-    """
-
-    xyz: npt.NDArray[np.float32]
-    rgb: npt.NDArray[np.uint8]
+    xyz: npt.NDArray[np.float32]  # (N, 3) float32, metres, in the frame of the floor
+    rgb: npt.NDArray[np.uint8]  # (N, 3) uint8
 
     @property
     def nbytes(self) -> int:

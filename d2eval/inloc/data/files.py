@@ -34,19 +34,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class Files:
-    """Files by name, sorted.
+    """Files by name, sorted."""
 
-    Attributes:
-        queries: by file name, "IMG_0731.JPG".
-        cutouts: images by "DUC1/000/DUC_cutout_000_0_-30.jpg"; `depth_path` is beside each.
-        alignments: of scans.
-        scans: point clouds, of which there may be none.
-    """
-
-    queries: Mapping[str, Path]
+    queries: Mapping[str, Path]  # by file name, "IMG_0731.JPG"
+    # images by "DUC1/000/DUC_cutout_000_0_-30.jpg"; `depth_path` is beside each
     cutouts: Mapping[str, Path]
-    alignments: Mapping[Scan, Path]
-    scans: Mapping[Scan, Path]
+    alignments: Mapping[Scan, Path]  # of scans
+    scans: Mapping[Scan, Path]  # point clouds, of which there may be none
 
 
 def floor_of(cutout: str) -> str:

@@ -15,15 +15,10 @@ from d2eval.inloc.protocol import Layout
 
 @dataclass(frozen=True)
 class Retrieved:
-    """A cutout that was retrieved for a query.
+    """A cutout that was retrieved for a query."""
 
-    Attributes:
-        cutout: its name, "DUC1/000/DUC_cutout_000_0_-30.jpg".
-        score: larger is better; within 0..1 for NetVLAD, so that verified matches outweigh it.
-    """
-
-    cutout: str
-    score: float
+    cutout: str  # its name, "DUC1/000/DUC_cutout_000_0_-30.jpg"
+    score: float  # larger is better; within 0..1 for NetVLAD, so that verified matches outweigh it
 
 
 Retrieval = Mapping[str, tuple[Retrieved, ...]]

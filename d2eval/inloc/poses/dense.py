@@ -23,30 +23,19 @@ BLOCK_BYTES = 32 * 2**20  # of the gathered descriptors of one side
 
 @dataclass(frozen=True)
 class DenseSettings:
-    """How matches of fine cells are verified, and where a cell lies.
+    """How matches of fine cells are verified, and where a cell lies."""
 
-    Attributes:
-        max_homographies: how many are sought, one after the other.
-        min_inliers: a homography counts when it has MORE than so many inliers.
-        tolerance_cells: reprojection error of an inlier in the cutout's fine map, exclusive.
-        confidence: RANSAC's.
-        min_iterations: RANSAC's.
-        max_iterations: RANSAC's.
-        cell_point: "center" of the cell, or "inloc_demo": at_featureupsample multiplies indices
-            that count from 1 by the share of the image's side that a cell has. In the cutout that
-            is the index of a pixel, counted from 1: the cell's last. In the query the camera takes
-            the number as it is.
-        ransac: "poselib", or "inloc_demo", see `d2eval.inloc.poses.demo_ransac`.
-    """
-
-    max_homographies: int
-    min_inliers: int
-    tolerance_cells: float
-    confidence: float
-    min_iterations: int
-    max_iterations: int
+    max_homographies: int  # how many are sought, one after the other
+    min_inliers: int  # a homography counts when it has MORE than so many inliers
+    tolerance_cells: float  # reprojection error of an inlier in the cutout's fine map, exclusive
+    confidence: float  # RANSAC's
+    min_iterations: int  # RANSAC's
+    max_iterations: int  # RANSAC's
+    # "center" of the cell, or "inloc_demo": at_featureupsample multiplies indices that count from 1
+    # by the share of the image's side that a cell has. In the cutout that is the index of a pixel,
+    # counted from 1: the cell's last. In the query the camera takes the number as it is
     cell_point: str
-    ransac: str
+    ransac: str  # "poselib", or "inloc_demo", see `d2eval.inloc.poses.demo_ransac`
 
     def __post_init__(self) -> None:
         for name, choices in (("cell_point", CELL_POINTS), ("ransac", RANSACS)):
@@ -58,21 +47,13 @@ class DenseSettings:
 
 @dataclass(frozen=True, eq=False)
 class DenseMatches:
-    """Verified matches of two images.
+    """Verified matches of two images."""
 
-    Attributes:
-        query: (N, 2) pixels in the original query.
-        cutout: (N, 2) pixels in the original cutout.
-        coarse: how many coarse cells were matched.
-        fine: how many different pairs of fine cells that gave.
-        inliers: of each homography; their sum is N, whose rows stand in this order.
-    """
-
-    query: FloatArray
-    cutout: FloatArray
-    coarse: int
-    fine: int
-    inliers: tuple[int, ...]
+    query: FloatArray  # (N, 2) pixels in the original query
+    cutout: FloatArray  # (N, 2) pixels in the original cutout
+    coarse: int  # how many coarse cells were matched
+    fine: int  # how many different pairs of fine cells that gave
+    inliers: tuple[int, ...]  # of each homography; their sum is N, whose rows stand in this order
 
     def __len__(self) -> int:
         """Number of verified matches, what InLoc ranks cutouts by."""

@@ -30,21 +30,13 @@ VERSION = 2  # raise it when a change of the code changes the candidates
 
 @dataclass(frozen=True)
 class Task:
-    """The data, the protocol, and where and how a run works; made once and handed down.
+    """The data, the protocol, and where and how a run works; made once and handed down."""
 
-    Attributes:
-        dataset: of the run.
-        spatial: its depth and scans.
-        benchmark: the protocol.
-        store: keeps what is made.
-        runtime: device and seed.
-    """
-
-    dataset: Dataset
-    spatial: Database3D
-    benchmark: InlocBenchmark
-    store: Store
-    runtime: Runtime
+    dataset: Dataset  # of the run
+    spatial: Database3D  # its depth and scans
+    benchmark: InlocBenchmark  # the protocol
+    store: Store  # keeps what is made
+    runtime: Runtime  # device and seed
 
 
 @dataclass(frozen=True)

@@ -20,29 +20,17 @@ COLLINEAR = 1e-14  # determinant over squared trace of the points' scatter
 
 @dataclass(frozen=True)
 class HomographySettings:
-    """How matches are verified.
+    """How matches are verified."""
 
-    Attributes:
-        max_homographies: how many are sought, one after the other.
-        min_inliers: a homography counts when it has MORE than so many inliers.
-        frame_px: reprojection error in image 2 below which a match agrees with two frames.
-        affine_px: the same with an affinity.
-        homography_px: the same with a homography.
-        iterations: the frames' hypothesis, then refinements.
-        affine_iterations: how many of them fit an affinity; the rest fit a homography.
-        min_support: a hypothesis of fewer inliers is refined no more.
-        enough_share: nor is one of a larger share of the matches.
-    """
-
-    max_homographies: int
-    min_inliers: int
-    frame_px: float
-    affine_px: float
-    homography_px: float
-    iterations: int
-    affine_iterations: int
-    min_support: int
-    enough_share: float
+    max_homographies: int  # how many are sought, one after the other
+    min_inliers: int  # a homography counts when it has MORE than so many inliers
+    frame_px: float  # reprojection error in image 2 below which a match agrees with two frames
+    affine_px: float  # the same with an affinity
+    homography_px: float  # the same with a homography
+    iterations: int  # the frames' hypothesis, then refinements
+    affine_iterations: int  # how many of them fit an affinity; the rest fit a homography
+    min_support: int  # a hypothesis of fewer inliers is refined no more
+    enough_share: float  # nor is one of a larger share of the matches
 
 
 def frames(

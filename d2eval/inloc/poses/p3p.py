@@ -20,25 +20,18 @@ KEYPOINTS = ("center", "inloc_demo")
 
 @dataclass(frozen=True)
 class P3PSettings:
-    """How a pose is estimated.
+    """How a pose is estimated."""
 
-    Attributes:
-        threshold_deg: an inlier's largest angle between its ray and the direction to its point.
-        max_iterations: RANSAC's.
-        confidence: that a sample of inliers was among them.
-        max_refinements: of every sample's pose, as long as it doesn't lose inliers.
-        rotation: of a solution: its "own", or that of the "first" solution of its sample, about
-            its own centre (P3PSolver).
-        keypoints: of features: "center" takes them and depth where they are; "inloc_demo" takes
-            the numbers of a method's own files, and depth where these lie if the first pixel's
-            centre is (1, 1), as interp2 has it.
-    """
-
-    threshold_deg: float
-    max_iterations: int
-    confidence: float
-    max_refinements: int
+    threshold_deg: float  # an inlier's largest angle between its ray and the direction to its point
+    max_iterations: int  # RANSAC's
+    confidence: float  # that a sample of inliers was among them
+    max_refinements: int  # of every sample's pose, as long as it doesn't lose inliers
+    # of a solution: its "own", or that of the "first" solution of its sample, about its own centre
+    # (P3PSolver)
     rotation: str
+    # of features: "center" takes them and depth where they are; "inloc_demo" takes the numbers of a
+    # method's own files, and depth where these lie if the first pixel's centre is (1, 1), as
+    # interp2 has it
     keypoints: str
 
     def __post_init__(self) -> None:
@@ -51,15 +44,10 @@ class P3PSettings:
 
 @dataclass(frozen=True, eq=False)
 class PoseEstimate:
-    """A pose and what supports it.
+    """A pose and what supports it."""
 
-    Attributes:
-        pose: cam_from_world, or None.
-        inliers: (M,) of the correspondences; all False without a pose.
-    """
-
-    pose: pycolmap.Rigid3d | None
-    inliers: BoolArray
+    pose: pycolmap.Rigid3d | None  # cam_from_world, or None
+    inliers: BoolArray  # (M,) of the correspondences; all False without a pose
 
     @property
     def count(self) -> int:

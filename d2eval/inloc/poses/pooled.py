@@ -14,28 +14,18 @@ from d2eval.inloc.protocol import InlocBenchmark
 
 @dataclass(frozen=True)
 class PooledSettings:
-    """How a query's pose is estimated.
+    """How a query's pose is estimated."""
 
-    Attributes:
-        min_matches: cutouts of fewer are left out.
-        max_error_px: reprojection error of an inlier, in a query whose long side is
-            ``long_side_px``; scaled to the query's.
-        long_side_px: of InLoc's queries.
-        confidence: RANSAC's.
-        min_iterations: RANSAC's.
-        max_iterations: RANSAC's.
-        min_inlier_ratio: bounds RANSAC's iterations; not a limit of the pose.
-        min_inliers: below it there is no pose.
-    """
-
-    min_matches: int
+    min_matches: int  # cutouts of fewer are left out
+    # reprojection error of an inlier, in a query whose long side is ``long_side_px``; scaled to the
+    # query's
     max_error_px: float
-    long_side_px: int
-    confidence: float
-    min_iterations: int
-    max_iterations: int
-    min_inlier_ratio: float
-    min_inliers: int
+    long_side_px: int  # of InLoc's queries
+    confidence: float  # RANSAC's
+    min_iterations: int  # RANSAC's
+    max_iterations: int  # RANSAC's
+    min_inlier_ratio: float  # bounds RANSAC's iterations; not a limit of the pose
+    min_inliers: int  # below it there is no pose
 
     def options(self, camera: pycolmap.Camera, seed: int) -> pycolmap.AbsolutePoseEstimationOptions:
         """The estimator's, for the query of a camera."""
@@ -52,21 +42,14 @@ class PooledSettings:
 
 @dataclass(frozen=True)
 class PooledPose:
-    """A query's pose and what it rests on.
+    """A query's pose and what it rests on."""
 
-    Attributes:
-        cutouts: names of those used, in the order of the retrieval.
-        matches: with all of them.
-        points: matches with depth.
-        inliers: of the pose.
-        pose: cam_from_world, or None. The frame is that of the floor, of which the cutouts should
-            be; hloc doesn't tell floors apart.
-    """
-
-    cutouts: tuple[str, ...]
-    matches: int
-    points: int
-    inliers: int
+    cutouts: tuple[str, ...]  # names of those used, in the order of the retrieval
+    matches: int  # with all of them
+    points: int  # matches with depth
+    inliers: int  # of the pose
+    # cam_from_world, or None. The frame is that of the floor, of which the cutouts should be; hloc
+    # doesn't tell floors apart
     pose: pycolmap.Rigid3d | None
 
 

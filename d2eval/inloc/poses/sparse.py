@@ -24,24 +24,15 @@ from d2eval.inloc.protocol import InlocBenchmark
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """An image that is localized, and what is known of its cutouts by their names.
+    """An image that is localized, and what is known of its cutouts by their names."""
 
-    Attributes:
-        name: of the image.
-        features: of the image.
-        camera: counts pixels from the centre of the top-left one, as keypoints do.
-        retrieved: its cutouts, best first.
-        load: gives the features of a cutout.
-        match: gives the matches of the query's features with a cutout's.
-        xyz: gives (H, W, 3) coordinates of a cutout's pixels in the frame of its floor.
-    """
-
-    name: str
-    features: Features
-    camera: pycolmap.Camera
-    retrieved: Sequence[Retrieved]
-    load: Callable[[str], Features]
-    match: Callable[[str], Matches]
+    name: str  # of the image
+    features: Features  # of the image
+    camera: pycolmap.Camera  # counts pixels from the centre of the top-left one, as keypoints do
+    retrieved: Sequence[Retrieved]  # its cutouts, best first
+    load: Callable[[str], Features]  # gives the features of a cutout
+    match: Callable[[str], Matches]  # gives the matches of the query's features with a cutout's
+    # gives (H, W, 3) coordinates of a cutout's pixels in the frame of its floor
     xyz: Callable[[str], npt.NDArray[np.float64]]
 
 

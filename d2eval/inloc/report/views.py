@@ -26,24 +26,16 @@ _HOLES = np.array((255, 0, 255), np.uint8)  # no scan and hardly a wall has this
 
 @dataclass(frozen=True)
 class View:
-    """What a pose sees.
+    """What a pose sees."""
 
-    Attributes:
-        rank: 1 for the query's answer.
-        cutout: that the pose is from.
-        score: of the pose's verification, 1 / the median of the distances.
-        image: (H, W, 3) uint8, rendered.
-        valid: (H, W) where the scan has points.
-        errors: (h, w) distances of descriptors, NaN where there is nothing to compare.
-        extent: left, right, bottom and top of ``errors`` in pixels of the image.
-    """
-
-    rank: int
-    cutout: str
-    score: float
-    image: npt.NDArray[np.uint8]
-    valid: npt.NDArray[np.bool_]
+    rank: int  # 1 for the query's answer
+    cutout: str  # that the pose is from
+    score: float  # of the pose's verification, 1 / the median of the distances
+    image: npt.NDArray[np.uint8]  # (H, W, 3) uint8, rendered
+    valid: npt.NDArray[np.bool_]  # (H, W) where the scan has points
+    # (h, w) distances of descriptors, NaN where there is nothing to compare
     errors: npt.NDArray[np.float64]
+    # left, right, bottom and top of ``errors`` in pixels of the image
     extent: tuple[float, float, float, float]
 
 

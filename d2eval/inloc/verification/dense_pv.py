@@ -21,26 +21,17 @@ GREY_WEIGHTS = (0.298936021293775, 0.587043074451121, 0.114020904255103)  # MATL
 
 @dataclass(frozen=True)
 class DensePVSettings(DenseSiftSettings):
-    """How poses are verified.
+    """How poses are verified."""
 
-    Attributes:
-        scale: queries are compared at 1 / scale of their size.
-    """
-
-    scale: int
+    scale: int  # queries are compared at 1 / scale of their size
 
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """How good a pose is.
+    """How good a pose is."""
 
-    Attributes:
-        score: higher is better, 0 the worst.
-        view: what was compared with the query; None without a pose.
-    """
-
-    score: float
-    view: RenderedView | None
+    score: float  # higher is better, 0 the worst
+    view: RenderedView | None  # what was compared with the query; None without a pose
 
 
 def _grey(rgb: RgbImage) -> npt.NDArray[np.float64]:

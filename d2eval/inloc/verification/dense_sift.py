@@ -27,34 +27,21 @@ L1_EPSILON = 1e-12
 
 @dataclass(frozen=True)
 class DenseSiftSettings:
-    """What vl_phow is given.
+    """What vl_phow is given."""
 
-    Attributes:
-        bin_size: side of a spatial bin, pixels.
-        step: distance of neighbouring descriptors, pixels.
-        magnification: the image is smoothed by a Gaussian of bin_size / magnification pixels.
-        window_size: standard deviation of the Gaussian that weights bins, in bins.
-        contrast_threshold: a descriptor of a lower mean gradient is zero.
-    """
-
-    bin_size: int
-    step: int
-    magnification: float
-    window_size: float
-    contrast_threshold: float
+    bin_size: int  # side of a spatial bin, pixels
+    step: int  # distance of neighbouring descriptors, pixels
+    magnification: float  # the image is smoothed by a Gaussian of bin_size / magnification pixels
+    window_size: float  # standard deviation of the Gaussian that weights bins, in bins
+    contrast_threshold: float  # a descriptor of a lower mean gradient is zero
 
 
 @dataclass(frozen=True, eq=False)
 class DenseSift:
-    """Descriptors on a grid, row by row.
+    """Descriptors on a grid, row by row."""
 
-    Attributes:
-        centers: (N, 2) int, x and y of the middle pixel.
-        descriptors: (N, 128) uint8: bins by y, by x, orientations.
-    """
-
-    centers: npt.NDArray[np.int64]
-    descriptors: Descriptors
+    centers: npt.NDArray[np.int64]  # (N, 2) int, x and y of the middle pixel
+    descriptors: Descriptors  # (N, 128) uint8: bins by y, by x, orientations
 
 
 def _smooth(image: FloatArray, sigma: float) -> FloatArray:

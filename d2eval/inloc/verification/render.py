@@ -18,14 +18,10 @@ Nearest = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class RenderedView:
-    """What a camera sees of the points.
+    """What a camera sees of the points."""
 
-    Attributes:
-        rgb: (H, W, 3) uint8, black where there is no point.
-        depth: (H, W) float32, metres along the camera's axis, NaN where there is no point.
-    """
-
-    rgb: Colors
+    rgb: Colors  # (H, W, 3) uint8, black where there is no point
+    # (H, W) float32, metres along the camera's axis, NaN where there is no point
     depth: npt.NDArray[np.float32]
 
     @property
