@@ -75,13 +75,6 @@ def match_pairs(
 
     The pairs come in an order in which features are seldom read twice, though few are held.
 
-    Args:
-        source: gives the features.
-        dataset: names the pairs.
-        keypoints: of every image in them.
-        store: keeps the matches.
-        matcher: gives them.
-
     Yields:
         The pair as in the list, and (M, 2) int32 indices into the keypoints of its images.
 

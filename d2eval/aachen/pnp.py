@@ -28,10 +28,6 @@ def covisibility_clusters(model: pycolmap.Reconstruction, images: list[int]) -> 
     """Connected components of images that share points of the model, the largest first.
 
     Source: hloc at c13273b, do_covisibility_clustering.
-
-    Args:
-        model: with points.
-        images: ids of images in it.
     """
     left, clusters = list(images), []
     while left:
@@ -118,15 +114,9 @@ def register_by_pnp(
     one of most inliers counts. Matches of queries are not verified before. A query without a pose
     stays without one. The registered queries are added to ``model``, without their observations.
 
-    Source: hloc at c13273b, localize_sfm.
+    Keypoints are (N, 2) of every image, as COLMAP sees them.
 
-    Args:
-        database: ours, with matches.
-        model: database images and points.
-        dataset: names the queries and their pairs.
-        keypoints: (N, 2) of every image, as COLMAP sees them.
-        settings: the protocol's registration.
-        seed: of the robust estimation.
+    Source: hloc at c13273b, localize_sfm.
     """
     points, ids = ModelPoints(model), dataset.image_ids
     results = {}

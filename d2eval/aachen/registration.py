@@ -42,12 +42,7 @@ def explained(
 ) -> Registered:
     """What is known of a query, with the counts that it rests on and why it has no pose.
 
-    Args:
-        found: by the registration.
-        features: of the query.
-        matches: with its database images, all together.
-        verified: of them; None where matches aren't verified.
-        needed: inliers of a pose.
+    ``verified`` is None where matches aren't verified; a pose has ``needed`` inliers.
     """
     reason = ""
     if found.pose is None:
@@ -68,12 +63,7 @@ def estimate_pose(
 ) -> dict[str, Any] | None:
     """COLMAP's absolute pose from pairs of a query's keypoint and a point of the model, or None.
 
-    Args:
-        model: holds the points.
-        camera: of the query.
-        keypoints: (N, 2), as COLMAP sees them.
-        pairs: (index of the keypoint, id of the point).
-        ransac: COLMAP's options.
+    Keypoints are (N, 2), as COLMAP sees them; pairs (index of the keypoint, id of the point).
     """
     if not pairs:
         return None
@@ -95,12 +85,8 @@ def mean_reprojection(
 ) -> float:
     """Mean distance in pixels of keypoints to their projected points; NaN without any.
 
-    Args:
-        model: holds the points.
-        camera: of the query.
-        pose: cam_from_world of the query.
-        points: point of the model by index of the keypoint.
-        keypoints: (N, 2), as COLMAP sees them.
+    ``pose`` is cam_from_world; ``points`` are the model's by index of the keypoint; keypoints are
+    (N, 2), as COLMAP sees them.
     """
     if not points:
         return math.nan
@@ -131,9 +117,7 @@ class ModelPoints:
     ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
         """Keypoints of a query whose match in the image has a point, and that point.
 
-        Args:
-            matches: (M, 2) keypoints of the query and of the image.
-            image_id: of the database image.
+        ``matches`` are (M, 2) keypoints of the query and of the image.
 
         Returns:
             Two (K,) arrays: index of the query's keypoint, id of the point.
@@ -165,14 +149,6 @@ def register_images(
     The registered queries are added to ``model``; its points stay as they are.
 
     Source: image_registrator of COLMAP 3.5 with intrinsics fixed (RunImageRegistrator).
-
-    Args:
-        database: ours, with keypoints and two-view geometries.
-        model: database images and points.
-        dataset: names the queries and their pairs.
-        benchmark: the protocol.
-        settings: its registration.
-        seed: of the robust estimation.
     """
     options = pipeline_options(benchmark.triangulation, seed).get_mapper()
     options.abs_pose_max_error = settings.max_error_px

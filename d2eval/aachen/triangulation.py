@@ -86,15 +86,9 @@ def triangulate(
 ) -> pycolmap.Reconstruction:
     """Triangulates the verified matches of posed images, or reads what a run before has done.
 
-    Source: point_triangulator of COLMAP with the defaults of the protocol.
+    ``verified`` are the keys of the two-view geometries.
 
-    Args:
-        database: our database, with keypoints and two-view geometries.
-        dataset: names, poses and cameras.
-        benchmark: the protocol.
-        verified: keys of the two-view geometries.
-        store: keeps the model's files.
-        seed: of COLMAP.
+    Source: point_triangulator of COLMAP with the defaults of the protocol.
 
     Raises:
         D2EvalError: no point results, or the disk is full.

@@ -184,15 +184,6 @@ def verify_pairs(
 ) -> Verified:
     """Verifies the matches in the database at ``path`` and writes their two-view geometries there.
 
-    Args:
-        path: our database, with keypoints and matches.
-        dataset: names, cameras and poses.
-        keypoints: of every image.
-        benchmark: the protocol.
-        matcher: what decided the matches.
-        store: keeps the geometries.
-        seed: of the robust estimation.
-
     Raises:
         D2EvalError: no pair is verified; the disk is full.
     """

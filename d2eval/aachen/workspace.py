@@ -46,12 +46,6 @@ def open_database(path: Path) -> Iterator[pycolmap.Database]:
 def require_space(folder: Path, keypoints: int, pairs: int, matches: int) -> None:
     """Makes sure that a database of so many rows can be written: COLMAP ends the process if not.
 
-    Args:
-        folder: where it will be.
-        keypoints: of all images.
-        pairs: of images.
-        matches: of all pairs.
-
     Raises:
         D2EvalError: there is not enough space.
     """
@@ -81,12 +75,8 @@ def create_database(
     """Makes a new database of the dataset's images, their known intrinsics and keypoints.
 
     COLMAP never opens the user's: it migrates older files in place and ends the process at a
-    damaged one. Features and matches that it may hold don't come along.
-
-    Args:
-        path: the new one.
-        dataset: names, ids and cameras.
-        keypoints: (N, 2) float32 by image name, as COLMAP shall see them.
+    damaged one. Features and matches that it may hold don't come along. Keypoints are (N, 2)
+    float32 by image name, as COLMAP shall see them.
 
     Raises:
         D2EvalError: it can't be written.

@@ -16,9 +16,7 @@ def claim_caches(arguments: Sequence[str]) -> None:
     """Sets the variables that numba and matplotlib look at when they are imported.
 
     A user's own settings stay, and matplotlib's folder, which may hold some, if it can be written.
-
-    Args:
-        arguments: of the command line, before they are understood: ``--cache`` is looked for.
+    ``--cache`` is looked for in the arguments before they are understood.
     """
     try:
         named, _ = given("--cache", arguments)

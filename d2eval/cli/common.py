@@ -150,9 +150,7 @@ def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True)
 def add_runtime_arguments(parser: argparse.ArgumentParser, workers: str | None) -> None:
     """Adds ``--device``, ``--memory-limit``, ``--workers``, ``--seed``, ``--cache``.
 
-    Args:
-        parser: gets them.
-        workers: what the workers are; None: the command has none, nor an option for them.
+    ``workers`` says what the workers are; None: the command has none.
     """
     parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu, cuda, cuda:1")
     parser.add_argument(
@@ -202,12 +200,7 @@ def add_options(
 ) -> None:
     """Adds an option for each field of ``config``, a dataclass of `d2eval.option` fields.
 
-    Args:
-        parser: gets them.
-        config: whose fields they are.
-        owner: whose options they are, for errors.
-        title: of their group in the help.
-        start: of their names.
+    ``owner`` is who has them, for errors; their names begin with ``start``.
 
     Raises:
         D2EvalError: a field is called like an option of the command.

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 def add_matcher_argument(parser: argparse.ArgumentParser, default: str) -> None:
     """Adds ``--matcher``.
 
-    Args:
-        parser: gets it.
-        default: what matches where it isn't given, in words.
+    ``default`` says in words what matches where it isn't given.
     """
     parser.add_argument(
         "--matcher",

@@ -72,15 +72,9 @@ def check_options(
 ) -> None:
     """Ends the program if there is an option that ``parser`` doesn't have.
 
-    Looked for before parsing: argparse complains of what is lacking first, and so says of
-    ``--metod NAME`` that ``--method`` is missing.
-
-    Args:
-        parser: with all options of the command, the method and the matcher.
-        arguments: of the command.
-        method: whose options ``parser`` has; None for none.
-        any_method: whether the command takes a method.
-        matcher: whose options ``parser`` has; None for none.
+    Looked for before parsing: argparse complains of what is lacking first, and so says of ``--metod
+    NAME`` that ``--method`` is missing. ``parser`` has the options of the command, and of the
+    method and the matcher where these are named.
     """
     known = parser.options()
     unknown = []

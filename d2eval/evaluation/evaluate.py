@@ -11,10 +11,7 @@ from d2eval.foundation.terminal.console import note
 def run_benchmark(benchmark: Benchmark, data: Path | None, request: Request) -> Evaluated:
     """Measures, and writes rows, summary, manifest, table and figure.
 
-    Args:
-        benchmark: with its options.
-        data: the dataset's folder; None: the benchmark's own sample.
-        request: what is measured.
+    Without ``data``, on the benchmark's own sample.
 
     Raises:
         D2EvalError: a user's mistake or a broken file; what was finished is kept.

@@ -108,9 +108,7 @@ def is_plain(function: Extract) -> bool:
 def choice_of(method: Any, options: Mapping[str, Any]) -> MethodChoice:
     """What `d2eval.evaluate` was given as ``method``.
 
-    Args:
-        method: a name as ``--method`` takes it, a `Method` or a class of it, or a function.
-        options: for its ``Config``.
+    A name as ``--method`` takes it, a `Method` or a class of it, or a function.
 
     Raises:
         D2EvalError: it is none of these, or options are given for an object.

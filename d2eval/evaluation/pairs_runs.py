@@ -81,11 +81,8 @@ def load_run(
 ) -> PairsRun:
     """Reads the run in ``folder``.
 
-    Args:
-        folder: of the run.
-        benchmark: its name.
-        columns: of ``summary.csv`` that must be there, with numbers of their range.
-        label: what it is called; None: as the folder.
+    ``columns`` of ``summary.csv`` must be there, with numbers of their range. Without a label, it
+    has its folder's.
 
     Raises:
         D2EvalError: a file of it is broken.
@@ -119,10 +116,7 @@ def load_runs(
 ) -> tuple[list[PairsRun], list[str]]:
     """All finished runs below ``roots`` by label, and notes for the user on what was left out.
 
-    Args:
-        roots: of runs, or several; see `run_folders`.
-        benchmark: its name.
-        columns: as in `load_run`.
+    ``columns`` are as in `load_run`.
 
     Raises:
         D2EvalError: a root was given and holds no runs' folder, or a run's file is broken.

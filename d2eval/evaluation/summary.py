@@ -18,9 +18,7 @@ def mean(values: Sequence[float]) -> float:
 def means(rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
     """Means of all numbers over all pairs, and over those of each split where there are several.
 
-    Args:
-        rows: one for each pair, with its ``split``.
-        images: one for each image: ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
+    A pair has its ``split``; an image ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
     """
     splits = list(dict.fromkeys(row["split"] for row in rows))
     summary = []
@@ -57,9 +55,7 @@ def costs(images: Sequence[Row]) -> Row:
 def aligned(summary: Sequence[Row], shown: Mapping[str, str]) -> list[str]:
     """Lines of text in columns.
 
-    Args:
-        summary: the rows.
-        shown: which columns -> their titles; empty: all.
+    ``shown`` are columns -> their titles; empty: all.
     """
     titles = dict(shown) or {name: name for name in summary[0]}
     lines = [list(titles.values())]

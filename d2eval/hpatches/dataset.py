@@ -158,12 +158,8 @@ def inspect(
 ) -> Inspection:
     """Looks at every sequence under ``root`` whose name matches ``pattern``.
 
-    Args:
-        root: the dataset's folder.
-        benchmark: the protocol.
-        pattern: of sequence names, as a shell's, e.g. "v_*"; several are separated by commas.
-        strict: raise the first problem instead of listing all; a pattern that matches no
-            sequence is one.
+    Patterns are as a shell's, e.g. "v_*"; several are separated by commas. If ``strict``, the first
+    problem is raised, also that a pattern matches no sequence, instead of listing all.
 
     Raises:
         D2EvalError: no such folder; with ``strict``, the first problem.

@@ -24,12 +24,10 @@ def merge(first: Sequence[Candidate], second: Sequence[Candidate]) -> list[Candi
     the cutout whose name comes first counts. Of a cutout that both have, the pose of higher score
     of its own is taken, the second list's if they are equal.
 
+    ``first`` is from dense maps, ``second`` from sparse features.
+
     Source: the D2-Net authors' merge_files for InLoc, whose second list is the sparse one. It stops
     with an error where all scores are 0, which is no special case here.
-
-    Args:
-        first: from dense maps.
-        second: from sparse features.
     """
     totals: dict[str, float] = {}
     best: dict[str, Candidate] = {}

@@ -41,14 +41,6 @@ def write_views(
     a JPEG file of the rendered view, ``valid`` (H, W) where the view has points, ``centers`` (N, 2)
     x and y of the compared descriptors, and ``distances`` (N,) float16, whose median is 1 / score.
 
-    Args:
-        path: of the file.
-        dataset: that the candidates are of.
-        spatial: its scans.
-        candidates: of each query, verified and best first.
-        settings: of the verification.
-        device: a torch device, for rendering.
-
     Raises:
         D2EvalError: an image or a scan is broken, or the file can't be written.
     """

@@ -19,11 +19,7 @@ def reasons(
 ) -> dict[str, str]:
     """In words, for each query without a pose.
 
-    Args:
-        dataset: of the run.
-        chosen: the final candidate of each query; None, or no entry, is a failure.
-        benchmark: says how much is needed.
-        strategy: of the run.
+    ``chosen`` is the final candidate of each query; None, or no entry, is a failure.
     """
     found = {}
     for name in {*dataset.queries, *dataset.references}:

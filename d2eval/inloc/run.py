@@ -139,12 +139,6 @@ def run(row: InlocRow, task: Task, output: Path, workers: int) -> Evaluated:
     run that was killed goes on where it stopped. The run's own files are written at the end, each
     complete or not at all, and the manifest last.
 
-    Args:
-        row: the strategy, and what finds its candidates.
-        task: what the estimators share.
-        output: the folder of runs.
-        workers: threads that read and write while features are extracted.
-
     Raises:
         D2EvalError: a broken file, no retrieval, no pose at all, a full disk, another run that
             writes the same folder, or a name that was given to other work before.

@@ -52,10 +52,7 @@ def query_rows(
 ) -> list[Row]:
     """One row for each query with an image or a reference, sorted by name.
 
-    Args:
-        dataset: of the run.
-        chosen: the final candidate of each query; None, or no entry, is a failure.
-        reasons: why a query has no pose, in words.
+    ``chosen`` is the final candidate of each query; None, or no entry, is a failure.
     """
     rows = []
     for name in sorted({*dataset.queries, *dataset.references}):

@@ -15,13 +15,9 @@ def summary_columns(
 ) -> tuple[Column, ...]:
     """The columns of ``summary.csv``: a row for each threshold of each group of queries.
 
-    Without reference poses, the numbers of localized queries and the medians are empty.
-
-    Args:
-        label: the column with the run's name.
-        parts: columns that name a group, beside the protocol.
-        posed: the column that counts the queries with a pose.
-        cost: what a run tells of its features.
+    Without reference poses, the numbers of localized queries and the medians are empty. ``parts``
+    name a group, beside the protocol; ``posed`` counts the queries with a pose; ``cost`` is what a
+    run tells of its features.
     """
     return (
         *(Column(name) for name in (label, "protocol", *parts)),
@@ -45,10 +41,8 @@ def query_columns(
 ) -> tuple[Column, ...]:
     """The columns of ``queries.csv``: a row for each query, its pose and the reference's.
 
-    Args:
-        parts: columns that say what the query is of.
-        posed: the column that is 1 where there is a pose.
-        counts: what the pose rests on.
+    ``parts`` say what the query is of; ``posed`` is 1 where there is a pose, which rests on
+    ``counts``.
     """
     return (
         *(Column(name) for name in ("name", *parts, posed)),

@@ -45,13 +45,6 @@ def plot_recall(
 
     Runs on the embedded sample never share a figure with published numbers.
 
-    Args:
-        report: the benchmark's.
-        runs: what to draw.
-        output: folder to write to.
-        published: whether to draw published numbers.
-        sample_only: draw the sample's figures only.
-
     Returns:
         The files written, and notes for the user on what was left out.
 
@@ -111,13 +104,9 @@ def recall_curve(
     """Share of localized queries over the position threshold, as corners of a step function.
 
     The curve passes through the table's numbers: a distance goes with the angle of the first
-    protocol threshold that is not below it (beyond the last: with the last one's), or with the
-    one angle of all.
-
-    Args:
-        errors: metres and degrees of each query; infinite where there is no pose.
-        limits: the protocol's, from fine to coarse.
-        rule: of the benchmark.
+    protocol threshold that is not below it (beyond the last: with the last one's), or with the one
+    angle of all. Errors are metres and degrees of each query, infinite where there is no pose; the
+    protocol's limits go from fine to coarse.
 
     Returns:
         Metres, and recall in 0..1: from there to the next corner, or, where the rule is strict,

@@ -37,8 +37,7 @@ class Group:
     def query_parts(self, scored: bool) -> Sequence[str]:
         """Which queries count to it, by its last part in ``queries.csv``.
 
-        Args:
-            scored: whether there are reference poses.
+        ``scored`` says that there are reference poses.
         """
         return [astuple(self)[-1]]
 

@@ -21,12 +21,6 @@ def plot_all(
 ) -> tuple[list[Path], list[str]]:
     """Draws ``recall*.*``, and pictures of each run and of chosen queries into ``<label>/``.
 
-    Args:
-        report: the benchmark's.
-        roots: of measured runs, or several; see `run_folders`.
-        output: folder to write to.
-        choice: what to draw.
-
     Returns:
         The files written, and notes for the user on what was left out.
 
@@ -58,9 +52,7 @@ def plot_all(
 def write_report(report: Report[Any], folder: Path | None) -> list[Path]:
     """Writes table, recall and pictures of the run in ``folder`` beside its rows.
 
-    Args:
-        report: the benchmark's.
-        folder: of the run; None only sees to it that all is there that they are made from.
+    Without a folder it only sees to it that all is there that they are made from.
 
     Returns:
         The files of the figures.

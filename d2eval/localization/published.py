@@ -20,9 +20,8 @@ _HEADER = re.compile(r"([0-9.]+)m(?:, ([0-9.]+)deg)?")
 def published_records(own: Published, cost: str) -> list[Record]:
     """The rows of a file, as records of the tidy table.
 
-    Args:
-        own: the file.
-        cost: column of the paper's files for what is printed of the features; the metric's name.
+    ``cost`` is the metric's name, and the column of the paper's files for what is printed of the
+    features.
 
     Raises:
         D2EvalError: the file is missing or broken, or the paper's rows are others.

@@ -11,8 +11,7 @@ MOST_QUERIES = 10  # that are listed one by one
 def shortage(steps: Sequence[tuple[str, int, int]]) -> str:
     """Why a query has no pose, such as "too few verified matches: 5 of 812 matches, 30 are needed".
 
-    Args:
-        steps: from its features on, what was left, how many, and how many are needed.
+    The steps say, from its features on, what was left, how many, and how many are needed.
     """
     for index, (what, count, needed) in enumerate(steps):
         if count < needed:
@@ -24,9 +23,7 @@ def shortage(steps: Sequence[tuple[str, int, int]]) -> str:
 def without_pose(queries: Sequence[Row], column: str) -> list[str]:
     """Lines that say which queries have no pose and why, of many the first ones.
 
-    Args:
-        queries: rows of queries.csv.
-        column: which is 1 where there is a pose.
+    ``column`` is 1 where there is a pose.
     """
     lacking = [row for row in queries if not row[column]]
     lines = [f"no pose for {row['name']}: {row['reason']}" for row in lacking[:MOST_QUERIES]]
@@ -38,10 +35,8 @@ def without_pose(queries: Sequence[Row], column: str) -> list[str]:
 def summary_lines(summary: Sequence[Row], text: Callable[[Row], str], scored: bool) -> list[str]:
     """A line for each group of queries, such as "DUC1  3/4 with a pose  0.5 m, 2 deg: 3 (75.0 %)".
 
-    Args:
-        summary: rows of summary.csv, one for each threshold of each group.
-        text: what to say of a group before its thresholds.
-        scored: whether there are reference poses.
+    ``text`` gives what is said of a group before its thresholds, of which there is something to say
+    where it is ``scored``.
     """
     return [
         "  ".join([start, *(map(_share, rows) if scored else ())])

@@ -40,10 +40,6 @@ class Runs:
 def load_runs(report: Report[Any], roots: RunRoots) -> Runs:
     """Reads all runs and site results below ``roots``.
 
-    Args:
-        report: the benchmark's.
-        roots: of runs, or several; see `run_folders`.
-
     Raises:
         D2EvalError: a folder was given and holds no runs' folder, or a run's file is broken.
     """

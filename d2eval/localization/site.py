@@ -68,9 +68,7 @@ class SiteFormat(Generic[GroupT]):
     def percents(self, values: Sequence[str], group: GroupT) -> dict[Threshold, float]:
         """The percentages as the site shows them, by threshold.
 
-        Args:
-            values: a number each, or several joined by slashes ("44.9 / 66.3 / 88.8").
-            group: what they are of.
+        Values are a number each, or several joined by slashes ("44.9 / 66.3 / 88.8").
 
         Raises:
             ValueError: their count is not the group's, one is no percentage, or they fall.

@@ -139,12 +139,6 @@ def feature_file(features: Features, kind: str) -> bytes:
 def write_feature_files(items: NamedFeatures, output: Path, extension: str, kind: str) -> int:
     """Writes ``<output>/<name><extension>`` for each image, each complete or not at all.
 
-    Args:
-        items: (name, features), taken one at a time.
-        output: the folder.
-        extension: see `check_extension`.
-        kind: "npz" or "mat".
-
     Returns:
         Number of features.
 
@@ -196,10 +190,6 @@ def write_hdf5(items: NamedFeatures, path: Path) -> int:
     """Writes the features of all images into one file, complete or not at all.
 
     An image's group is its name; see `d2eval.pipeline.hlocfile`.
-
-    Args:
-        items: (name, features), taken and written one at a time.
-        path: the file.
 
     Returns:
         Number of features.

@@ -126,11 +126,8 @@ def features_of_images(
 
     Reading, hashing and decoding of the next images and writing of the last ones go on in threads
     while one image is extracted. When something fails, what was extracted before it is written.
-
-    Args:
-        source: gives them.
-        items: (path, name in the dataset) of each image.
-        workers: threads; 0 does one thing after the other.
+    Items are (path, name in the dataset); ``workers`` are threads, 0 does one thing after the
+    other.
 
     Raises:
         D2EvalError: as `FeatureSource.read`, `Extraction` and `load_image_file`.
@@ -229,12 +226,6 @@ def open_source(
 ) -> FeatureSource:
     """The source that ``--method name`` means.
 
-    Args:
-        name: a registered method, "module:Class", or "precomputed:DIR".
-        options: values for the method's ``Config``.
-        runtime: device, seed and cache folder.
-        label: how rows name it; None: `default_label`.
-
     Raises:
         D2EvalError: an unknown method or option, or weights that are missing or don't fit.
     """
@@ -253,14 +244,7 @@ def open_source(
 def source_of_method(
     method: Method, identity: Identity, runtime: Runtime, label: str | None = None
 ) -> MethodSource:
-    """The features of a method that was built, kept in the store.
-
-    Args:
-        method: with options and weights.
-        identity: what decides its features.
-        runtime: what it was built with.
-        label: how rows name it; None: `default_label`.
-    """
+    """The features of a method that was built, kept in the store."""
     label = label or default_label(identity.method)
     if not identity.source.known:
         note(f"{label}: {identity.source.origin}, so no later run will use its features again")

@@ -45,11 +45,8 @@ def read_feature_file(
 ) -> tuple[Features, str]:
     """Reads one file and gives its features and SHA-256.
 
-    Args:
-        path: an npz or mat file; what it is shows in its first bytes, not in its name.
-        image_size: (width, height) of the image that it belongs to.
-        origin: where its keypoints count from, one of `ORIGINS`; "auto": where it says, or else
-            the centre.
+    Whether it is npz or mat shows in its first bytes, not in its name. Keypoints count from
+    ``origin``, one of `ORIGINS`; "auto": from where the file says, or else the centre.
 
     Raises:
         D2EvalError: missing, broken, pickled, or no valid features.
@@ -82,12 +79,8 @@ def read_hloc_features(
 ) -> tuple[Features, str, float]:
     """Reads the features of one image from a file in hloc's layout.
 
-    Args:
-        path: the file.
-        name: of the image.
-        image_size: (width, height) of the image.
-        origin: where its keypoints count from, one of `ORIGINS`; "auto" is the centre, as hloc's
-            importers expect it.
+    Keypoints count from ``origin``, one of `ORIGINS`; "auto" is the centre, as hloc's importers
+    expect it.
 
     Returns:
         The features, the SHA-256 of their content, and by how many pixels keypoints may be off

@@ -53,10 +53,6 @@ def write_group(file: h5py.File, name: str, features: Features) -> None:
 def read_group(path: Path, name: str) -> tuple[Arrays, str]:
     """An image's arrays as the file holds them, and the SHA-256 of their content.
 
-    Args:
-        path: the file.
-        name: of the image, its path in the dataset.
-
     Returns:
         Those of `REQUIRED` and `OPTIONAL` that are there, and `OWN_CENTER` if it is.
 

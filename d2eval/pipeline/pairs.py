@@ -29,8 +29,7 @@ class PairMatcher:
     def content(self, top_k: int | None = None) -> dict[str, Any]:
         """What decides the matches of two sets of features, part of the key of stored ones.
 
-        Args:
-            top_k: how many features of each image are left; None: all.
+        Of each image ``top_k`` features were kept; None: all.
         """
         return {"matcher": self.identity.key, "version": VERSION, "top_k": top_k}
 
@@ -51,11 +50,8 @@ def open_matcher(
 ) -> PairMatcher:
     """Builds a matcher.
 
-    Args:
-        chosen: by the user; None takes ``default``.
-        default: the protocol's.
-        runtime: device, seed and cache folder.
-        method: whose features it will match, by name.
+    None as ``chosen`` takes the protocol's ``default``; ``method`` names whose features it will
+    match.
 
     Raises:
         D2EvalError: an unknown matcher or option, or weights that are missing or don't fit.
@@ -78,12 +74,7 @@ def match_features(
 ) -> Matches:
     """Stored matches, or else the matcher's, which are then stored.
 
-    Args:
-        first: features of one image.
-        other: features of the other.
-        store: keeps the matches.
-        matcher: gives them.
-        top_k: how many features of each image were kept; None: all.
+    Of each image ``top_k`` features were kept; None: all.
 
     Raises:
         D2EvalError: the matcher breaks its contract; the disk is full or the cache can't be

@@ -52,11 +52,8 @@ class PrecomputedFeatures:
     def __init__(self, where: Path, config: PrecomputedConfig, label: str | None = None) -> None:
         """Takes what holds features.
 
-        Args:
-            where: a folder that holds ``<sequence>/<image file name><extension>``, or one with a
-                file ``*.h5`` in hloc's layout, or such a file.
-            config: which files to read, and how.
-            label: how rows name these features; None: the folder's or file's name.
+        ``where`` is a folder that holds ``<sequence>/<image file name><extension>``, or one with a
+        file ``*.h5`` in hloc's layout, or such a file.
 
         Raises:
             D2EvalError: no such file or folder, or an extension with a file.

@@ -23,9 +23,7 @@ class FeatureCache:
     def __init__(self, source: FeatureSource, find: Callable[[str], Path]) -> None:
         """Takes where features are from.
 
-        Args:
-            source: gives the features.
-            find: the image file of a name.
+        ``find`` gives the image file of a name.
         """
         self._source, self._find = source, find
         self._held = last_used(CACHE_BYTES, _descriptor_bytes)

@@ -81,9 +81,7 @@ class Store:
     def __init__(self, cache: Path, fresh: bool = False) -> None:
         """Takes a cache folder.
 
-        Args:
-            cache: the folder; need not exist.
-            fresh: leave what was stored before unread, and store it anew.
+        If ``fresh``, what was stored before is left unread, and stored anew.
         """
         self.root = cache
         self._fresh = fresh

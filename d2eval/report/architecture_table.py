@@ -134,13 +134,7 @@ def _input_line(architecture: Architecture) -> str:
 
 
 def architecture_table(stem: str, title: str, architecture: Architecture) -> Table:
-    """All of it as one CSV, whose ``part`` tells the tables apart, and Markdown.
-
-    Args:
-        stem: of the files.
-        title: of the Markdown.
-        architecture: to be described.
-    """
+    """All of it as one CSV, whose ``part`` tells the tables apart, and Markdown."""
     layers, levels, steps = (rows(architecture) for rows in (layer_rows, level_rows, step_rows))
     sections = [
         f"# {markdown_text(title)}",

@@ -66,11 +66,8 @@ def add_legend(
 ) -> float:
     """Puts a legend in columns below the panels.
 
-    Args:
-        figure: gets the legend; the saved image is extended to hold what lies below it.
-        handles: its entries, with labels.
-        top: its upper edge, in figure coordinates (0 is the figure's lower edge).
-        title: what its entries have in common.
+    ``top`` is its upper edge, in figure coordinates (0 is the figure's lower edge); the saved image
+    is extended to hold what lies below.
 
     Returns:
         The upper edge for a next legend.

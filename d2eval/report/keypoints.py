@@ -42,12 +42,7 @@ def draw(
 ) -> Figure:
     """The keypoints on the image, and the map of scores beside them, if there is one.
 
-    Args:
-        image: (H, W, 3).
-        features: of that image.
-        top_k: how many keypoints are drawn, the best by score; None for all.
-        scores: of that image.
-        title: of the figure.
+    ``top_k`` keypoints are drawn, the best by score; None for all.
     """
     shown = features.top_k(top_k)
     size = (image.shape[1], image.shape[0])

@@ -31,8 +31,7 @@ def published_methods(benchmark: str) -> set[str]:
 def method_name(method: str) -> str:
     """As the paper's tables call it; the registered name of a method that they don't have.
 
-    Args:
-        method: its registered name, followed by " + " and a matcher that isn't the protocol's.
+    After the registered name may follow " + " and a matcher that isn't the protocol's.
     """
     name, plus, matcher = method.partition(" + ")
     return _known().get(name, name) + plus + matcher
@@ -41,9 +40,8 @@ def method_name(method: str) -> str:
 def legend_entry(run: Run, top_k: int | None = None) -> str:
     """What a figure calls a run, such as "d2_ms, 7 of 108, stand-in".
 
-    Args:
-        run: its label says what it is of; where it doesn't hold the method's name, that follows.
-        top_k: how many features it kept of an image; None for all.
+    Its label says what it is of; where that doesn't hold the method's name, this follows. ``top_k``
+    features of an image were kept; None for all.
     """
     parts = [part.replace(":", ".").split(" and ") for part in (run.method, run.matcher) if part]
     name = run.label

@@ -45,16 +45,7 @@ def build_table(
     flat: Sequence[Column],
     notes: Sequence[str],
 ) -> Table:
-    """A table of sections.
-
-    Args:
-        name: stem of its files.
-        start: paragraphs above the sections.
-        sections: in their order.
-        columns: of Markdown.
-        flat: of the CSV.
-        notes: what the user should be told about the runs that it was made from.
-    """
+    """A table of sections."""
     parts = [*start]
     for section in sections:
         grid = markdown_grid(columns, section.records)

@@ -58,9 +58,8 @@ def measured_curves(
 ) -> list[Curve]:
     """Thin curves with markers, in the colour and line style of the run's method.
 
-    Args:
-        runs: with their numbers: split -> threshold -> number.
-        top_k: how many features a run kept of an image, by its label; None for all.
+    Numbers are by split and threshold; ``top_k`` by label says how many features of an image a run
+    kept, None for all.
     """
     looks = styles([Entry(run.label, run.named) for run, _ in runs])
     return [
@@ -75,10 +74,7 @@ def measured_curves(
 def draw(curves: Sequence[Curve], shown: Axes, title: str | None = None) -> Figure:
     """Draws the panels side by side and the legends below them.
 
-    Args:
-        curves: what to draw, later ones on top.
-        shown: the panels; those without a curve are left out.
-        title: a line above the panels.
+    Later curves lie on top; panels without one are left out.
     """
     panels = [panel for panel in shown.panels if any(panel[0] in c.values for c in curves)]
     width = _WIDTH_IN * max(len(panels), 2)

@@ -57,10 +57,7 @@ def write_csv(
 ) -> None:
     """Writes rows, complete or not at all.
 
-    Args:
-        path: the file.
-        rows: as records or a frame.
-        columns: theirs; none: those of the first row.
+    Without ``columns`` they are those of the first row.
 
     Raises:
         ValueError: a row has other columns.
@@ -83,12 +80,9 @@ class RunFolder:
     def claim(self, work: Mapping[str, Any]) -> Path:
         """The folder for ``work``, held from now on; called again when more is known of it.
 
-        It is the one of the run's name, unless that holds a run of other work: then it is one of
-        a longer name.
-
-        Args:
-            work: entries of the manifest that two runs of the same work share; those that aren't
-                known yet are absent.
+        It is the one of the run's name, unless that holds a run of other work: then it is one of a
+        longer name. ``work`` are entries of the manifest that two runs of the same work share;
+        those that aren't known yet are absent.
 
         Raises:
             D2EvalError: the user gave the name, and it is other work's; another process holds the

@@ -71,12 +71,8 @@ def run_folders(roots: RunRoots, benchmark: str) -> tuple[list[RunPlace], list[s
     """The folders of runs of ``benchmark`` below ``roots``, by label.
 
     Of several roots, the labels of all but the first begin with the root's name, as in
-    "shipped/d2_ms".
-
-    Args:
-        roots: the folder of runs, or several; None means ``results/runs``, which need not exist,
-            and the runs that ship with d2eval.
-        benchmark: such as "hpatches".
+    "shipped/d2_ms". None means ``results/runs``, which need not exist, and the runs that ship with
+    d2eval.
 
     Returns:
         The folders, finished runs or not, and notes for the user.
@@ -125,11 +121,6 @@ def check_origin(name: str, dataset: str, manifest: Manifest) -> None:
     """Sees to it that a row of ``summary.csv`` belongs to the manifest beside it.
 
     Otherwise a partial run could be shown as a complete one.
-
-    Args:
-        name: of the run, or the method, as the row has it.
-        dataset: likewise.
-        manifest: of the run.
 
     Raises:
         ValueError: it doesn't, or both say of the dataset what d2eval never does.

@@ -37,9 +37,7 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
 def read_rows(path: Path, columns: Iterable[Column]) -> list[dict[str, str]]:
     """Reads a CSV file with a header; text comes back as `csv_cell` was given it.
 
-    Args:
-        path: the file, UTF-8.
-        columns: that the header must hold, but for optional ones; it may hold more.
+    The header must hold ``columns``, but for optional ones; it may hold more.
 
     Raises:
         ValueError: a column is missing or stands twice, or a row is torn.

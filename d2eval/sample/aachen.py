@@ -145,12 +145,6 @@ _QUERY_LISTS = {
 def make_aachen_sample(cache: Path) -> Path:
     """Renders the set on first use; the same recipe gives the same images and texts.
 
-    Args:
-        cache: the cache folder; see `build_sample`.
-
-    Returns:
-        The dataset's folder.
-
     Raises:
         D2EvalError: a photo can't be read or the folder can't be written.
     """

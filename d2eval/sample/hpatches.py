@@ -134,12 +134,6 @@ SEQUENCES = (
 def make_hpatches_sample(cache: Path) -> Path:
     """Renders the set on first use; the same recipe gives the same bytes.
 
-    Args:
-        cache: the cache folder; see `build_sample`.
-
-    Returns:
-        The folder that holds the sequences.
-
     Raises:
         D2EvalError: a photo can't be read or the folder can't be written.
     """

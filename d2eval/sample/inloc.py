@@ -84,12 +84,6 @@ def query_pose(query: Query) -> FloatArray:
 def make_inloc_sample(cache: Path) -> Path:
     """Renders the set on first use; the same recipe gives the same files.
 
-    Args:
-        cache: the cache folder; see `build_sample`.
-
-    Returns:
-        The dataset's folder.
-
     Raises:
         D2EvalError: a photo can't be read or the folder can't be written.
     """

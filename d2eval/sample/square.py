@@ -76,9 +76,5 @@ PHOTOS = name_photos(WALLS)
 
 
 def make_square(photos: Mapping[str, RgbImage]) -> Scene:
-    """The scene.
-
-    Args:
-        photos: those that `PHOTOS` names.
-    """
+    """The scene."""
     return Scene(paint_walls(WALLS, photos), SKY)

@@ -68,12 +68,6 @@ SCENES = {"held_out": VALIDATION_SHOTS, "walk": TRAINING_SHOTS}  # by folder
 def make_training_sample(cache: Path) -> Path:
     """Renders `SCENES` on first use, as ``d2eval train --data posed:`` reads them.
 
-    Args:
-        cache: the cache folder; see `build_sample`.
-
-    Returns:
-        The folder of the scenes.
-
     Raises:
         D2EvalError: a photo can't be read or the folder can't be written.
     """
@@ -112,10 +106,6 @@ def jpeg_of(image: RgbImage) -> bytes:
 
 def write_posed_scene(folder: Path, taken: Mapping[str, Taken]) -> None:
     """Writes a scene as ``d2eval train --data posed:`` reads it, without pairs.txt.
-
-    Args:
-        folder: of the scene.
-        taken: the images.
 
     Raises:
         D2EvalError: the folder can't be written.

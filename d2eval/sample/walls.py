@@ -49,12 +49,7 @@ def name_photos(walls: Iterable[Wall]) -> tuple[str, ...]:
 
 
 def paint_walls(walls: Iterable[Wall], photos: Mapping[str, RgbImage]) -> tuple[Rectangle, ...]:
-    """The walls with their textures.
-
-    Args:
-        walls: in any order.
-        photos: those that `name_photos` names.
-    """
+    """The walls with their textures."""
     linear = {name: from_srgb8(photo) for name, photo in photos.items()}
     return tuple(
         Rectangle(wall.corner, wall.edge_u, wall.edge_v, _paint(wall.paint, linear))

@@ -23,10 +23,6 @@ def read_tracks(path: Path, cameras: int) -> tuple[list[int], list[int]]:
     A point's line is ``x y z r g b n`` and n times ``image feature x y``; images are counted from 0
     in the order of their lines.
 
-    Args:
-        path: the file, whose cameras have been read.
-        cameras: their number.
-
     Returns:
         Index of the image and index of the point, for each observation.
 
@@ -87,12 +83,8 @@ def covisible_pairs(
 def with_covisible_pairs(dataset: Dataset, model: Path, count: int) -> Dataset:
     """The dataset with pairs of covisible database images in place of the list's.
 
-    Pairs with queries stay. A model without points leaves the list as it is, with a note.
-
-    Args:
-        dataset: as loaded.
-        model: its NVM file.
-        count: partners of an image.
+    Pairs with queries stay. A model without points leaves the list as it is, with a note. ``model``
+    is the dataset's NVM file; each image gets ``count`` partners.
 
     Raises:
         D2EvalError: a point's line doesn't parse.

@@ -158,15 +158,8 @@ def load_dataset(
     """Reads the folder and checks that its files fit; the images are not opened.
 
     The queries are those of the query lists with a query in the pair list: the challenge's list
-    pairs night queries alone.
-
-    Args:
-        root: the dataset's folder.
-        benchmark: the protocol.
-        sample: whether it is the embedded sample.
-        reference_poses: of the queries, `read_poses`' format; without it, the layout's file if it
-            is there.
-        pairs: pair list instead of the layout's.
+    pairs night queries alone. Reference poses (in `read_poses`' format) and pairs are the layout's
+    where no file is given; reference poses may be missing there.
 
     Raises:
         D2EvalError: a file is missing or broken, or doesn't fit the others.
@@ -201,9 +194,7 @@ def load_dataset(
 def fingerprint(dataset: Dataset, hashes: Mapping[str, str]) -> str:
     """SHA-256 over the pairs, queries, poses, cameras, references and image contents.
 
-    Args:
-        dataset: of any kind, also with images held out.
-        hashes: SHA-256 of the images of ``dataset.images``, by name.
+    ``hashes`` are SHA-256 of the images of ``dataset.images``, by name.
     """
     digest = hashlib.sha256()
 

@@ -68,11 +68,7 @@ def read_files(
 ) -> Files:
     """Reads the files of the folder; with a ``report`` that returns, what is broken is empty.
 
-    Args:
-        root: the dataset's folder.
-        benchmark: the protocol.
-        pairs: pair list instead of the layout's.
-        report: told of every problem.
+    ``pairs`` is a list instead of the layout's.
 
     Raises:
         D2EvalError: no such folder; by default, the first problem.
@@ -242,12 +238,7 @@ def count_images(files: Files) -> dict[str, int]:
 
 
 def describe_completeness(counts: Mapping[str, int], complete: Mapping[str, int]) -> str:
-    """Either "complete" or, with what differs, "partial (8 of 4479 database images, ...)".
-
-    Args:
-        counts: as of `count_images`.
-        complete: as of the benchmark.
-    """
+    """Either "complete" or, with what differs, "partial (8 of 4479 database images, ...)"."""
     differs = [key for key, total in complete.items() if counts[key] != total]
     if not differs:
         return "complete"

@@ -52,11 +52,7 @@ def make_camera(
 ) -> pycolmap.Camera:
     """A camera, checked.
 
-    Args:
-        model: of COLMAP's.
-        size: (width, height) in pixels.
-        params: in the model's order.
-        where: names the camera for the user.
+    ``size`` is (width, height) in pixels; ``where`` names the camera for the user.
 
     Raises:
         D2EvalError: wrong number of parameters, not finite, no size or no focal length above 0.

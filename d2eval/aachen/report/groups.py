@@ -76,9 +76,7 @@ _SCORED_NOTE = (
 def section_of(kind: str, group: Group) -> Section:
     """Where numbers of a group stand.
 
-    Args:
-        kind: `BENCHMARK`, `HOLDOUT` (held-out database images stand for queries) or `SAMPLE`.
-        group: of the numbers.
+    ``kind`` is `BENCHMARK`, `HOLDOUT` (held-out database images stand for queries) or `SAMPLE`.
     """
     own, title = kind == BENCHMARK, _title(kind, group)
     notes = {SAMPLE: _SAMPLE_NOTE, HOLDOUT: _HOLDOUT_NOTE}

@@ -75,9 +75,6 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     The folder is ``NUMBA_CACHE_DIR`` if that is set, as the command line does, else the module's
     ``__pycache__`` or the user's cache folder.
-
-    Args:
-        options: of ``numba.njit``.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:

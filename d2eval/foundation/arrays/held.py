@@ -13,9 +13,5 @@ def last_used(limit: int, count_bytes: Callable[[V], int]) -> LRUCache[object, V
 
     What is larger than half of the limit counts as half, so that the two used last, the sides of a
     pair, always fit. Not for several threads at once.
-
-    Args:
-        limit: bytes, 1 or more.
-        count_bytes: of a value.
     """
     return LRUCache(limit, lambda value: min(count_bytes(value), limit / 2))

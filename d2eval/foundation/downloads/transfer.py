@@ -75,10 +75,7 @@ def check_url(url: str) -> None:
 def receive(url: str, part: Path, largest: int) -> None:
     """Downloads ``url`` to ``part``, from where an earlier call left it if it can be continued.
 
-    Args:
-        url: over http or https.
-        part: the file.
-        largest: bytes that the whole file may have.
+    The whole file may have ``largest`` bytes.
 
     Raises:
         D2EvalError: the server can't be reached, refuses, or failed on all attempts, and the part

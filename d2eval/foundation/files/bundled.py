@@ -13,8 +13,7 @@ INSTALLED = "bundled"  # the folder inside an installed package; pyproject.toml 
 def bundled(name: str) -> Path:
     """The path of a folder that comes with d2eval.
 
-    Args:
-        name: as it is called in a checkout, such as "benchmarks" or "results/published".
+    It is called as in a checkout, such as "benchmarks" or "results/published".
     """
     package = Path(str(files("d2eval")))
     inside = package / INSTALLED

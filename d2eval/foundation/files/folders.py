@@ -22,10 +22,6 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     nothing under ``target``, and of two builders at once the second finds the first one's work and
     drops its own. One whose files are missing or have changed is built again.
 
-    Args:
-        target: the folder to have; beside it lie others of the kind, and what builds left.
-        build: fills an empty folder.
-
     Raises:
         D2EvalError: the folder can't be written.
     """

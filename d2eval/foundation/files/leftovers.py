@@ -120,11 +120,8 @@ def _is_left(path: Path, locked: bool) -> bool:
 def clear_leftovers(folder: Path, pattern: str = PATTERN, *, locked: bool = False) -> None:
     """Removes what processes that are gone have left under ``folder``.
 
-    Args:
-        folder: where.
-        pattern: of their names.
-        locked: whether this process alone may write in the folder, so that what is another
-            machine's, or an older version's, belongs to nobody.
+    ``locked`` says that this process alone may write in the folder, so that what is another
+    machine's, or an older version's, belongs to nobody.
     """
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):  # its process has just moved it into place

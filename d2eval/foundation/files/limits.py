@@ -48,12 +48,7 @@ class Budget:
     """What may still be read of a file's content."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """Takes what a file may come to.
-
-        Args:
-            path: names the file in an error.
-            size: its bytes on disk.
-        """
+        """Takes what a file may come to."""
         self._path = path
         self._left = max(LIMITS.unpacked_mib * 2**20, RATIO * size)
 

@@ -62,11 +62,8 @@ def find(folder: Path, pattern: str) -> Iterator[Path]:
     """Paths below ``folder`` that match ``pattern``, by name; none where there is no such folder.
 
     Unlike `pathlib.Path.glob`, which passes over what it may not read, so that a part would look
-    like the whole.
-
-    Args:
-        folder: where to look.
-        pattern: parts joined by ``/``, each with ``*``, ``?`` and ``[...]`` as usual.
+    like the whole. A pattern has parts joined by ``/``, each with ``*``, ``?`` and ``[...]`` as
+    usual.
 
     Raises:
         D2EvalError: a folder on the way can't be read.

@@ -2,7 +2,7 @@
 
 A pipe would be waited for without end and a device read for ever, so that every reader opens its
 files here. Libraries that open a path themselves (HDF5, SQLite, COLMAP) are asked only after
-`require_file`.
+`require_file`. A ``remedy`` ends the message of an error, as "replace it".
 """
 
 import contextlib
@@ -79,10 +79,6 @@ def _opener(name: str, flags: int) -> int:
 def open_bytes(path: Path, remedy: str = "replace it") -> Iterator[BinaryIO]:
     """Opens a regular file for reading.
 
-    Args:
-        path: of the file, links followed.
-        remedy: ends the message of an error, as "replace it".
-
     Raises:
         MissingFileError: there is nothing.
         D2EvalError: a folder, a pipe or a device, or it can't be read.
@@ -97,11 +93,6 @@ def open_bytes(path: Path, remedy: str = "replace it") -> Iterator[BinaryIO]:
 
 def read_bytes(path: Path, remedy: str = "replace it", limit: int | None = None) -> bytes:
     """The content of a regular file.
-
-    Args:
-        path: of the file.
-        remedy: ends the message of an error, as "replace it".
-        limit: how many bytes such a file may have.
 
     Raises:
         MissingFileError: there is nothing.

@@ -24,9 +24,7 @@ def _digest(name: str, content: bytes | memoryview) -> str:
 def seal(name: str, content: bytes | memoryview) -> bytes:
     """Head and content.
 
-    Args:
-        name: what the content is, without a line's end; under another name it counts as damaged.
-        content: any.
+    ``name`` is without a line's end; under another one the content counts as damaged.
     """
     line = f"d2eval: SHA-256 of name and content: {_digest(name, content)}\n".encode()
     return b"".join((line, b" " * (HEAD_BYTES - len(line) - 1), b"\n", content))

@@ -48,13 +48,8 @@ def open_hdf5(
     """A file, and how much of it may be read; damage that the block meets becomes one line.
 
     HDF5's library may crash or loop on files that others wrote: they are opened only by functions
-    that `run_apart` calls.
-
-    Args:
-        path: of the file.
-        what: it is, e.g. "depth map".
-        remedy: ends the message of an error, as "replace it".
-        data: its bytes, where they are read already.
+    that `run_apart` calls. ``what`` it is, as "depth map", and ``remedy``, as "replace it", stand
+    in the message of an error; ``data`` are its bytes, where they are read already.
 
     Raises:
         D2EvalError: it is missing, no regular file, or damaged.

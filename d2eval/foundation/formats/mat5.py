@@ -65,10 +65,7 @@ def list_mat5(file: BinaryIO) -> dict[str, tuple[int, ...]]:
 def read_mat5(file: BinaryIO, name: str, budget: Budget) -> dict[str, Any]:
     """The variable ``name`` alone, or nothing; a cell array is a list, a struct array of dicts.
 
-    Args:
-        file: open for reading, at its start.
-        name: of the variable.
-        budget: bounds what it may hold.
+    The file is open, at its start.
 
     Raises:
         OSError: it can't be read.

@@ -56,10 +56,7 @@ def read_variable(path: Path, name: str) -> Any:
 def read_variables(path: Path, names: Sequence[str], data: bytes | None = None) -> dict[str, Any]:
     """Those variables of a file that it has.
 
-    Args:
-        path: of the file.
-        names: of the variables.
-        data: its bytes, where they are read already.
+    ``data`` are its bytes, where they are read already.
 
     Raises:
         D2EvalError: the file is missing, damaged or too large.

@@ -41,11 +41,7 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 def read_npy(path: Path, data: bytes, remedy: str, what: str = "npy file") -> npt.NDArray[Any]:
     """The array that the bytes of an npy file hold; it can't be written to.
 
-    Args:
-        path: names the file in an error.
-        data: its bytes.
-        remedy: ends the message of an error, as "replace it".
-        what: it is, as "depth map".
+    ``path``, ``what`` it is, as "depth map", and ``remedy`` stand in the message of an error.
 
     Raises:
         D2EvalError: it is damaged or cut short, or holds Python objects.
@@ -61,12 +57,8 @@ def read_npz(
 ) -> dict[str, npt.NDArray[Any]]:
     """Those arrays of an npz file that it has; they can't be written to.
 
-    Args:
-        path: names the file in an error.
-        file: it, open; no more of it is read than the arrays.
-        names: of the arrays.
-        remedy: ends the message of an error, as "replace it".
-        what: it is, as "scene file".
+    No more of the open file is read than the arrays. ``path``, ``what`` it is and ``remedy`` stand
+    in the message of an error.
 
     Raises:
         D2EvalError: it is damaged or cut short, holds Python objects, or unpacks to more than a

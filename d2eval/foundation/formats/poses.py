@@ -26,12 +26,7 @@ def pose_from_wxyz(
     """A pose from a quaternion (w, x, y, z) and a translation.
 
     A quaternion that is not of unit length is normalised, with a note where it is off by more than
-    rounding.
-
-    Args:
-        quaternion: (4,).
-        translation: (3,), not the camera's centre.
-        what: names the pose for the user.
+    rounding. The translation is not the camera's centre. ``what`` names the pose for the user.
 
     Raises:
         D2EvalError: not finite, out of reach, or a zero quaternion.

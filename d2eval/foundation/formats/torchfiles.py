@@ -55,12 +55,8 @@ def read_torch(path: Path, kind: str, remedy: str) -> object:
     Only tensors, numbers, text and containers of them are made (``weights_only``). Of a few plain
     types, which training scripts save beside weights, an empty object is left; anything else that
     the file names is refused. Of the zip format all checksums are verified. The indices of sparse
-    tensors are not.
-
-    Args:
-        path: the file.
-        kind: what it should be, as "weights".
-        remedy: ends the message if it is damaged, as "get the file again".
+    tensors are not. ``kind`` is what it should be, as "weights"; ``remedy`` ends the message if it
+    is damaged.
 
     Raises:
         D2EvalError: no regular file, damaged, or with objects that only running code could make.

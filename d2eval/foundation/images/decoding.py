@@ -56,10 +56,7 @@ class _Opened:
 def _opened(path: Path, file: BinaryIO, whole: bool = True) -> Iterator[_Opened]:
     """Opens an image by its format; what goes wrong becomes one line.
 
-    Args:
-        path: names the file in an error.
-        file: its bytes.
-        whole: whether to check the file beyond the header.
+    Beyond the header, the file is only checked if ``whole``.
     """
     head = file.read(PREFIX)
     kind = kind_of(head)
@@ -147,9 +144,7 @@ def read_image_size(path: Path) -> tuple[int, int]:
 def read_samples(path: Path, remedy: str) -> npt.NDArray[np.integer]:
     """(H, W) samples of a grey image as its file holds them, of 16 bits or more.
 
-    Args:
-        path: of the file.
-        remedy: ends the message where it is another kind of image.
+    ``remedy`` ends the message where it is another kind of image.
 
     Raises:
         D2EvalError: as `ImageFile.decode`, or it is no such image.

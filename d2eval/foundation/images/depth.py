@@ -133,9 +133,7 @@ def bits_of(image: ImageFile.ImageFile, kind: Kind, data: bytes) -> int:
 def describe_doubt(pixels: RgbImage, deep: bool) -> str | None:
     """What makes a decoded image look as if it were read wrongly, or None.
 
-    Args:
-        pixels: (H, W, 3).
-        deep: whether its file has more than 8 bits per channel.
+    ``deep`` says that its file has more than 8 bits per channel.
     """
     sparse = pixels[::SPARSE, ::SPARSE]
     dark = deep and sparse.max(initial=0) < DARK and pixels.max(initial=0) < DARK

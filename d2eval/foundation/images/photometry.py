@@ -111,10 +111,8 @@ def add_lamp(lit: Float32Array, scene: Float32Array, lamp: Lamp) -> Float32Array
 def vignette(image: Float32Array, strength: float) -> Float32Array:
     """Darkens towards the corners by the cosine-fourth law.
 
-    Args:
-        image: what the lens sees.
-        strength: squared tangent of the view angle at the corner; 0 for none, 1 for a 90 degree
-            lens, whose corners get a quarter of the light.
+    ``strength`` is the squared tangent of the view angle at the corner: 0 for none, 1 for a 90
+    degree lens, whose corners get a quarter of the light.
     """
     x, y = _places(image)
     falloff = (1 + strength * (x**2 + y**2)) ** -2
@@ -139,11 +137,8 @@ def add_sensor_noise(
 ) -> Float32Array:
     """Adds photon noise, whose variance grows with the light, and read noise.
 
-    Args:
-        image: exposed image.
-        rng: every image needs noise of its own.
-        gain: of the sensor (its ISO over its base ISO): an image that took a gain-th of the light
-            and was amplified.
+    ``gain`` is the sensor's ISO over its base ISO: the image took a gain-th of the light and was
+    amplified.
     """
     variance = (READ_NOISE * gain) ** 2 + SHOT_NOISE * gain * np.maximum(image, 0.0)
     noise = rng.standard_normal(image.shape, dtype=np.float32)

@@ -40,10 +40,7 @@ def together(rank: Rank, device: str) -> Iterator[None]:
 
     A process whose block fails says why and ends at once, with exit code 2 for a `D2EvalError`: its
     farewell to the group would wait for processes that wait for it. torchrun then ends the others.
-
-    Args:
-        rank: of this process.
-        device: a torch device; GPUs talk by NCCL, others by Gloo.
+    GPUs talk by NCCL, other devices by Gloo.
     """
     if rank.world == 1:
         yield

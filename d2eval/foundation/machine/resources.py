@@ -62,9 +62,8 @@ def measure() -> Iterator[Cost]:
 def memory_to_use(limit: int | None, device: str) -> int:
     """Bytes that may be taken in addition to what is held now.
 
-    Args:
-        limit: what this process may come to hold; None takes 80 % of what is free.
-        device: a torch device; on a GPU it is the GPU's memory.
+    ``limit`` is what this process may come to hold; None takes 80 % of what is free. On a GPU it is
+    the GPU's memory.
     """
     if device.startswith("cuda"):
         import torch

@@ -31,11 +31,8 @@ class Progress:
     ) -> None:
         """Of nothing yet.
 
-        Args:
-            what: is done, such as "rootsift: features".
-            total: how many parts it has; None if that isn't known, or it has none.
-            done: parts that were done before.
-            is_bytes: whether the parts are bytes.
+        ``what`` is done, such as "rootsift: features", in ``total`` parts (None: not known, or
+        none) or bytes, of which so many were ``done`` before.
         """
         self._what, self._total, self._is_bytes = printable(what), total, is_bytes
         self._before = self.done = done
@@ -115,10 +112,7 @@ class Progress:
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
     """Yields ``items`` while it is shown how far they are.
 
-    Args:
-        items: each is done when the next one is asked for.
-        what: is done with them.
-        total: how many there are, where they have no length.
+    ``what`` is done with them; ``total`` is needed where they have no length.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)

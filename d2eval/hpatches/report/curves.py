@@ -22,12 +22,6 @@ def plot_mma(
 
     Runs on the embedded sample never share a figure with published curves.
 
-    Args:
-        runs_folder: of measured runs, or several; see `run_folders`.
-        output: folder to write to.
-        published: whether to draw the paper's curves.
-        sample_only: draw the sample's figure only.
-
     Returns:
         The files written, and notes for the user on what was left out.
 

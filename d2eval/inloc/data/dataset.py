@@ -79,11 +79,8 @@ class Dataset:
         """The pinhole camera of a query: its own line, or the protocol's focal length.
 
         Without a line, the focal length is of the image's long side and the principal point is
-        (width / 2, height / 2), upright or not. Source: InLoc_demo.
-
-        Args:
-            name: of the query.
-            image_size: (width, height) of the image as decoded, EXIF orientation ignored.
+        (width / 2, height / 2), upright or not. Source: InLoc_demo. ``image_size`` is (width,
+        height) as decoded, EXIF orientation ignored.
 
         Raises:
             D2EvalError: the line is of an image of another size.
@@ -216,12 +213,8 @@ def load_dataset(
 ) -> Dataset:
     """Reads the folder's lists; images, depth and scans are not opened.
 
-    Args:
-        root: the dataset's folder.
-        benchmark: the protocol.
-        sample: whether it is the embedded sample.
-        references: reference poses instead of the layout's, which may be missing.
-        retrieval: matrix of scores (.mat) or pair list instead of the layout's.
+    References, which may be missing, and retrieval (a matrix of scores, .mat, or a pair list) are
+    the layout's where no file is given.
 
     Raises:
         D2EvalError: a file is missing or broken, or doesn't fit the others.

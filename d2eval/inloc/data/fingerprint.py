@@ -16,10 +16,7 @@ def fingerprint(dataset: Dataset, hashes: Mapping[str, str]) -> str:
     """SHA-256 over image contents, retrieval lists, references, intrinsics and alignments.
 
     Depth and scans enter with the sizes of their files alone: a full set has hundreds of gigabytes.
-
-    Args:
-        dataset: of any kind.
-        hashes: SHA-256 of the images that are used, by name.
+    ``hashes`` are SHA-256 of the images that are used, by name.
     """
     digest = hashlib.sha256()
 

@@ -44,14 +44,9 @@ def read_pair_list(
 ) -> Retrieval:
     """Reads lines ``query cutout``, best first for each query, as hloc writes them.
 
-    Such a list has no scores; a cutout's is 1 / rank, which keeps the order.
-
-    Args:
-        path: of the list; names may have the layout's folders before them, as in hloc's.
-        queries: names that are known.
-        cutouts: names that are known.
-        layout: of the dataset.
-        notes: gets one if a cutout stands twice for a query; its first rank counts.
+    Such a list has no scores; a cutout's is 1 / rank, which keeps the order. Names may have the
+    layout's folders before them, as in hloc's. Where a cutout stands twice for a query, ``notes``
+    gets a line, and its first rank counts.
 
     Raises:
         D2EvalError: a file that can't be read, a line that isn't two names, or an unknown name.
@@ -86,12 +81,7 @@ def read_score_matrix(
 ) -> Retrieval:
     """The ``top`` cutouts of every query from a matrix of scores, ties by name.
 
-    Args:
-        path: MATLAB file with ``score``, queries by cutouts; the names of both lie beside it.
-        queries: names that are known.
-        cutouts: names that are known.
-        layout: of the dataset.
-        top: how many cutouts of each query.
+    The MATLAB file has ``score``, queries by cutouts; the names of both lie beside it.
 
     Raises:
         D2EvalError: a file that can't be read, a matrix that doesn't fit the names or isn't

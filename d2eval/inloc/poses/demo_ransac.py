@@ -137,15 +137,9 @@ def demo_inliers(
 ) -> npt.NDArray[np.bool_]:
     """Which matches the homography of most inliers explains.
 
-    Source: InLoc_demo, at_ransacH4 with local optimisation, and u2H; it draws other samples.
+    Points are (N, 2); an inlier's error in image 2 is smaller than ``tolerance``.
 
-    Args:
-        points_1: (N, 2) in image 1.
-        points_2: (N, 2) in image 2.
-        tolerance: an inlier's error in image 2 is smaller.
-        confidence: that a sample of inliers was among them.
-        max_iterations: samples at most.
-        seed: of the samples.
+    Source: InLoc_demo, at_ransacH4 with local optimisation, and u2H; it draws other samples.
 
     Returns:
         (N,) mask.

@@ -131,13 +131,9 @@ def fine_matches(query: Maps, cutout: Maps, coarse: Matches, device: str = "cpu"
     in the other: mutual nearest neighbours among themselves. Pairs that several coarse matches give
     count once.
 
-    Source: InLoc_demo, at_coarse2fine_matching, and the first lines of at_denseransac.
+    ``coarse`` are (M, 2) coarse cells.
 
-    Args:
-        query: of the query.
-        cutout: of the cutout.
-        coarse: (M, 2) coarse cells.
-        device: that computes.
+    Source: InLoc_demo, at_coarse2fine_matching, and the first lines of at_denseransac.
 
     Returns:
         (N, 2) fine cells, row * columns + column, sorted.
@@ -213,13 +209,6 @@ def match_dense(
     query: Maps, cutout: Maps, settings: DenseSettings, seed: int, device: str = "cpu"
 ) -> DenseMatches:
     """Verified dense matches of a query and a cutout.
-
-    Args:
-        query: of the query.
-        cutout: of the cutout.
-        settings: of the verification.
-        seed: of the RANSAC.
-        device: that matches.
 
     Returns:
         The matches of all homographies, in pixels of the original images; none if no homography

@@ -59,11 +59,6 @@ def pooled_pose(query: Query, settings: PooledSettings, seed: int) -> PooledPose
     Source: hloc at c13273b, localize_inloc, whose limit of 48 pixels doesn't know of smaller
     queries than InLoc's. Where hloc stops with an error, at a keypoint on the
     border of a cutout and for a query without matches, here the point and the pose are left out.
-
-    Args:
-        query: the query, all of whose cutouts are used.
-        settings: of the estimation.
-        seed: of the estimation.
     """
     used, seen, points, count = [], [np.zeros((0, 2))], [np.zeros((0, 3))], 0
     for item in query.retrieved:

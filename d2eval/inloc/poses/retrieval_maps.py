@@ -30,11 +30,8 @@ def rank(
 ) -> Retrieval:
     """The ``top`` cutouts of every query by dot product, best first, ties by name.
 
-    Args:
-        queries: (D,) L2-normalised descriptors by name.
-        cutouts: the same of the cutouts, all of one D.
-        top: how many cutouts of each query.
-        centered: subtract the cutouts' mean from all and normalise again.
+    Descriptors are (D,), L2-normalised. If ``centered``, the cutouts' mean is subtracted from all,
+    and they are normalised again.
 
     Returns:
         The cutouts of each query, scored from -1 to 1.
@@ -58,12 +55,7 @@ def with_global_retrieval(
 ) -> Dataset:
     """The dataset with cutouts that the network's global descriptors find for each query.
 
-    Args:
-        dataset: queries and cutouts; its own retrieval is not used.
-        network: gives the descriptors.
-        identity: of the network.
-        store: keeps the descriptors.
-        top: how many cutouts of each query.
+    Its own retrieval is not used.
 
     Raises:
         D2EvalError: a broken image, or one that is too small.

@@ -46,13 +46,8 @@ def verify(
 
     InLoc_demo hands the scales of D2-Net over as they are extracted, from the query in a size of
     its own: not multiplied by its resize factor, as the keypoints are. First hypotheses are off by
-    that factor. Whether scales here are, is the method's choice; D2-Net's are not.
-
-    Args:
-        query: of the query.
-        cutout: of the cutout.
-        matches: (M, 2) indices into the two.
-        settings: of the verification.
+    that factor. Whether scales here are, is the method's choice; D2-Net's are not. ``matches`` are
+    (M, 2) indices into the two.
 
     Returns:
         One rising array of rows of ``matches`` for each homography.
@@ -78,16 +73,11 @@ def locate(
 ) -> PoseEstimate:
     """The pose by the matches that have depth (bilinear, in all four neighbours).
 
+    ``matches`` are (M, 2) indices into the two; ``xyz`` are (H, W, 3) coordinates of the cutout's
+    pixels in the frame of its floor.
+
     Source of "inloc_demo": custom_demo of the D2-Net authors reads keypoints from files as they
     are, and parfor_sparsePE and parfor_originalPE hand them to interp2, which counts from 1.
-
-    Args:
-        query: features and camera.
-        cutout: of the cutout.
-        matches: (M, 2) indices into the two.
-        xyz: (H, W, 3) coordinates of the cutout's pixels in the frame of its floor.
-        settings: of the estimation.
-        seed: of the estimation.
 
     Returns:
         The estimate, whose inliers are a mask of the matches with depth.
@@ -106,12 +96,9 @@ def sparse_candidates(query: Query, benchmark: InlocBenchmark, seed: int) -> lis
     The score is the retrieval's plus the number of verified matches; equal ones keep the order of
     the retrieval.
 
-    Source: InLoc_demo, ht_top100_sparsePE_localization, parfor_sparseGV and parfor_sparsePE.
+    The seed is that of every pose by itself, so that the order of cutouts doesn't matter.
 
-    Args:
-        query: the query.
-        benchmark: tables "sparse" and "p3p", and how many cutouts are verified and get a pose.
-        seed: of every pose by itself, so that the order of cutouts doesn't matter.
+    Source: InLoc_demo, ht_top100_sparsePE_localization, parfor_sparseGV and parfor_sparsePE.
 
     Returns:
         The candidates by falling score.
@@ -141,13 +128,10 @@ def sparse_candidates(query: Query, benchmark: InlocBenchmark, seed: int) -> lis
 def direct_candidates(query: Query, benchmark: InlocBenchmark, seed: int) -> list[Candidate]:
     """Direct PE: a pose for each of the best retrieved cutouts from matches that nothing verified.
 
+    The seed is that of every pose by itself, so that the order of cutouts doesn't matter.
+
     Source: InLoc_demo, ht_top100_sparsePE_localization and parfor_originalPE, which takes the
     matches of at_sparseransac, empty for images of few features.
-
-    Args:
-        query: the query.
-        benchmark: tables "direct" and "p3p", and how many cutouts get a pose.
-        seed: of every pose by itself, so that the order of cutouts doesn't matter.
 
     Returns:
         The candidates in the order of the retrieval, which is their score.

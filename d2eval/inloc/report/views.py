@@ -110,9 +110,7 @@ def error_map(
 ) -> tuple[npt.NDArray[np.float64], tuple[float, float, float, float]]:
     """Distances at the points of a regular grid as an image.
 
-    Args:
-        centers: (N, 2) x and y; a grid with gaps.
-        distances: (N,).
+    ``centers`` (N, 2) are x and y on a grid with gaps.
 
     Returns:
         (h, w) with NaN in the gaps, one pixel for each grid point, and its left, right, bottom and

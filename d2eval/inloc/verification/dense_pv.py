@@ -62,12 +62,7 @@ def descriptor_distances(
     """How much a query and a rendered view differ, from place to place.
 
     Both are normalised on the pixels that the view has; their dense RootSIFT descriptors are
-    compared whose middle pixel the view has.
-
-    Args:
-        query: (H, W, 3) uint8, at the view's size.
-        view: with holes.
-        settings: of the descriptors.
+    compared whose middle pixel the view has. ``query`` is (H, W, 3) uint8, at the view's size.
 
     Returns:
         (N, 2) x and y of the middle pixels, and (N,) distances; none where one of the images is of
@@ -87,11 +82,6 @@ def pv_score(query: RgbImage, view: RenderedView, settings: DensePVSettings) -> 
     """How much a query and a rendered view resemble each other.
 
     The score is 1 / the median of the `descriptor_distances`; infinite where that is 0.
-
-    Args:
-        query: (H, W, 3) uint8, at the view's size.
-        view: with holes.
-        settings: of the descriptors.
 
     Returns:
         0 where nothing can be compared: no descriptor lies on a pixel of the view, or one of the

@@ -154,9 +154,7 @@ def dense_sift(image: FloatArray, settings: DenseSiftSettings) -> DenseSift:
     As ``vl_phow(image, 'sizes', bin_size, 'step', step)``: descriptors are normalised, clipped at
     0.2, normalised and cut to bytes; those of low contrast are zero.
 
-    Args:
-        image: (H, W) grey, any range; the contrast threshold is in its unit.
-        settings: geometry and thresholds.
+    ``image`` is (H, W) grey, of any range; the contrast threshold is in its unit.
 
     Returns:
         None in an image that is smaller than a descriptor (3 bins and a pixel).

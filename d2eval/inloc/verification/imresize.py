@@ -44,10 +44,6 @@ def shrink(image: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
     First columns, then rows; both results are rounded to whole numbers, as MATLAB does with
     images of bytes. A side that isn't a multiple of ``factor`` is rounded up.
 
-    Args:
-        image: (H, W, 3) uint8.
-        factor: at least 1.
-
     Returns:
         (ceil(H / factor), ceil(W / factor), 3) uint8.
     """
