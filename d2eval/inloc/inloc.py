@@ -174,9 +174,9 @@ class Inloc(LocalizationBenchmark):
         from d2eval.foundation.terminal.console import note
         from d2eval.inloc.data.dataset import Database3D
         from d2eval.inloc.poses.estimators import Task
-        from d2eval.inloc.poses.maps_estimator import DenseChoice
         from d2eval.inloc.poses.retrieval_maps import with_global_retrieval
         from d2eval.inloc.run import InlocRow, run
+        from d2eval.pipeline.maps import DenseChoice
         from d2eval.pipeline.store import Store
 
         chosen, strategy, runtime = self.options, self.strategy, request.runtime

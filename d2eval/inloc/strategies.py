@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from d2eval.evaluation.benchmark import Request
     from d2eval.inloc.data.candidates import Candidate
     from d2eval.inloc.poses.estimators import Estimator, Task
-    from d2eval.inloc.poses.maps_estimator import DenseChoice
     from d2eval.inloc.poses.sparse import Query
     from d2eval.inloc.protocol import InlocBenchmark
+    from d2eval.pipeline.maps import DenseChoice
 
     Finder = Callable[[Query, InlocBenchmark, int], list[Candidate]]
 

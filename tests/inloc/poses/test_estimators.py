@@ -16,12 +16,13 @@ from d2eval.evaluation.benchmark import Request
 from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.data.dataset import Database3D, Dataset, load_dataset
 from d2eval.inloc.data.records import to_records
-from d2eval.inloc.poses import maps_estimator
 from d2eval.inloc.poses.estimators import Estimator, Task
-from d2eval.inloc.poses.maps_estimator import DenseChoice, DenseEstimator
+from d2eval.inloc.poses.maps_estimator import DenseEstimator
 from d2eval.inloc.protocol import load_benchmark
 from d2eval.inloc.strategies import STRATEGIES, Dense
+from d2eval.pipeline import maps
 from d2eval.pipeline.extraction import MethodChoice
+from d2eval.pipeline.maps import DenseChoice
 from d2eval.pipeline.store import Store
 
 NETWORK = DenseChoice("vgg16_dense", {})
@@ -165,7 +166,7 @@ def test_with_next_to_no_memory_dense_candidates_are_the_same(tmp_path, monkeypa
     counted: Any = Counted(network)
     found, calls = [], []
     for limit in (2**30, 1):
-        monkeypatch.setattr(maps_estimator, "CACHE_BYTES", limit)
+        monkeypatch.setattr(maps, "CACHE_BYTES", limit)
         monkeypatch.setattr(DEPTH, limit)
         counted.calls = 0
         task = task_of(dataset, tmp_path / str(limit))

@@ -1,0 +1,116 @@
+"""Dense maps of a dataset's images by name, of which the last used are kept in memory."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from cachetools import cachedmethod
+
+from d2eval.contracts.identity import Identity
+from d2eval.contracts.maps import Maps, MapsMethod, maps_class, stored_bytes
+from d2eval.contracts.method import Runtime
+from d2eval.foundation.arrays.held import last_used
+from d2eval.foundation.files.reading import read_bytes
+from d2eval.foundation.images.decoding import load_image_file
+from d2eval.foundation.machine.resources import Cost, measure
+from d2eval.foundation.terminal.progress import progress
+from d2eval.pipeline.store import Store
+
+CACHE_BYTES = 2 * 2**30  # of maps in memory; 45 images of 1600x1200
+
+
+@dataclass(frozen=True)
+class DenseChoice:
+    """A network for dense maps and global descriptors: its name and options."""
+
+    name: str
+    options: dict[str, Any]
+
+    def open(self, runtime: Runtime) -> tuple[MapsMethod, Identity]:
+        """Builds the network.
+
+        Raises:
+            D2EvalError: an unknown network or option; weights that are missing or don't fit.
+        """
+        cls = maps_class(self.name)
+        config = cls.Config(**self.options)
+        network = cls(config, runtime)
+        return network, network.identity(self.name, config)
+
+
+@dataclass(frozen=True)
+class MapsRecord:
+    """What is kept of an image's maps: cells and bytes, and what they cost when first made."""
+
+    cells: int
+    stored_bytes: int
+    cost: Cost
+
+
+class MapsSource:
+    """Maps of images; not for several threads at once.
+
+    The maps themselves, 44 MB for an image of 1600x1200, are not stored: a run that was killed
+    computes those that it still needs again.
+    """
+
+    def __init__(
+        self, network: MapsMethod, identity: Identity, store: Store, files: Mapping[str, Path]
+    ) -> None:
+        """Takes the network, what decides its maps, and the images by name."""
+        self.network, self.identity, self.store, self.files = network, identity, store, files
+        self.hashes: dict[str, str] = {}  # SHA-256 of each image, once they are hashed
+        self.extracted = 0  # images whose maps were made for the first time
+        self._held = last_used(CACHE_BYTES, stored_bytes)
+
+    def describe(self) -> dict[str, Any]:
+        """The network's identity and its key, for the manifest."""
+        return {**asdict(self.identity), "key": self.identity.key}
+
+    def headline(self) -> str:
+        """A line that says what the maps are made with."""
+        return f"dense maps of {self.identity.method}: weights {self.identity.weights.name}"
+
+    def hash_images(self) -> None:
+        """Hashes every image.
+
+        Raises:
+            D2EvalError: one can't be read.
+        """
+        for name, path in progress(self.files.items(), "reading the images"):
+            self.hashes[name] = hashlib.sha256(read_bytes(path)).hexdigest()
+
+    @cachedmethod(attrgetter("_held"))
+    def maps(self, name: str) -> Maps:
+        """The maps of an image.
+
+        Raises:
+            D2EvalError: a broken image, or maps that break the contract.
+        """
+        return self._make(name)[0]
+
+    def record(self, name: str) -> MapsRecord:
+        """What is kept of an image's maps, which are made if that wasn't yet; raises as `maps`."""
+        content = self.store.read_record(self._path(name)) or self._make(name)[1]
+        cost = Cost(content["seconds"], content["peak_memory_mb"])
+        return MapsRecord(content["features"], content["stored_bytes"], cost)
+
+    def _path(self, name: str) -> Path:
+        return self.store.unit_path("maps", [self.identity.key, self.hashes[name]])
+
+    def _make(self, name: str) -> tuple[Maps, dict[str, Any]]:
+        image = load_image_file(self.files[name]).decode()
+        with measure() as cost:
+            maps = self.network.maps(image)
+        path = self._path(name)
+        content = self.store.read_record(path)
+        if content is None:
+            cells = maps.coarse.shape[0] * maps.coarse.shape[1]
+            cells += maps.fine.shape[0] * maps.fine.shape[1]
+            content = {"features": cells, "stored_bytes": stored_bytes(maps), **asdict(cost)}
+            self.store.write_record(path, content)
+            self.extracted += 1
+        return maps, content
