@@ -7,7 +7,10 @@ from places import needs
 from d2eval.contracts.method import Runtime, method_class
 from d2eval.foundation.files.paths import default_cache
 
-OFFICIAL = {"superpoint": "superpoint"}  # method -> what the results call it
+OFFICIAL = {  # method -> what the results call it
+    "superpoint": "superpoint",
+    "hesaffnet_hardnet": "hesaffnet",
+}
 
 
 @pytest.mark.slow
