@@ -140,9 +140,9 @@ def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True)
         "--method",
         required=required,
         metavar="NAME",
-        help="a name that 'd2eval methods' lists, module:Class, or precomputed:WHERE (a folder of "
-        "feature files, or hloc's .h5); may be "
-        "repeated, to run one after the other",
+        help="a name that 'd2eval methods' lists, module:Class, precomputed:WHERE (a folder of "
+        "feature files, or hloc's .h5), or external:COMMAND (a program that is given a list of "
+        "images and a folder); may be repeated, to run one after the other",
     )
     add_runtime_arguments(parser, "threads that read images and write features meanwhile")
 
@@ -231,15 +231,16 @@ def _of_text(kind: Any) -> Any:
 
 
 def named_method(args: argparse.Namespace) -> str:
-    """``args.method``, which must be one that computes something.
+    """``args.method``, which must be one that is called here, image by image.
 
     Raises:
-        D2EvalError: it stands for features from files.
+        D2EvalError: it stands for features from files, or for another program.
     """
-    from d2eval.pipeline.extraction import PRECOMPUTED
+    from d2eval.pipeline.extraction import EXTERNAL, PRECOMPUTED
 
-    if args.method.startswith(PRECOMPUTED):
-        raise D2EvalError(f"{args.command}: {args.method} stands for files; name a method")
+    for start, what in ((PRECOMPUTED, "files"), (EXTERNAL, "another program")):
+        if args.method.startswith(start):
+            raise D2EvalError(f"{args.command}: {args.method} stands for {what}; name a method")
     return str(args.method)
 
 

@@ -109,11 +109,16 @@ def owners_of(option: str) -> list[str]:
     from d2eval.contracts.matcher import Matcher, matcher_class
     from d2eval.contracts.method import Method, method_class
     from d2eval.contracts.registry import registered
+    from d2eval.pipeline.external import ExternalConfig
     from d2eval.pipeline.precomputed import PrecomputedConfig
 
     of_matcher = option.startswith(MATCHER_FLAG)
     table, find = (Matcher.table, matcher_class) if of_matcher else (Method.table, method_class)
-    configs: dict[str, type] = {} if of_matcher else {"precomputed:DIR": PrecomputedConfig}
+    others: dict[str, type] = {
+        "precomputed:DIR": PrecomputedConfig,
+        "external:COMMAND": ExternalConfig,
+    }
+    configs = {} if of_matcher else others
     for name in registered(table):
         try:
             configs[name] = find(name).Config

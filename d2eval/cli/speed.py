@@ -14,6 +14,7 @@ from d2eval.cli.common import (
     joined_numbers,
     method_choice,
     method_options,
+    named_method,
     positive,
     runtime_of,
 )
@@ -66,14 +67,12 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.foundation.files.atomic import exclusive
     from d2eval.foundation.images.decoding import read_image
     from d2eval.foundation.terminal.progress import Progress
-    from d2eval.pipeline.extraction import PRECOMPUTED
     from d2eval.pipeline.speed import as_row, matching_speed, method_speed
     from d2eval.report.speed import speed_table, with_earlier
     from d2eval.report.tables import write_table
     from d2eval.sample.photos import load_photo
 
-    if args.method.startswith(PRECOMPUTED):
-        raise D2EvalError("speed: features from files are not extracted; name a method")
+    named_method(args)
     default = MatcherChoice("mnn")
     matcher = matcher_choice(args) or default
     if args.matcher and not args.matching:

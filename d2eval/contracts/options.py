@@ -17,6 +17,7 @@ def option(
     *,
     choices: Sequence[str] | None = None,
     keyed: bool = True,
+    named: bool = True,
     metavar: str | None = None,
 ) -> Any:
     """A field of a ``Config`` that the command line offers as ``--field-name``.
@@ -27,9 +28,12 @@ def option(
         choices: the values allowed, for text options.
         keyed: False for an option that does not decide the features by itself, such as a path to
             weights whose hash is in the key already.
+        named: False for one that runs are not called by, wherever it isn't the default.
         metavar: what ``--help`` calls its value.
     """
-    metadata = {"help": help, "choices": choices, "keyed": keyed, "metavar": metavar}
+    metadata = {
+        "help": help, "choices": choices, "keyed": keyed, "named": named, "metavar": metavar,
+    }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 
 

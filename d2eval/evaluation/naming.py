@@ -43,7 +43,7 @@ def option_parts(config: Any, options: Mapping[str, Any]) -> list[str]:
     parts = []
     for field in dataclasses.fields(config):
         value, flag = options.get(field.name, field.default), field.name.replace("_", "-")
-        if value == field.default:
+        if value == field.default or not field.metadata.get("named", True):
             continue
         if isinstance(value, bool):
             parts.append(flag if value else f"no-{flag}")

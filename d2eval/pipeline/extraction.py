@@ -1,11 +1,7 @@
 """Features of image files, from a method through the store, or from files made elsewhere."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 from d2eval.contracts.features import InvalidFeaturesError
@@ -15,27 +11,27 @@ from d2eval.contracts.options import checked_options
 from d2eval.contracts.weights import NONE_NEEDED
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded
-from d2eval.foundation.images.decoding import ImageFile, RgbImage, load_image_file
+from d2eval.foundation.images.decoding import ImageFile, RgbImage
 from d2eval.foundation.machine.resources import measure
 from d2eval.foundation.terminal.console import note, note_once
 from d2eval.foundation.text.labels import make_label
+from d2eval.pipeline.ahead import Found, Items, one_by_one
+from d2eval.pipeline.external import ExternalConfig, ExternalFeatures, label_of_command
 from d2eval.pipeline.precomputed import PrecomputedConfig, PrecomputedFeatures, label_of
 from d2eval.pipeline.store import Store, StoredFeatures
 
 PRECOMPUTED = "precomputed:"
+EXTERNAL = "external:"
 
 
 class FeatureSource(Protocol):
-    """Anything that gives the features of an image file."""
+    """Anything that gives the features of image files."""
 
     label: str
     extracted: int  # images that this process extracted, rather than read
 
-    def read(self, image: ImageFile, name: str) -> "StoredFeatures | Extraction":
-        """Features of ``image``, called ``name`` in its dataset, or what it takes to get them.
-
-        May run in several threads at once.
-        """
+    def features(self, items: Items, workers: int) -> Found:
+        """Features of image files, in their order; see `features_of_images`."""
 
     def describe(self) -> dict[str, Any]:
         """What decides the features, for the manifest."""
@@ -53,6 +49,10 @@ class MethodSource:
     identity: Identity
     store: Store
     extracted: int = 0
+
+    def features(self, items: Items, workers: int) -> Found:
+        """Features one by one, see `one_by_one`."""
+        return one_by_one(self.read, items, workers)
 
     def read(self, image: ImageFile, name: str) -> "StoredFeatures | Extraction":
         """Stored features, or else the decoded image, to be extracted from.
@@ -119,9 +119,7 @@ class Extraction:
         source.store.write_features(source.identity, self.image.sha256, unit.features, unit.cost)
 
 
-def features_of_images(
-    source: FeatureSource, items: Iterable[tuple[Path, str]], workers: int
-) -> Iterator[tuple[ImageFile, StoredFeatures]]:
+def features_of_images(source: FeatureSource, items: Items, workers: int) -> Found:
     """Features of image files, in their order; an image without any gets a note.
 
     Reading, hashing and decoding of the next images and writing of the last ones go on in threads
@@ -130,59 +128,19 @@ def features_of_images(
     other.
 
     Raises:
-        D2EvalError: as `FeatureSource.read`, `Extraction` and `load_image_file`.
+        D2EvalError: a broken image, or features that are broken or can't be made.
     """
-    for image, unit in _features_of_images(source, items, workers):
+    for image, unit in source.features(items, workers):
         if not len(unit.features):
             note_once(f"{image.path}: no features")
         yield image, unit
-
-
-def _features_of_images(
-    source: FeatureSource, items: Iterable[tuple[Path, str]], workers: int
-) -> Iterator[tuple[ImageFile, StoredFeatures]]:
-    def read(item: tuple[Path, str]) -> tuple[ImageFile, StoredFeatures | Extraction]:
-        image = load_image_file(item[0])
-        return image, source.read(image, item[1])
-
-    if not workers:
-        for image, found in map(read, items):
-            if isinstance(found, StoredFeatures):
-                yield image, found
-            else:
-                unit = found.run()
-                found.save(unit)
-                yield image, unit
-        return
-
-    waiting = iter(items)
-    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
-        reading = deque(readers.submit(read, item) for item in islice(waiting, workers + 1))
-        writing: deque[Future[None]] = deque()
-        try:
-            while reading:
-                image, found = reading.popleft().result()
-                reading.extend(readers.submit(read, item) for item in islice(waiting, 1))
-                if isinstance(found, StoredFeatures):
-                    yield image, found
-                    continue
-                unit = found.run()
-                writing.append(writers.submit(found.save, unit))
-                while len(writing) > workers:  # as many images at most wait in memory
-                    writing.popleft().result()
-                yield image, unit
-        finally:
-            for future in reading:
-                future.cancel()
-            for write in writing:
-                write.result()
 
 
 @dataclass(frozen=True)
 class MethodChoice:
     """A method that the user names."""
 
-    name: str  # registered, "module:Class", or "precomputed:DIR"
+    name: str  # registered, "module:Class", "precomputed:DIR", or "external:COMMAND"
     # values for its ``Config``; what isn't named has its default
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -211,13 +169,17 @@ def config_class(name: str) -> type:
     Raises:
         D2EvalError: an unknown method.
     """
-    return PrecomputedConfig if name.startswith(PRECOMPUTED) else method_class(name).Config
+    if name.startswith(PRECOMPUTED):
+        return PrecomputedConfig
+    return ExternalConfig if name.startswith(EXTERNAL) else method_class(name).Config
 
 
 def default_label(name: str) -> str:
-    """How rows call the features that ``--method name`` gives: by its name, or DIR's last part."""
+    """How rows call what ``--method name`` gives: by its name, DIR's last part, or the command."""
     if name.startswith(PRECOMPUTED):
         return label_of(expanded(name.removeprefix(PRECOMPUTED)))
+    if name.startswith(EXTERNAL):
+        return label_of_command(name.removeprefix(EXTERNAL))
     return make_label(name.replace(":", "."))
 
 
@@ -229,15 +191,15 @@ def open_source(
     Raises:
         D2EvalError: an unknown method or option, or weights that are missing or don't fit.
     """
-    if name.startswith(PRECOMPUTED):
-        folder = expanded(name.removeprefix(PRECOMPUTED))
-        return PrecomputedFeatures(folder, PrecomputedConfig(**options), label)
-    cls = method_class(name)
     try:
-        config = checked_options(cls.Config, options)
+        config = checked_options(config_class(name), options)
     except D2EvalError as error:
         raise D2EvalError(f"method {name!r}: {error}") from error
-    method = cls(config, runtime)
+    if name.startswith(PRECOMPUTED):
+        return PrecomputedFeatures(expanded(name.removeprefix(PRECOMPUTED)), config, label)
+    if name.startswith(EXTERNAL):
+        return ExternalFeatures(name.removeprefix(EXTERNAL), config, runtime, label)
+    method = method_class(name)(config, runtime)
     return source_of_method(method, method.identity(name, config), runtime, label)
 
 

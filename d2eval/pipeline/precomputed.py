@@ -22,6 +22,7 @@ from d2eval.foundation.machine.resources import Cost
 from d2eval.foundation.terminal.console import note
 from d2eval.foundation.text.labels import make_label
 from d2eval.pipeline import hlocfile
+from d2eval.pipeline.ahead import Found, Items, one_by_one
 from d2eval.pipeline.featurefiles import AUTO, read_feature_file, read_hloc_features
 from d2eval.pipeline.store import StoredFeatures
 
@@ -98,6 +99,10 @@ class PrecomputedFeatures:
         if not found:
             raise D2EvalError(f"{base}.*: no features for this image; extract them first")
         return found[0]
+
+    def features(self, items: Items, workers: int) -> Found:
+        """Features one by one, see `one_by_one`."""
+        return one_by_one(self.read, items, workers)
 
     def read(self, image: ImageFile, name: str) -> StoredFeatures:
         """Reads the features of the image called ``name`` in its dataset.

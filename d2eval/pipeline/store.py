@@ -121,9 +121,17 @@ class Store:
         """The key of one image's features."""
         return f"{identity.key}-{image_sha256}"
 
+    def features_folder(self, identity: Identity) -> Path:
+        """Where the features of all images lie."""
+        return self.root / "features" / f"{identity.method.replace(':', '.')}-{identity.key}"
+
     def _features_path(self, identity: Identity, image_sha256: str) -> Path:
-        folder = f"{identity.method.replace(':', '.')}-{identity.key}"
-        return self.root / "features" / folder / f"{image_sha256}.h5"
+        return self.features_folder(identity) / f"{image_sha256}.h5"
+
+    def has_features(self, identity: Identity, image_sha256: str) -> bool:
+        """Whether features of an image are stored; they may yet turn out to be damaged."""
+        path = self._features_path(identity, image_sha256)
+        return path.exists() and (not self._fresh or path in self._written)
 
     def read_features(self, identity: Identity, image_sha256: str) -> StoredFeatures | None:
         """The stored features of an image, or None if there are none (or they are damaged)."""
