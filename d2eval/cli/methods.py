@@ -19,9 +19,10 @@ PRINTS_ONLY = True
 HEADER = ("method", "dim", "description", "weights")
 MATCHERS = ("matcher", "", "description", "weights")
 FOOTER = """
---method also takes precomputed:DIR (features from files that another program wrote) and
-module:Class (a d2eval.Method by its import path), which --matcher does, too. Networks for dense
-maps are of `d2eval inloc --dense-network`."""
+--method also takes precomputed:DIR (features from files that another program wrote),
+external:COMMAND (a program of yours in any language) and module:Class (a d2eval.Method by its
+import path), which --matcher does, too. Networks for dense maps are of
+`d2eval inloc --dense-network`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
