@@ -29,13 +29,8 @@ def one_by_one(
 ) -> Found:
     """Features of image files in their order.
 
-    When something fails, what was extracted before it is written.
-
-    Args:
-        read: gives the features of an image of that name, or what it takes to get them; may run in
-            several threads at once.
-        items: the images.
-        workers: threads; 0 does one thing after the other.
+    When something fails, what was extracted before it is written. ``read`` gives the features of an
+    image of that name, or what it takes to get them, and may run in several threads at once.
 
     Raises:
         D2EvalError: as ``read``, `Pending` and `load_image_file`.

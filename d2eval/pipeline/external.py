@@ -72,12 +72,6 @@ class ExternalFeatures:
     ) -> None:
         """Takes a command, and hashes the files that it names.
 
-        Args:
-            text: the command.
-            config: its options.
-            runtime: has the cache folder.
-            label: how rows name the features; None: `label_of_command`.
-
         Raises:
             D2EvalError: as `Command.of`, or a file can't be read.
         """

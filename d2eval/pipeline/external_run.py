@@ -25,17 +25,11 @@ SPARE_FILES = 1000  # that may lie in the folder beside those asked for
 
 @dataclass(frozen=True)
 class Command:
-    """A command in words, and the files that it names.
+    """A command in words, and the files that it names."""
 
-    Attributes:
-        text: as the user wrote it.
-        words: without what stands for the list and the folder, if it has neither.
-        files: those of its words, or what follows a = in one, that are files.
-    """
-
-    text: str
-    words: tuple[str, ...]
-    files: tuple[Path, ...]
+    text: str  # as the user wrote it
+    words: tuple[str, ...]  # with what stands for the list and the folder
+    files: tuple[Path, ...]  # those of its words, or what follows a = in one, that are files
 
     @classmethod
     def of(cls, text: str) -> "Command":
@@ -95,19 +89,12 @@ class Run:
     def __init__(
         self, label: str, words: Sequence[str], output: Path, count: int, limit: float
     ) -> None:
-        """Starts the program.
-
-        Args:
-            label: names it in errors.
-            words: of its command.
-            output: the folder that it writes to.
-            count: how many images it was given.
-            limit: seconds that it may go without writing.
+        """Starts the program, given ``count`` images.
 
         Raises:
             D2EvalError: there can be no process.
         """
-        self._label, self._limit = label, limit
+        self._label, self._limit = label, limit  # seconds that it may go without writing
         self._output, self._count = output, count
         self._program = Program(words)
         # What was seen of each file, and since when
