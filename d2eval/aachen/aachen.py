@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from d2eval.contracts.options import option
+from d2eval.contracts.registry import DENSE_NETWORK
 from d2eval.evaluation.benchmark import Checked, Evaluated, Request
 from d2eval.foundation.errors import D2EvalError
 from d2eval.localization.benchmark import LocalizationBenchmark
@@ -15,9 +16,13 @@ from d2eval.localization.reasons import summary_lines, without_pose
 
 if TYPE_CHECKING:
     from d2eval.aachen.data.dataset import Dataset
+    from d2eval.aachen.matching import Matching
     from d2eval.localization.description import Report
+    from d2eval.pipeline.maps import DenseChoice
+    from d2eval.pipeline.store import Store
     from d2eval.runs.folder import Row, RunName
 
+STRATEGIES = ("sparse", "dense")
 PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
 
 
@@ -46,6 +51,25 @@ class AachenOptions:
     holdout: int | None = option(
         None, "hold out N database images, and register them instead of the queries", metavar="N"
     )
+    strategy: str = option(
+        "sparse",
+        "how images are matched: by local features, or by dense maps coarse to fine (DenseSfM)",
+        choices=STRATEGIES,
+    )
+    dense_network: str = option(
+        DENSE_NETWORK, "whose maps the strategy dense matches", metavar="NAME"
+    )
+    dense_weights: str = option(
+        "bundled",
+        "its weights: bundled (a stand-in for NetVLAD's), or a path, e.g. Pitts30K_struct.mat",
+        metavar="FILE",
+    )
+    dense_cell: int | None = option(
+        None, "side of a keypoint's cell, in cells of the fine map (default: 1)", metavar="N"
+    )
+    dense_max_matches: int | None = option(
+        None, "most dense matches of a pair (default: 0, all)", metavar="N"
+    )
 
     def __post_init__(self) -> None:
         if self.holdout is not None and self.holdout < 1:
@@ -55,6 +79,7 @@ class AachenOptions:
 class Aachen(LocalizationBenchmark):
     """Evaluates a method on Aachen Day-Night: triangulates the database images, registers queries.
 
+    With --strategy dense, dense maps matched coarse to fine take the place of local features.
     With reference poses (--reference-poses, or reference_poses.txt in the dataset) the queries are
     scored here; without, the submission file for visuallocalization.net is written, and
     import-result brings the site's numbers back. Without --data it runs on a small embedded sample,
@@ -64,6 +89,8 @@ class Aachen(LocalizationBenchmark):
 
     name = "aachen"
     Options = AachenOptions
+    needs_method = False
+    matcher_default = "the protocol's, mnn; dense maps take none"
     site_parts: ClassVar[Mapping[str, tuple[str | None, str]]] = {
         "epoch": (None, "of the ground truth, 2019 or 2020"),
         "split": ("night", "night or day"),
@@ -74,6 +101,7 @@ class Aachen(LocalizationBenchmark):
   python -m d2eval aachen --method rootsift --data AACHEN --holdout 100 --name rootsift_holdout
   python -m d2eval aachen --method d2_ss --data AACHEN --protocol aachen_hloc --name d2_ss_hloc \\
       --pairs pairs-covis20-netvlad30.txt
+  python -m d2eval aachen --data AACHEN --strategy dense
   python -m d2eval aachen --method d2_ss --help      # with the method's own options
 """
 
@@ -82,6 +110,10 @@ class Aachen(LocalizationBenchmark):
 
         super().__init__(options)
         self.numbers = load_benchmark(self.options.protocol)
+        given = {"cell": self.options.dense_cell, "max_matches": self.options.dense_max_matches}
+        self.dense = replace(
+            self.numbers.dense, **{name: n for name, n in given.items() if n is not None}
+        )
 
     def load(self, root: Path, *, sample: bool = False) -> Dataset:
         """Database images, poses, queries and pairs, checked against each other."""
@@ -114,14 +146,16 @@ class Aachen(LocalizationBenchmark):
         return make_aachen_sample(cache)
 
     def words(self, request: Request) -> list[str | None]:
-        """Method, matcher, protocol, files and numbers."""
+        """Method, matcher or network, protocol, files and numbers.
+
+        Raises:
+            D2EvalError: local features without a method, or dense maps with one or with a matcher.
+        """
         from d2eval.evaluation import naming
 
-        assert request.method is not None  # noqa: S101 - needs_method
         chosen = self.options
         return [
-            *naming.method_parts(request.method),
-            *naming.matcher_parts(request.matcher, self.numbers.matcher),
+            *self._matching_words(request),
             naming.protocol_part(chosen.protocol, "aachen"),
             naming.file_part(chosen.pairs),
             naming.file_part(chosen.reference_poses),
@@ -130,25 +164,59 @@ class Aachen(LocalizationBenchmark):
             naming.number_part("seed", request.runtime.seed, 0),
         ]
 
+    def _matching_words(self, request: Request) -> list[str | None]:
+        """What matches images."""
+        from d2eval.evaluation import naming
+
+        if self.options.strategy == "sparse":
+            if request.method is None:
+                raise D2EvalError("--strategy sparse takes local features: name a --method")
+            matcher = naming.matcher_parts(request.matcher, self.numbers.matcher)
+            return [*naming.method_parts(request.method), *matcher]
+        if request.method or request.matcher:
+            raise D2EvalError(
+                f"{'--method' if request.method else '--matcher'}: strategy dense matches maps, "
+                "not features; leave it out"
+            )
+        usual = asdict(self.numbers.dense)
+        numbers = [naming.number_part(n, own, usual[n]) for n, own in asdict(self.dense).items()]
+        return ["dense_sfm", *naming.maps_parts(self._dense()), *numbers]
+
+    def _dense(self) -> DenseChoice:
+        from d2eval.pipeline.maps import DenseChoice
+
+        return DenseChoice(self.options.dense_network, {"weights": self.options.dense_weights})
+
+    def _open(self, dataset: Dataset, request: Request, store: Store) -> Matching:
+        """What matches images, from the method or the network that was chosen."""
+        from d2eval.aachen.dense import DenseMatching
+        from d2eval.aachen.matching import FeatureMatching
+        from d2eval.pipeline.maps import MapsSource
+        from d2eval.pipeline.pairs import open_matcher
+
+        runtime, method = request.runtime, request.method
+        if method is None:
+            files = {name: dataset.images_folder / name for name in dataset.images}
+            maps = MapsSource(*self._dense().open(runtime), store, files)
+            return DenseMatching(maps, self.dense, runtime.device)
+        matcher = open_matcher(request.matcher, self.numbers.matcher, runtime, method.name)
+        return FeatureMatching(method.open(runtime, request.name), matcher)
+
     def run(self, dataset: Dataset, request: Request, name: RunName) -> Evaluated:
         """Features, matches, verification, triangulation, registration, scores."""
         from d2eval.aachen.run import Settings, run
-        from d2eval.pipeline.pairs import open_matcher
         from d2eval.pipeline.store import Store
 
-        assert request.method is not None  # noqa: S101 - needs_method
         runtime = request.runtime
-        matcher = open_matcher(request.matcher, self.numbers.matcher, runtime, request.method.name)
-        source = request.method.open(runtime, request.name)
+        store = Store(runtime.cache, runtime.fresh)
+        matching = self._open(dataset, request, store)
         request.tell(
-            source.headline(),
-            *matcher.headlines(),
+            *matching.headlines(),
             f"{self.numbers.name} {dataset.completeness}: {len(dataset.poses)} database images "
             f"with a pose, {len(dataset.queries)} queries, {len(dataset.pairs)} pairs",
         )
         settings = Settings(runtime.seed, runtime.device, request.workers, self.options.holdout)
-        store = Store(runtime.cache, runtime.fresh)
-        result = run(source, matcher, dataset, self.numbers, store, request.output, settings, name)
+        result = run(matching, dataset, self.numbers, store, request.output, settings, name)
         lines = [
             *stage_lines(result.stages),
             *summary_lines(

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from d2eval.contracts.matcher import MatcherChoice
 from d2eval.contracts.protocol import load_protocol
+from d2eval.foundation.errors import D2EvalError
 from d2eval.metrics.poses import Threshold
 
 KeypointOrigin = Literal["own", "corner"]
@@ -21,6 +22,20 @@ class Layout:
     intrinsics: str  # intrinsics of the database images
     queries: str  # pattern of the query lists
     references: str  # reference poses of the queries, if there are any
+
+
+@dataclass(frozen=True)
+class DenseSettings:
+    """How the matches of dense maps become matches of keypoints."""
+
+    cell: int  # side of a keypoint's cell, in cells of the fine map
+    max_matches: int  # most of a pair; 0: all
+
+    def __post_init__(self) -> None:
+        if self.cell < 1 or self.max_matches < 0:
+            raise D2EvalError(
+                f"dense cell {self.cell} must be 1 or more, matches {self.max_matches} 0 or more"
+            )
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,7 @@ class AachenBenchmark:
     # list
     covisible_pairs: int | None
     matcher: MatcherChoice  # the protocol's own
+    dense: DenseSettings  # of matches without local features
     verification: Verification  # of matches
     triangulation: Triangulation  # of points
     registration: Registration  # of queries
@@ -125,6 +141,7 @@ def load_benchmark(protocol: str = "aachen") -> AachenBenchmark:
         complete=dict(content["complete"]),
         covisible_pairs=content.get("pairs", {}).get("covisible"),
         matcher=MatcherChoice.of_table(content["matcher"], f"benchmarks/{protocol}.toml"),
+        dense=DenseSettings(**content["dense"]),
         verification=_strategy(_VERIFICATIONS, content["verification"]),
         triangulation=Triangulation(**content["triangulation"]),
         registration=_strategy(_REGISTRATIONS, content["registration"]),

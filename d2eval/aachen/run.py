@@ -12,7 +12,7 @@ import pycolmap
 
 from d2eval.aachen.columns import QUERIES, STAGES, SUMMARY
 from d2eval.aachen.data.dataset import Dataset, fingerprint
-from d2eval.aachen.matching import ImageKeypoints, collect_keypoints, match_pairs
+from d2eval.aachen.matching import ImageKeypoints, Matching
 from d2eval.aachen.pictures import write_pictures
 from d2eval.aachen.pnp import register_by_pnp
 from d2eval.aachen.protocol import AachenBenchmark, ImageRegistration
@@ -30,8 +30,6 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.leftovers import scratch_folder
 from d2eval.localization.submission import submission
-from d2eval.pipeline.extraction import FeatureSource
-from d2eval.pipeline.pairs import PairMatcher
 from d2eval.pipeline.store import Store
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
 from d2eval.runs.manifest import environment, write_manifest
@@ -71,8 +69,7 @@ class _Found:
 
 
 def _run_stages(
-    source: FeatureSource,
-    matcher: PairMatcher,
+    matching: Matching,
     dataset: Dataset,
     benchmark: AachenBenchmark,
     store: Store,
@@ -80,9 +77,7 @@ def _run_stages(
     database: Path,
     stages: Stages,
 ) -> _Found:
-    keypoints = stages.run(
-        "features", lambda: collect_keypoints(source, dataset, settings.workers)
-    )  # fmt: skip
+    keypoints = stages.run("features", lambda: matching.keypoints(dataset, settings.workers))
     peaks = [image.peak_memory_mb for image in keypoints.values()]
     known = [peak for peak in (*peaks, stages.rows[-1]["peak_memory_mb"]) if not math.isnan(peak)]
     stages.note(
@@ -96,12 +91,12 @@ def _run_stages(
 
     def match() -> dict[tuple[str, str], int]:
         # Into the store first, pair by pair, and then into the database, whose size is known.
-        arguments = (source, dataset, keypoints, store, matcher)
-        matches = sum(len(found) for _, found in match_pairs(*arguments))
+        arguments = (dataset, keypoints, store)
+        matches = sum(len(found) for _, found in matching.matches(*arguments))
         points = sum(map(len, seen.values()))
         require_space(database.parent, points, len(dataset.pairs), matches)
         create_database(database, dataset, seen)
-        return write_matches(database, dataset, match_pairs(*arguments))
+        return write_matches(database, dataset, matching.matches(*arguments))
 
     matched = stages.run("matching", match)
     stages.note(pairs=len(matched), matches=sum(matched.values()))
@@ -110,7 +105,7 @@ def _run_stages(
     verified = stages.run(
         "verification",
         lambda: verify_pairs(
-            database, dataset, keypoints, benchmark, matcher.content(), store, settings.seed
+            database, dataset, keypoints, benchmark, matching.content(), store, settings.seed
         ),
     )
     stages.note(
@@ -165,8 +160,7 @@ def _write_model(model: pycolmap.Reconstruction, folder: Path, scratch: Path) ->
 
 
 def _work(
-    source: FeatureSource,
-    matcher: PairMatcher,
+    matching: Matching,
     dataset: Dataset,
     benchmark: AachenBenchmark,
     settings: Settings,
@@ -189,8 +183,7 @@ def _work(
         "benchmark": NAME,
         "protocol": benchmark.protocol,
         "protocol_sha256": benchmark.sha256,
-        "features": source.describe(),
-        "matcher": matcher.describe(),
+        **matching.describe(),
         "seed": settings.seed,
         "holdout": settings.holdout,
         "dataset": data,
@@ -198,8 +191,7 @@ def _work(
 
 
 def run(
-    source: FeatureSource,
-    matcher: PairMatcher,
+    matching: Matching,
     dataset: Dataset,
     benchmark: AachenBenchmark,
     store: Store,
@@ -207,7 +199,7 @@ def run(
     settings: Settings,
     name: RunName | None = None,
 ) -> RunResult:
-    """Evaluates ``source`` on ``dataset`` and writes ``output/aachen/<label>/``.
+    """Evaluates ``matching`` on ``dataset`` and writes ``output/aachen/<label>/``.
 
     Features, matches, two-view geometries and the triangulated model go through the store as they
     are made, so a run that was killed goes on where it stopped. The run's own files are written at
@@ -220,17 +212,17 @@ def run(
     """
     stages = Stages()
     with contextlib.ExitStack() as held:
-        place = held.enter_context(run_folder(output / NAME, name or RunName(source.label)))
-        folder = place.claim(_work(source, matcher, dataset, benchmark, settings))
+        place = held.enter_context(run_folder(output / NAME, name or RunName(matching.label)))
+        folder = place.claim(_work(matching, dataset, benchmark, settings))
         scratch = held.enter_context(scratch_folder(folder))
         pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
         database = scratch / "database.db"
-        found = _run_stages(source, matcher, dataset, benchmark, store, settings, database, stages)
+        found = _run_stages(matching, dataset, benchmark, store, settings, database, stages)
         queries = query_rows(dataset, found.results, found.keypoints)
         scored = bool(dataset.references)
         summary = summarize(queries, benchmark, scored, mean_count(found.keypoints))
         hashes = {name: image.sha256 for name, image in found.keypoints.items()}
-        work = _work(source, matcher, dataset, benchmark, settings, hashes)
+        work = _work(matching, dataset, benchmark, settings, hashes)
         folder = place.claim(work)
         described = work["features"]
         labels = {
@@ -241,14 +233,14 @@ def run(
         manifest = {
             **work,
             "label": folder.name,
-            "method": described["method"],
+            "method": matching.method,
             "keypoint_origin": {
                 "protocol": benchmark.keypoint_origin,
                 "method": sorted({image.origin for image in found.keypoints.values()}),
             },
             "weights": described["weights"],
             "root": str(dataset.root),
-            "extracted_now": source.extracted,
+            "extracted_now": matching.extracted,
             "wall_seconds": round(sum(row["seconds"] for row in stages.rows), 3),
             "peak_memory_mb": round(max(row["peak_memory_mb"] for row in stages.rows), 1),
             **environment(settings.device),
@@ -265,4 +257,4 @@ def run(
         )
         _write_model(found.model, folder / "model", scratch)
         write_manifest(folder, manifest)
-    return RunResult(folder, summary, queries, stages.rows, source.extracted, tuple(place.notes))
+    return RunResult(folder, summary, queries, stages.rows, matching.extracted, tuple(place.notes))

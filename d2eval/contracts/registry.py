@@ -12,6 +12,7 @@ from d2eval.contracts.source import loading
 from d2eval.foundation.errors import D2EvalError
 
 METHODS, MATCHERS, MAPS = "methods", "matchers", "maps"
+DENSE_NETWORK = "vgg16_dense"  # of the maps, where none is named
 TRAINERS, PREPARERS, BENCHMARKS = "trainers", "preparers", "benchmarks"
 KINDS = (BENCHMARKS, MATCHERS, MAPS, TRAINERS, PREPARERS, METHODS)  # tables of the file
 _LISTED = {METHODS: " ('d2eval methods' lists them)", MATCHERS: " ('d2eval methods' lists them)"}

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from d2eval.contracts.maps import maps_class
 from d2eval.contracts.matcher import MatcherChoice
+from d2eval.contracts.registry import DENSE_NETWORK
 from d2eval.foundation.text.labels import make_label
 from d2eval.pipeline.extraction import MethodChoice, default_label
+from d2eval.pipeline.maps import DenseChoice
 from d2eval.runs.folder import RunName
 
 
@@ -36,6 +39,16 @@ def matcher_parts(chosen: MatcherChoice | None, default: MatcherChoice) -> list[
     if chosen is None or chosen.same_as(default):
         return []
     return [default_label(chosen.name), *option_parts(chosen.config(), chosen.options)]
+
+
+def maps_parts(network: DenseChoice) -> list[str]:
+    """A network for dense maps that isn't the usual one, and its options that aren't the default.
+
+    Raises:
+        D2EvalError: an unknown network.
+    """
+    name = [] if network.name == DENSE_NETWORK else [default_label(network.name)]
+    return [*name, *option_parts(maps_class(network.name).Config, network.options)]
 
 
 def option_parts(config: Any, options: Mapping[str, Any]) -> list[str]:

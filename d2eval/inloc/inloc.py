@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from d2eval.contracts.options import option
+from d2eval.contracts.registry import DENSE_NETWORK
 from d2eval.evaluation.benchmark import Checked, Evaluated, Request
 from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.strategies import STRATEGIES
@@ -17,10 +18,10 @@ from d2eval.localization.reasons import summary_lines, without_pose
 if TYPE_CHECKING:
     from d2eval.inloc.data.dataset import Dataset
     from d2eval.localization.description import Report
+    from d2eval.pipeline.maps import DenseChoice
     from d2eval.runs.folder import RunName
 
 PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")  # benchmarks/<name>.toml
-DENSE_NETWORK = "vgg16_dense"
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,7 @@ class Inloc(LocalizationBenchmark):
             D2EvalError: a strategy without the method that it takes, or with a matcher that it
                 doesn't take.
         """
-        from d2eval.contracts.maps import maps_class
         from d2eval.evaluation import naming
-        from d2eval.foundation.text.labels import make_label
 
         chosen, strategy, method = self.options, self.strategy, request.method
         if method is None and strategy.takes_features:
@@ -150,17 +149,12 @@ class Inloc(LocalizationBenchmark):
             )
         own = naming.method_parts(method) if method else [""]
         label = strategy.label.format(own[0])
-        network: list[str | None] = []
-        if strategy.takes_maps or chosen.global_retrieval:
-            name = chosen.dense_network
-            network = [None if name == DENSE_NETWORK else make_label(name)]
-            config = maps_class(name).Config
-            network += naming.option_parts(config, {"weights": chosen.dense_weights})
+        takes_maps = strategy.takes_maps or chosen.global_retrieval
         return [
             strategy.named(label, "_pv", self.verified),
             *own[1:],
             *naming.matcher_parts(request.matcher, self.numbers.matcher),
-            *network,
+            *(naming.maps_parts(self._dense()) if takes_maps else []),
             naming.protocol_part(chosen.protocol, "inloc"),
             "global" if chosen.global_retrieval else None,
             naming.file_part(chosen.retrieval),
@@ -169,6 +163,11 @@ class Inloc(LocalizationBenchmark):
             naming.number_part("seed", request.runtime.seed, 0),
         ]
 
+    def _dense(self) -> DenseChoice:
+        from d2eval.pipeline.maps import DenseChoice
+
+        return DenseChoice(self.options.dense_network, {"weights": self.options.dense_weights})
+
     def run(self, dataset: Dataset, request: Request, name: RunName) -> Evaluated:
         """Features or maps, candidates of every query, verified poses, scores."""
         from d2eval.foundation.terminal.console import note
@@ -176,13 +175,12 @@ class Inloc(LocalizationBenchmark):
         from d2eval.inloc.poses.estimators import Task
         from d2eval.inloc.poses.retrieval_maps import with_global_retrieval
         from d2eval.inloc.run import InlocRow, run
-        from d2eval.pipeline.maps import DenseChoice
         from d2eval.pipeline.store import Store
 
         chosen, strategy, runtime = self.options, self.strategy, request.runtime
         for table in (*strategy.tables, *(["dense_pv"] if self.verified else [])):
             self.numbers.strategy(table)  # lacking, it fails before anything is extracted
-        dense = DenseChoice(chosen.dense_network, {"weights": chosen.dense_weights})
+        dense = self._dense()
         store = Store(runtime.cache, runtime.fresh)
         retrieval = None
         if chosen.global_retrieval:

@@ -12,7 +12,7 @@ from places import DATA, REFERENCE, SHARED, needs
 
 from d2eval.aachen.data.dataset import Dataset, load_dataset
 from d2eval.aachen.data.holdout import hold_out
-from d2eval.aachen.matching import collect_keypoints, match_pairs
+from d2eval.aachen.matching import FeatureMatching, collect_keypoints, match_pairs
 from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.run import RunResult, Settings, run
 from d2eval.contracts.method import Runtime
@@ -85,8 +85,8 @@ def evaluate(
         dataset = hold_out(dataset, holdout)
     runtime, settings = Runtime(cache=root / "cache"), Settings(holdout=holdout)
     source = open_source(method, options, runtime, name)
-    matcher = open_matcher(None, benchmark.matcher, runtime)
-    return run(source, matcher, dataset, benchmark, Store(runtime.cache), root / "runs", settings)
+    matching = FeatureMatching(source, open_matcher(None, benchmark.matcher, runtime))
+    return run(matching, dataset, benchmark, Store(runtime.cache), root / "runs", settings)
 
 
 def evaluate_rootsift(root: Path, name: str, **choices) -> RunResult:

@@ -16,20 +16,12 @@ _COUNTS = tuple(Column(name, kind=WHOLE) for name in ("features_1", "features_k"
 
 @dataclass(frozen=True)
 class Shared:
-    """Mean counts on the sequences that a partial run and the published results both have.
-
-    Attributes:
-        run: the run.
-        paper: whose row it stands beside.
-        sequences: names of these.
-        published: split -> mean features of an image and matches of a pair; none where no sequence
-            is shared.
-        measured: the same.
-    """
+    """Mean counts on the sequences that a partial run and the published results both have."""
 
     run: PairsRun
-    paper: PaperRow
+    paper: PaperRow  # beside which it stands
     sequences: Sequence[str]
+    # split -> mean features of an image and matches of a pair; none where no sequence is shared
     published: Mapping[str, Mapping[str, float]]
     measured: Mapping[str, Mapping[str, float]]
 

@@ -1,0 +1,179 @@
+"""DenseSfM: dense maps matched coarse to fine, in place of local features.
+
+The keypoints of an image are the cells of a grid, the same in all of its pairs, so that matches
+become tracks.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from d2eval.aachen.data.dataset import Dataset
+from d2eval.aachen.matching import ImageKeypoints, Matching, Pair, check_size
+from d2eval.aachen.protocol import DenseSettings
+from d2eval.contracts.features import Float32Array
+from d2eval.contracts.maps import Maps
+from d2eval.contracts.matching import Matches
+from d2eval.contracts.registry import DENSE_NETWORK
+from d2eval.foundation.terminal.progress import progress
+from d2eval.pipeline.coarse_to_fine import coarse_matches, fine_matches
+from d2eval.pipeline.maps import MapsSource
+from d2eval.pipeline.store import Store
+
+VERSION = 1  # raise it when a change of the code changes keypoints or matches
+METHOD = "dense_sfm"  # its row in the paper's table
+
+
+def keypoint_cells(
+    fine: npt.NDArray[np.integer], columns: int, cell: int
+) -> npt.NDArray[np.integer]:
+    """The keypoints' cells, row by row, that fine cells of a map of so many columns lie in."""
+    rows, across = np.divmod(fine, columns)
+    return rows // cell * -(-columns // cell) + across // cell
+
+
+def cell_centers(maps: Maps, cell: int) -> Float32Array:
+    """(N, 2) pixels of all keypoints of an image: the centres of cells, row by row."""
+    height, width = maps.fine.shape[:2]
+    fine = np.arange(height * width)
+    owners = keypoint_cells(fine, width, cell)
+    points, counts = maps.fine_points(fine), np.bincount(owners)
+    sums = [np.bincount(owners, weights=points[:, axis]) for axis in (0, 1)]
+    return (np.stack(sums, axis=1) / counts[:, None]).astype(np.float32)
+
+
+def one_to_one(matches: Matches, similarity: Float32Array, most: int = 0) -> Matches:
+    """Those matches that are the most alike of both their sides, sorted.
+
+    Args:
+        matches: (M, 2) indices.
+        similarity: (M,) of each; of equal ones the lower indices count.
+        most: keeps so many of the most alike; 0: all.
+    """
+    ranked = matches[np.lexsort((matches[:, 1], matches[:, 0], -similarity))]
+    best_1, best_2 = (np.unique(side, return_index=True)[1] for side in ranked.T)
+    kept = ranked[np.intersect1d(best_1, best_2)[: most or None]]
+    return kept[np.lexsort((kept[:, 1], kept[:, 0]))]
+
+
+def match_cells(first: Maps, other: Maps, settings: DenseSettings, device: str = "cpu") -> Matches:
+    """(M, 2) int32 matched keypoints of two images, each of either image in one match at most."""
+    sides = first, other
+    fine = fine_matches(first, other, coarse_matches(first, other, device), device)
+    described = [
+        maps.fine.reshape(-1, maps.fine.shape[2])[cells]
+        for maps, cells in zip(sides, fine.T, strict=True)
+    ]
+    cells = [
+        keypoint_cells(own, maps.fine.shape[1], settings.cell)
+        for maps, own in zip(sides, fine.T, strict=True)
+    ]
+    similarity = np.einsum("md,md->m", *described)
+    matched = np.stack(cells, axis=1).astype(np.int32)
+    return one_to_one(matched, similarity, settings.max_matches)
+
+
+def near_each_other(pairs: Iterable[Pair]) -> list[Pair]:
+    """The pairs in an order in which those of an image lie close together.
+
+    So few maps are made twice though few are held: of the 1,182 images in the challenge's list,
+    with 45 in memory, 1,287 maps are made; in the order of names it were 6,677.
+    """
+    listed = sorted(pairs)
+    names = sorted({name for pair in listed for name in pair})
+    index = {name: i for i, name in enumerate(names)}
+    ends = np.array([[index[name] for name in pair] for pair in listed]).reshape(-1, 2)
+    both = np.concatenate([ends, ends[:, ::-1]]).T
+    graph = coo_array((np.ones(len(both[0])), tuple(both)), shape=(len(names),) * 2).tocsr()
+    rank = np.argsort(reverse_cuthill_mckee(graph, symmetric_mode=True))
+    return sorted(listed, key=lambda pair: sorted(rank[index[name]] for name in pair))
+
+
+class DenseMatching(Matching):
+    """Dense maps of a network, matched coarse to fine."""
+
+    def __init__(self, maps: MapsSource, settings: DenseSettings, device: str) -> None:
+        """Takes the maps of all images by name, how they are matched, and on which device."""
+        self.maps, self.settings, self.device = maps, settings, device
+
+    @property
+    def label(self) -> str:
+        """The paper's method."""
+        return METHOD
+
+    @property
+    def method(self) -> str:
+        """The paper's method; of another network, that one's too."""
+        network = self.maps.identity.method
+        return METHOD if network == DENSE_NETWORK else f"{METHOD} of {network}"
+
+    @property
+    def extracted(self) -> int:
+        """By the network."""
+        return self.maps.extracted
+
+    def headlines(self) -> list[str]:
+        """Of the network."""
+        return [self.maps.headline()]
+
+    def describe(self) -> dict[str, Any]:
+        """The network's identity, and the settings."""
+        matcher = {"name": "coarse_to_fine", "config": asdict(self.settings), "default": True}
+        return {"features": self.maps.describe(), "matcher": {**matcher, "version": VERSION}}
+
+    def content(self) -> dict[str, Any]:
+        """The settings."""
+        return {"matcher": "coarse_to_fine", "version": VERSION, **asdict(self.settings)}
+
+    def keypoints(self, dataset: Dataset, workers: int) -> dict[str, ImageKeypoints]:
+        """The cells of every image, made or from the store.
+
+        Raises:
+            D2EvalError: a broken image, or one whose size isn't that of its intrinsics.
+        """
+        self.maps.hash_images()
+        found = {}
+        for name in progress(sorted(self.maps.files), f"{METHOD}: dense maps"):
+            sha256 = self.maps.hashes[name]
+            key = f"{self.maps.identity.key}-{sha256}"
+            path = self.maps.store.unit_path(
+                "maps", ["keypoints", VERSION, key, self.settings.cell]
+            )
+            unit = self.maps.store.read_arrays(path)
+            if unit is None:
+                maps = self.maps.maps(name)
+                unit = {
+                    "keypoints": cell_centers(maps, self.settings.cell),
+                    "image_size": np.array(maps.image_size),
+                }
+                self.maps.store.write_arrays(path, unit)
+            width, height = unit["image_size"].tolist()
+            check_size(self.maps.files[name], (width, height), dataset.cameras[name])
+            cost = self.maps.record(name).cost
+            found[name] = ImageKeypoints(
+                unit["keypoints"], key, sha256, cost.seconds, cost.peak_memory_mb
+            )
+        return found
+
+    def matches(
+        self, dataset: Dataset, keypoints: dict[str, ImageKeypoints], store: Store
+    ) -> Iterator[tuple[Pair, Matches]]:
+        """Through the store, in an order in which few maps are made twice.
+
+        Raises:
+            D2EvalError: a broken image; the disk is full or the cache can't be written.
+        """
+        for pair in progress(near_each_other(dataset.pairs), "matching", len(dataset.pairs)):
+            first, other = pair
+            path = store.matches_path(keypoints[first].key, keypoints[other].key, self.content())
+            found = store.read_matches(path)
+            if found is None:
+                sides = self.maps.maps(first), self.maps.maps(other)
+                found = match_cells(*sides, self.settings, self.device)
+                store.write_matches(path, found)
+            yield pair, found
