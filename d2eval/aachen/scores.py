@@ -1,7 +1,6 @@
-"""Rows of the queries, the summary at the protocol's thresholds, and the site's submission file."""
+"""Rows of the queries, and the summary at the protocol's thresholds."""
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.aachen.registration import Registered
 from d2eval.foundation.formats.poses import pose_cells
-from d2eval.metrics.intervals import wilson_interval
+from d2eval.localization.scores import summary_rows
 from d2eval.metrics.poses import count_within, pose_error
 from d2eval.runs.folder import Row
 
@@ -49,57 +48,27 @@ def query_rows(
     return rows
 
 
-def _median(values: Sequence[float]) -> float:
-    return statistics.median(values) if values else math.nan
-
-
 def summarize(
     rows: Sequence[Row], benchmark: AachenBenchmark, scored: bool, mean_features: float
 ) -> list[Row]:
     """One row for each epoch, split and threshold.
 
-    A query without a pose counts as not localized. Medians are over the registered queries.
-
-    Args:
-        rows: from `query_rows`.
-        benchmark: the protocol.
-        scored: whether there are reference poses.
-        mean_features: of an image, database and queries together.
+    ``scored`` says that there are reference poses; ``mean_features`` are of an image, database and
+    queries together.
     """
-    summary = []
-    for epoch, thresholds in benchmark.thresholds.items():
-        for split in dict.fromkeys(row["split"] for row in rows):
-            queries = [row for row in rows if row["split"] == split]
-            registered = [row for row in queries if row["registered"]]
-            errors = [(row["position_m"], row["rotation_deg"]) for row in queries]
-            for threshold in thresholds:
-                line: Row = {
-                    "protocol": benchmark.protocol,
-                    "epoch": epoch,
-                    "split": split,
-                    "position_m": threshold.position_m,
-                    "rotation_deg": threshold.rotation_deg,
-                    "queries": len(queries),
-                    "registered": len(registered),
-                }
-                scores = dict.fromkeys(("localized", "percent", "percent_low", "percent_high"))
-                if scored:
-                    count = count_within(errors, threshold)
-                    low, high = wilson_interval(count, len(queries))
-                    shares = (count / len(queries), low, high)
-                    scores = dict(
-                        zip(scores, (count, *(100 * share for share in shares)), strict=True)
-                    )
-                summary.append(
-                    {
-                        **line,
-                        **scores,
-                        "median_position_m": _median([r["position_m"] for r in registered]),
-                        "median_rotation_deg": _median([r["rotation_deg"] for r in registered]),
-                        "mean_features": mean_features,
-                    }
-                )
-    return summary
+    splits: dict[str, list[Row]] = {}
+    for row in rows:
+        splits.setdefault(row["split"], []).append(row)
+    count = count_within if scored else None
+    return [
+        {**line, "mean_features": mean_features}
+        for epoch, thresholds in benchmark.thresholds.items()
+        for split, queries in splits.items()
+        for line in summary_rows(
+            {"protocol": benchmark.protocol, "epoch": epoch, "split": split},
+            queries, thresholds, "registered", count,
+        )
+    ]  # fmt: skip
 
 
 def mean_count(keypoints: Mapping[str, ImageKeypoints]) -> float:

@@ -1,7 +1,7 @@
 """The one exception that stands for a user's mistake or a broken file."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOM = "free space or choose another folder"
@@ -16,6 +16,15 @@ class D2EvalError(Exception):
 
 class MissingFileError(D2EvalError):
     """A file that isn't there, which some readers can do without."""
+
+
+@contextlib.contextmanager
+def told(report: Callable[[str], object]) -> Iterator[None]:
+    """Within it, a `D2EvalError` is told to ``report`` instead of raised."""
+    try:
+        yield
+    except D2EvalError as error:
+        report(str(error))
 
 
 def reason_of(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2eval.foundation.errors import D2EvalError, reason_of
+from d2eval.foundation.errors import D2EvalError, reason_of, told
 from d2eval.foundation.files.paths import find, listed
 from d2eval.foundation.files.reading import read_text
 from d2eval.hpatches.protocol import HPatchesBenchmark
@@ -121,15 +121,11 @@ def _list_problems(folder: Path, images_per_sequence: int, found: Inspection) ->
     """Notes everything that is wrong in a sequence, and returns the images that it has."""
     images = []
     for number in range(1, images_per_sequence + 1):
-        try:
+        with told(found.problems.append):
             images.append(_find_image(folder, number))
-        except D2EvalError as error:
-            found.problems.append(str(error))
     for k in range(2, images_per_sequence + 1):
-        try:
+        with told(found.problems.append):
             read_homography(folder / f"H_1_{k}")
-        except D2EvalError as error:
-            found.problems.append(str(error))
     found.remains += images
     return images
 

@@ -1,9 +1,11 @@
 """Columns of the rows that a run on InLoc writes."""
 
-from d2eval.localization.columns import ORIGIN, POSE, THRESHOLD, query_columns, summary_columns
+from d2eval.foundation.formats.poses import POSE_COLUMNS
+from d2eval.localization.columns import ORIGIN, THRESHOLD, query_columns, summary_columns
 from d2eval.runs.columns import REAL, WHOLE, Column
 
 PARTS = ("floor",)
+BOTH_FLOORS = "all"  # what the summary calls both floors together, as in the paper
 SUMMARY = summary_columns("row", PARTS, "posed", Column("stored_mb", kind=REAL, unit="MB"))
 _COUNTS = tuple(
     Column(name, kind=WHOLE)
@@ -28,7 +30,7 @@ CANDIDATES = (
     Column("pv_score", kind=REAL, empty=True),
     Column("rank", kind=WHOLE),
     *(Column(c.name, kind=REAL, unit=c.unit, infinite=True, empty=True) for c in THRESHOLD),
-    *(Column(name, kind=REAL, empty=True) for name in POSE),
+    *(Column(name, kind=REAL, empty=True) for name in POSE_COLUMNS),
     Column("protocol"),
     *ORIGIN,
 )

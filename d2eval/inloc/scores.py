@@ -1,19 +1,18 @@
-"""Rows of the queries, the summary at the protocol's thresholds, and the site's submission file."""
+"""Rows of the queries, and the summary at the protocol's thresholds."""
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from d2eval.foundation.formats.poses import pose_cells
+from d2eval.inloc.columns import BOTH_FLOORS
 from d2eval.inloc.data.candidates import Candidate
 from d2eval.inloc.data.dataset import Dataset, Reference
 from d2eval.inloc.data.files import floor_of
 from d2eval.inloc.protocol import InlocBenchmark
-from d2eval.metrics.intervals import wilson_interval
+from d2eval.localization.scores import summary_rows
 from d2eval.metrics.poses import Threshold, pose_error
 from d2eval.runs.folder import Row
 
-BOTH_FLOORS = "all"  # what the summary calls both floors together, as in the paper
 COUNTS = ("matches", "verified", "homographies", "points", "inliers")
 NUMBERS = ("retrieval", "score", "pv_score")
 
@@ -34,17 +33,9 @@ def candidate_error(
     return pose_error(candidate.pose, reference.pose)
 
 
-def protocol_error(position_m: float, rotation_deg: float, threshold: Threshold) -> float:
-    """The position error in metres that is held against the threshold's.
-
-    It is infinite where the rotation error is larger than the threshold's.
-    """
-    return math.inf if rotation_deg > threshold.rotation_deg else position_m
-
-
 def count_localized(errors: Iterable[tuple[float, float]], threshold: Threshold) -> int:
-    """How many (metres, degrees) have a `protocol_error` below the threshold; NaN never has."""
-    return sum(protocol_error(p, r, threshold) < threshold.position_m for p, r in errors)
+    """How many (metres, degrees) lie below the position threshold, and not above the angle's."""
+    return sum(p < threshold.position_m and r <= threshold.rotation_deg for p, r in errors)
 
 
 def query_rows(
@@ -78,50 +69,22 @@ def query_rows(
     return rows
 
 
-def _median(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return statistics.median(finite) if finite else math.nan
-
-
 def summarize(rows: Sequence[Row], benchmark: InlocBenchmark) -> list[Row]:
     """One row for each threshold, over all references and over those of each floor.
 
     The denominator is the number of references. Without any there is one row for each threshold,
     over all queries and without scores. Medians are over poses on the right floor.
-
-    Args:
-        rows: from `query_rows`.
-        benchmark: the protocol.
     """
     scored = [row for row in rows if row["scored"]]
     groups = {BOTH_FLOORS: scored or list(rows)}
     for floor in sorted({row["floor"] for row in scored}):
         groups[floor] = [row for row in scored if row["floor"] == floor]
-    summary = []
-    for floor, queries in groups.items():
-        errors = [(row["position_m"], row["rotation_deg"]) for row in queries]
-        for threshold in (*benchmark.thresholds, *benchmark.further_thresholds):
-            scores: Row = dict.fromkeys(("localized", "percent", "percent_low", "percent_high"))
-            if scored:
-                count = count_localized(errors, threshold)
-                low, high = wilson_interval(count, len(queries))
-                scores = {
-                    "localized": count,
-                    "percent": 100 * count / len(queries),
-                    "percent_low": 100 * low,
-                    "percent_high": 100 * high,
-                }
-            summary.append(
-                {
-                    "protocol": benchmark.protocol,
-                    "floor": floor,
-                    "position_m": threshold.position_m,
-                    "rotation_deg": threshold.rotation_deg,
-                    "queries": len(queries),
-                    "posed": sum(row["posed"] for row in queries),
-                    **scores,
-                    "median_position_m": _median([position for position, _ in errors]),
-                    "median_rotation_deg": _median([rotation for _, rotation in errors]),
-                }
-            )
-    return summary
+    thresholds = (*benchmark.thresholds, *benchmark.further_thresholds)
+    count = count_localized if scored else None
+    return [
+        line
+        for floor, queries in groups.items()
+        for line in summary_rows(
+            {"protocol": benchmark.protocol, "floor": floor}, queries, thresholds, "posed", count
+        )
+    ]

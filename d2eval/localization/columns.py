@@ -1,8 +1,8 @@
 """Columns of the rows that benchmarks of camera poses have in common."""
 
+from d2eval.foundation.formats.poses import POSE_COLUMNS
 from d2eval.runs.columns import REAL, WHOLE, Column
 
-POSE = ("qw", "qx", "qy", "qz", "tx", "ty", "tz")
 ORIGIN = (Column("dataset", "Dataset", about=True), Column("weights", "Weights", about=True))
 THRESHOLD = (
     Column("position_m", kind=REAL, unit="m"),
@@ -48,7 +48,7 @@ def query_columns(
         *(Column(name) for name in ("name", *parts, posed)),
         *counts,
         *(Column(c.name, kind=REAL, unit=c.unit, infinite=True) for c in THRESHOLD),
-        *(Column(prefix + name, kind=REAL) for prefix in ("", "ref_") for name in POSE),
+        *(Column(prefix + name, kind=REAL) for prefix in ("", "ref_") for name in POSE_COLUMNS),
         Column("reason", optional=True),
         Column("protocol"),
         *ORIGIN,

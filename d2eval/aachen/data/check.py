@@ -10,20 +10,18 @@ from d2eval.aachen.data.files import (
     KINDS,
     Files,
     count_images,
-    describe_completeness,
     evaluated_lists,
     find_problems,
     merge_cameras,
     read_files,
-    some,
     split_of,
     split_queries,
 )
 from d2eval.aachen.protocol import AachenBenchmark
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import told
 from d2eval.foundation.files.reading import is_there
-from d2eval.foundation.images.decoding import read_image_size
 from d2eval.foundation.terminal.progress import progress
+from d2eval.localization.datasets import describe_completeness, size_misfits, some
 
 
 @dataclass(frozen=True)
@@ -90,21 +88,12 @@ def _check_images(files: Files, folder: Path, problems: list[str]) -> Iterator[s
     if not folder.is_dir():
         problems.append(f"{folder}: no such folder; add the images")
         return
-    cameras, needed = merge_cameras(files), _needed_images(files)
-    missing, misfits = [], []
-    for name in progress(files.database.image_ids, "checking the images"):
-        path = folder / name
-        if not path.is_file():
-            missing.append(name)
-            continue
-        try:
-            size = read_image_size(path)
-        except D2EvalError as error:
-            problems.append(str(error))
-            continue
-        camera = cameras.get(name)
-        if camera is not None and size != (camera.width, camera.height):
-            misfits.append(f"{name} ({size[0]}x{size[1]}, not {camera.width}x{camera.height})")
+    needed = _needed_images(files)
+    names = files.database.image_ids
+    there = {name: folder / name for name in names if (folder / name).is_file()}
+    listed = progress(there.items(), "checking the images")
+    misfits = size_misfits(listed, merge_cameras(files), problems)
+    missing = [name for name in names if name not in there]
     lacking = [name for name in missing if name in needed]
     if lacking:
         problems.append(f"{folder}: {len(lacking)} images are missing: {some(lacking)}; add them")
@@ -132,11 +121,9 @@ def _check_references(files: Files, path: Path, problems: list[str], notes: list
     if not is_there(path):
         return 0
     queries = {name: "" for names in evaluated_lists(files).values() for name in names}
-    try:
+    with told(problems.append):
         return len(read_references(path, queries, notes))
-    except D2EvalError as error:
-        problems.append(str(error))
-        return 0
+    return 0
 
 
 def check(root: Path, benchmark: AachenBenchmark) -> Check:
@@ -154,7 +141,7 @@ def check(root: Path, benchmark: AachenBenchmark) -> Check:
     evaluated, cameras = evaluated_lists(files), files.database.cameras
     counts = count_images(files)
     return Check(
-        completeness=describe_completeness(counts, benchmark.complete),
+        completeness=describe_completeness(counts, benchmark.complete, KINDS),
         counts=counts,
         cameras=len({camera.camera_id for camera in cameras.values()}),
         priors=len({c.camera_id for c in cameras.values() if c.has_prior_focal_length}),

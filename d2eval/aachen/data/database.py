@@ -16,7 +16,7 @@ import numpy as np
 import pycolmap
 
 from d2eval.aachen.data.parsing import Report, fail, make_camera
-from d2eval.foundation.errors import D2EvalError, MissingFileError, reason_of
+from d2eval.foundation.errors import D2EvalError, MissingFileError, reason_of, told
 from d2eval.foundation.files.reading import copy_file, require_file
 from d2eval.foundation.text.words import name_problem
 
@@ -172,12 +172,10 @@ def _read_cameras(
     """Those that are valid, by id."""
     cameras: dict[int, pycolmap.Camera] = {}
     for where, row in _rows(path, database, "cameras", report):
-        try:
+        with told(report):
             if row["camera_id"] in cameras:
                 raise D2EvalError(f"{where}: stands twice; replace the database")
             cameras[row["camera_id"]] = _camera(row, where)
-        except D2EvalError as error:
-            report(str(error))
     return cameras
 
 

@@ -9,14 +9,13 @@ import numpy as np
 import pycolmap
 
 from d2eval.aachen.data.files import (
+    KINDS,
     Files,
     count_images,
-    describe_completeness,
     evaluated_lists,
     find_problems,
     merge_cameras,
     read_files,
-    some,
     split_of,
     split_queries,
 )
@@ -24,6 +23,7 @@ from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.formats.poses import read_poses, wxyz
+from d2eval.localization.datasets import describe_completeness, some
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def load_dataset(
     references_path = reference_poses or root / benchmark.layout.references
     given = reference_poses is not None or is_there(references_path)
     references = read_references(references_path, queries, notes) if given else {}
-    completeness = describe_completeness(count_images(files), benchmark.complete)
+    completeness = describe_completeness(count_images(files), benchmark.complete, KINDS)
     dataset = Dataset(
         root=root,
         images_folder=root / benchmark.layout.images,

@@ -6,7 +6,7 @@ are database images.
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,8 +24,9 @@ from d2eval.aachen.data.parsing import (
     read_pairs,
 )
 from d2eval.aachen.protocol import AachenBenchmark
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError, told
 from d2eval.foundation.files.paths import find
+from d2eval.localization.datasets import some
 
 T = TypeVar("T")
 QUERY_PREFIX = "query/"
@@ -36,7 +37,6 @@ KINDS = {
     "night": "night queries",
     "pairs": "pairs",
 }
-SHOWN = 10  # names in a message
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,9 @@ class Files:
 
 
 def _read(reader: Callable[[Path, Report], T], path: Path, empty: T, report: Report) -> T:
-    try:
+    with told(report):
         return reader(path, report)
-    except D2EvalError as error:
-        report(str(error))
-        return empty
+    return empty
 
 
 def read_files(
@@ -92,13 +90,6 @@ def read_files(
         _read(read_intrinsics, paths["intrinsics"], {}, report),
         {path: _read(read_intrinsics, path, {}, report) for path in found},
     )
-
-
-def some(names: Iterable[str]) -> str:
-    """The first few of ``names`` and how many more."""
-    listed = list(names)
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return ", ".join(listed[:SHOWN]) + more
 
 
 def split_of(path: Path) -> str:
@@ -235,14 +226,3 @@ def count_images(files: Files) -> dict[str, int]:
         "night": counts["night"],
         "pairs": len(files.pairs.pairs),
     }
-
-
-def describe_completeness(counts: Mapping[str, int], complete: Mapping[str, int]) -> str:
-    """Either "complete" or, with what differs, "partial (8 of 4479 database images, ...)"."""
-    differs = [key for key, total in complete.items() if counts[key] != total]
-    if not differs:
-        return "complete"
-    # Where the images differ, their poses do too
-    shown = [key for key in differs if key != "posed"] or differs
-    parts = ", ".join(f"{counts[key]} of {complete[key]} {KINDS[key]}" for key in shown)
-    return f"partial ({parts})"

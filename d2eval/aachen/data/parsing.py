@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError, told
 from d2eval.foundation.files.reading import read_words
 from d2eval.foundation.formats.poses import pose_from_wxyz
 from d2eval.foundation.text.words import (
@@ -98,10 +98,8 @@ def read_intrinsics(path: Path, report: Report = fail) -> dict[str, pycolmap.Cam
         elif words[0] in cameras:
             report(f"{where}: {words[0]} stands twice; keep one of its lines")
         else:
-            try:
+            with told(report):
                 cameras[check_name(words[0], where)] = make_camera(model, size, params, where)
-            except D2EvalError as error:
-                report(str(error))
     if not cameras:
         report(f"{path}: no camera; add lines `name MODEL width height params...`")
     return cameras
@@ -176,10 +174,8 @@ def read_nvm(path: Path, report: Report = fail) -> dict[str, pycolmap.Rigid3d]:
         if words[0] in poses:
             report(f"{where}: {words[0]} stands twice; keep one of its lines")
             continue
-        try:
+        with told(report):
             poses[check_name(words[0], where)] = _nvm_pose(words, where)
-        except D2EvalError as error:
-            report(str(error))
     if not poses:
         report(f"{path}: no camera in the first model; replace it by an NVM file")
     return poses

@@ -8,13 +8,19 @@ from pathlib import Path
 import pycolmap
 
 from d2eval.aachen.columns import QUERIES
-from d2eval.foundation.formats.poses import pose_from_wxyz
-from d2eval.localization.columns import POSE, THRESHOLD, chosen
+from d2eval.foundation.formats.poses import POSE_COLUMNS, pose_from_wxyz
+from d2eval.localization.columns import THRESHOLD, chosen
 from d2eval.runs.columns import names, number
 from d2eval.runs.rows import REMEDY, read_rows, reading
 
 _READ = chosen(
-    QUERIES, "name", "split", "registered", *names(THRESHOLD), *POSE, *(f"ref_{n}" for n in POSE)
+    QUERIES,
+    "name",
+    "split",
+    "registered",
+    *names(THRESHOLD),
+    *POSE_COLUMNS,
+    *(f"ref_{n}" for n in POSE_COLUMNS),
 )
 
 
@@ -56,8 +62,8 @@ def _query(row: Mapping[str, str], path: Path) -> Query:
 
 def _pose(row: Mapping[str, str], prefix: str, path: Path) -> pycolmap.Rigid3d:
     return pose_from_wxyz(
-        _floats(row, prefix, POSE[:4]),
-        _floats(row, prefix, POSE[4:]),
+        _floats(row, prefix, POSE_COLUMNS[:4]),
+        _floats(row, prefix, POSE_COLUMNS[4:]),
         f"{path}: {row['name']}",
     )
 

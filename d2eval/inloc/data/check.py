@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError, told
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.formats.matfiles import list_variables
 from d2eval.foundation.images.decoding import read_image_size
@@ -27,16 +27,15 @@ from d2eval.inloc.data.files import (
     Scan,
     count_files,
     depth_path,
-    describe_completeness,
     find_files,
     find_retrieval,
     read_intrinsics,
     read_references,
     scan_of,
-    some,
 )
 from d2eval.inloc.data.retrieval import Retrieval, read_retrieval
 from d2eval.inloc.protocol import InlocBenchmark
+from d2eval.localization.datasets import describe_completeness, size_misfits, some
 
 T = TypeVar("T")
 SCAN_CELLS = (1, 7)  # shape of the scans' cell array: XYZ, intensity, RGB
@@ -67,18 +66,14 @@ class _Found:
 
     def add_notes(self, notes: Iterator[str]) -> None:
         """Takes what a run would tell, or would end with."""
-        try:
+        with told(self.problems.append):
             self.notes += notes
-        except D2EvalError as error:
-            self.problems.append(str(error))
 
 
 def _try(read: Callable[[Path], T], path: Path, problems: list[str]) -> T | None:
-    try:
+    with told(problems.append):
         return read(path)
-    except D2EvalError as error:
-        problems.append(str(error))
-        return None
+    return None
 
 
 def _check_depth(image: Path) -> None:
@@ -109,17 +104,7 @@ def _check_queries(files: Files, root: Path, benchmark: InlocBenchmark, found: _
     path = root / benchmark.layout.intrinsics
     cameras = (_try(read_intrinsics, path, problems) if is_there(path) else None) or {}
     found.add_notes(intrinsics_notes(path, cameras, files))
-    misfits = []
-    for name, image in files.queries.items():
-        try:
-            size = read_image_size(image)
-        except D2EvalError as error:
-            problems.append(str(error))
-            continue
-        camera = cameras.get(name)
-        if camera is not None and (camera.width, camera.height) != size:
-            misfits.append(f"{name} ({size[0]}x{size[1]}, not {camera.width}x{camera.height})")
-    if misfits:
+    if misfits := size_misfits(files.queries.items(), cameras, problems):
         problems.append(
             f"{path}: {len(misfits)} queries are not of the size of their line: {some(misfits)}; "
             "take the original images"
@@ -195,7 +180,7 @@ def check(root: Path, benchmark: InlocBenchmark) -> Check:
     references, lists, retrieval = _read_lists(root, files, benchmark, found)
     counts = count_files(files)
     return Check(
-        completeness=describe_completeness(counts, benchmark.complete),
+        completeness=describe_completeness(counts, benchmark.complete, KINDS),
         counts=counts,
         cutouts=cutouts,
         alignments=len(set(files.alignments) & set(cutouts)),

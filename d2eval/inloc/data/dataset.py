@@ -24,11 +24,11 @@ from d2eval.inloc.data.coverage import (
     spare_retrieval_notes,
 )
 from d2eval.inloc.data.files import (
+    KINDS,
     Reference,
     Scan,
     count_files,
     depth_path,
-    describe_completeness,
     find_files,
     find_retrieval,
     pinhole,
@@ -39,6 +39,7 @@ from d2eval.inloc.data.files import (
 from d2eval.inloc.data.files import floor_of as floor_of
 from d2eval.inloc.data.retrieval import Retrieved, read_retrieval
 from d2eval.inloc.protocol import InlocBenchmark, Intrinsics
+from d2eval.localization.datasets import describe_completeness
 
 CACHE_BYTES = 512 * 2**20  # eleven cutouts of 1600x1200, or a few scans
 
@@ -243,6 +244,7 @@ def load_dataset(
     if is_there(intrinsics_path):
         cameras = read_intrinsics(intrinsics_path)
         notes += intrinsics_notes(intrinsics_path, cameras, files)
+    completeness = describe_completeness(count_files(files), benchmark.complete, KINDS)
     return Dataset(
         root=root,
         queries=files.queries,
@@ -254,7 +256,5 @@ def load_dataset(
         intrinsics=cameras,
         default_intrinsics=benchmark.intrinsics,
         notes=tuple(notes),
-        completeness="sample"
-        if sample
-        else describe_completeness(count_files(files), benchmark.complete),
+        completeness="sample" if sample else completeness,
     )

@@ -15,13 +15,13 @@ from d2eval.foundation.formats.matfiles import as_numbers, list_variables, read_
 from d2eval.foundation.images.decoding import SUFFIXES
 from d2eval.foundation.text.words import MOST_COORDINATE, check_name, is_image_size, reals, whole
 from d2eval.inloc.protocol import InlocBenchmark
+from d2eval.localization.datasets import some
 
 Scan = tuple[str, str]  # floor and scan, ("DUC1", "000")
 KINDS = {"queries": "queries", "cutouts": "cutouts", "scans": "scans"}
 LIST_SUFFIX = "_RefList"  # DUC1_RefList holds the references of floor DUC1
 ALIGNMENT_SUFFIX, SCAN_SUFFIX, DEPTH_SUFFIX = ".txt", ".ptx.mat", ".mat"
 ROTATION_TOLERANCE = 1e-3  # of the entries of R R^T
-SHOWN = 10  # names in a message
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,6 @@ def scan_of(cutout: str) -> Scan:
 def depth_path(cutout: Path) -> Path:
     """The file with the depth of a cutout."""
     return cutout.with_name(cutout.name + DEPTH_SUFFIX)
-
-
-def some(names: Iterable[str]) -> str:
-    """The first few of ``names`` and how many more."""
-    listed = list(names)
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return ", ".join(listed[:SHOWN]) + more
 
 
 def _images(folder: Path, pattern: str) -> dict[str, Path]:
@@ -110,16 +103,6 @@ def count_files(files: Files) -> dict[str, int]:
     """Counts under the names of the benchmark's totals; a scan counts with its cutouts."""
     scans = {scan_of(cutout) for cutout in files.cutouts}
     return {"queries": len(files.queries), "cutouts": len(files.cutouts), "scans": len(scans)}
-
-
-def describe_completeness(counts: Mapping[str, int], complete: Mapping[str, int]) -> str:
-    """Either "complete" or, with what differs, "partial (60 of 9972 cutouts, ...)"."""
-    parts = [
-        f"{counts[key]} of {total} {KINDS[key]}"
-        for key, total in complete.items()
-        if counts[key] != total
-    ]
-    return f"partial ({', '.join(parts)})" if parts else "complete"
 
 
 def find_retrieval(root: Path, benchmark: InlocBenchmark) -> Path | None:

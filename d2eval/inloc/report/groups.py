@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from d2eval.contracts.protocol import load_protocol
+from d2eval.inloc.columns import BOTH_FLOORS
 from d2eval.localization import groups
 from d2eval.localization.groups import Kind, Section
 from d2eval.metrics.poses import Threshold
@@ -12,7 +13,6 @@ from d2eval.runs.published import presentation
 INLOC, DEMO, HLOC = "inloc", "inloc_demo", "inloc_hloc"  # stems of the benchmark files
 _TITLES = presentation("inloc")
 PROTOCOLS: Mapping[str, str] = _TITLES["protocols"]
-BOTH_FLOORS = "all"  # both floors together, as in the paper
 FLOORS: Mapping[str, str] = _TITLES["floors"]
 # Kinds of sections: the rows of the paper's table, other rows beside it, one floor, thresholds
 # that nobody publishes, the embedded sample. hloc's protocol has its pooled numbers in FLOOR too.

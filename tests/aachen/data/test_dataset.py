@@ -10,10 +10,11 @@ from places import DATA, needs
 from d2eval.aachen.aachen import PROTOCOLS
 from d2eval.aachen.data.check import check
 from d2eval.aachen.data.dataset import fingerprint, load_dataset
-from d2eval.aachen.data.files import describe_completeness
+from d2eval.aachen.data.files import KINDS
 from d2eval.aachen.protocol import load_benchmark
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.formats.poses import center, pose_line
+from d2eval.localization.datasets import describe_completeness
 
 FOUNTAIN = DATA / "aachen-fountain"
 needs_fountain = needs(FOUNTAIN)
@@ -239,18 +240,21 @@ def test_long_lists_of_names_are_cut(folder):
 def test_completeness(protocol):
     complete = load_benchmark(protocol).complete
     counts = {"posed": 7, **complete}
-    assert describe_completeness(counts, complete) == "complete"
+    assert describe_completeness(counts, complete, KINDS) == "complete"
     fewer = {**counts, "pairs": 3}
-    assert describe_completeness(fewer, complete) == f"partial (3 of {complete['pairs']} pairs)"
+    assert (
+        describe_completeness(fewer, complete, KINDS) == f"partial (3 of {complete['pairs']} pairs)"
+    )
 
 
 def test_poses_are_named_if_they_are_all_that_differs():
     counts = {**BENCHMARK.complete, "posed": 5}
     expected = "partial (5 of 4328 database images with a pose)"
-    assert describe_completeness(counts, BENCHMARK.complete) == expected
+    assert describe_completeness(counts, BENCHMARK.complete, KINDS) == expected
     counts["database"] = 6
     assert (
-        describe_completeness(counts, BENCHMARK.complete) == "partial (6 of 4479 database images)"
+        describe_completeness(counts, BENCHMARK.complete, KINDS)
+        == "partial (6 of 4479 database images)"
     )
 
 
