@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes."""
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
     import cv2
     import numpy as np
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.foundation.files.atomic import exclusive
     from d2eval.foundation.images.decoding import read_image
     from d2eval.foundation.terminal.progress import Progress
-    from d2eval.pipeline.speed import as_row, matching_speed, method_speed
+    from d2eval.pipeline.speed import matching_speed, method_speed
     from d2eval.report.speed import speed_table, with_earlier
     from d2eval.report.tables import write_table
     from d2eval.sample.photos import load_photo
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
             speed = matching_speed(numbers, matcher, runtime, args.repeats)
         words = ["matching", *matcher_parts(matcher, default)]
         rows.append(replace(speed, what="-".join(words)))
-    measured = [as_row(row) for row in rows]
+    measured = [asdict(row) for row in rows]
     say_lines(speed_table(measured).markdown)
     with exclusive(args.output):
         table = speed_table(with_earlier(written, measured))

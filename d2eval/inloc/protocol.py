@@ -1,6 +1,6 @@
 """The protocols of InLoc: ``benchmarks/inloc*.toml`` as typed values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,18 @@ class InlocBenchmark:
                 f"{', '.join(sorted(self.tables))}"
             )
         return dict(self.tables[name])
+
+
+def check_choices(settings: object, **choices: Sequence[str]) -> None:
+    """Sees to it that each field named has one of its values.
+
+    Raises:
+        D2EvalError: it has another.
+    """
+    for name, known in choices.items():
+        if getattr(settings, name) not in known:
+            value = getattr(settings, name)
+            raise D2EvalError(f"{name} {value!r} is not known; use {' or '.join(known)}")
 
 
 def load_benchmark(protocol: str = "inloc") -> InlocBenchmark:

@@ -53,10 +53,10 @@ class CurveRule:
 class QueryPictures:
     """Pictures of single queries, which a run may leave."""
 
-    file: str  # what they are drawn from
+    file: str  # what they are drawn from: its groups have the queries' names
+    what: str  # that file is, for errors
     folder: str  # what they show, and where they go in that of the run's figures
     hint: str  # for somebody whose query isn't there
-    names: Callable[[Path], list[str]]  # the queries of a file
     plot: Callable[[Path, Sequence[str], Path], Iterator[Path]]  # draws some of them into a folder
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.formats.hdf5 import group_names
 from d2eval.foundation.terminal.progress import progress
 from d2eval.localization.curves import plot_recall
 from d2eval.localization.description import Report
@@ -14,6 +15,7 @@ from d2eval.localization.table import table_of_runs
 from d2eval.report.figures import Choice, choose_queries
 from d2eval.report.tables import write_table
 from d2eval.runs.measured import RunRoots
+from d2eval.runs.rows import REMEDY
 
 
 def plot_all(
@@ -75,7 +77,7 @@ def _plot_queries(
     having = [run for run in runs if (run.folder / own.file).is_file()]
     for run in progress(having, f"drawing {own.folder}"):
         path = run.folder / own.file
-        chosen = choose_queries(own.names(path), wanted)
+        chosen = choose_queries(group_names(path, own.what, REMEDY), wanted)
         paths += own.plot(path, chosen, output / run.label / own.folder)
     if not paths:
         where = ", ".join(str(run.folder / own.file) for run in having) or f"no {own.file}"

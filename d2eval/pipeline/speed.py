@@ -6,7 +6,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -203,8 +203,3 @@ def matching_speed(
     """
     matcher.config()  # a mistake is told here, not from another process
     return _alone(_matching_speed, size, matcher, runtime, repeats)
-
-
-def as_row(speed: Speed) -> dict[str, Any]:
-    """The line as columns."""
-    return asdict(speed)

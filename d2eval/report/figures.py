@@ -19,6 +19,7 @@ _LEGEND_PT = 9
 _CHARACTER_IN, _HANDLE_IN = 0.074, 0.72  # of a legend entry
 _MOST_COLUMNS = 6
 _MOST_BESIDE = 3  # panels in a row
+_NO_SLASHES = str.maketrans("/\\", "__")
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
 
 
@@ -96,6 +97,8 @@ def write_figure(
 ) -> list[Path]:
     """Writes ``<stem>.png`` and ``<stem>.svg``; the same figure gives the same SVG.
 
+    In the stem, which may be an image's name, an underscore stands for each slash.
+
     Raises:
         D2EvalError: the folder can't be written.
     """
@@ -111,7 +114,7 @@ def write_figure(
                 pad_inches=0.1,
                 metadata=_METADATA[kind],
             )
-        path = folder / f"{stem}.{kind}"
+        path = folder / f"{stem.translate(_NO_SLASHES)}.{kind}"
         write_bytes(path, image.getvalue())
         paths.append(path)
     return paths

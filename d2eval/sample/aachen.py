@@ -5,7 +5,6 @@ and line formats are those of Aachen Day-Night v1.
 """
 
 import contextlib
-import io
 import math
 import sqlite3
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
-from PIL import Image
 
 from d2eval.foundation.files.atomic import write_bytes, write_text
 from d2eval.foundation.formats.poses import center, pose_line, wxyz
@@ -28,12 +26,11 @@ from d2eval.foundation.images.photometry import (
     scale_channels,
 )
 from d2eval.foundation.terminal.progress import progress
-from d2eval.sample.photos import build_sample, load_photo
+from d2eval.sample.photos import build_sample, encoded, load_photo
 from d2eval.sample.scene import Camera, FloatArray, Point, View, look_at, render, to_camera
 from d2eval.sample.square import PHOTOS, SKY, WALLS, make_square
 
 GENERATOR_VERSION = 1  # to be raised when the same recipe gives other images
-JPEG_QUALITY = 95
 IMAGES = "images/images_upright"
 MODEL = "3D-models/aachen_cvpr2018_db.nvm"
 DB_INTRINSICS = "3D-models/database_intrinsics.txt"
@@ -156,7 +153,7 @@ def make_aachen_sample(cache: Path) -> Path:
         for index, shot in enumerate(progress(SHOTS, "rendering the sample")):
             view = render(scene, shot.camera, shot.cam_from_world)
             image = take_picture(shot, view, np.random.default_rng(index))
-            write_bytes(folder / IMAGES / shot.name, _jpeg(image))
+            write_bytes(folder / IMAGES / shot.name, encoded(image))
         _write_cameras(folder)
         write_text(folder / PAIRS, _pair_lines())
         _write_database(folder / DATABASE)
@@ -186,12 +183,6 @@ def _lamp(lantern: Lantern, shot: Shot) -> Lamp:
         lantern.height * camera.focal / local[0, 2] / unit,
         lantern.color,
     )
-
-
-def _jpeg(image: RgbImage) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
 
 
 def _pair_lines() -> str:

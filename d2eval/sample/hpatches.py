@@ -6,21 +6,19 @@ from one place in six lights, under the identity. As in HPatches, difficulty gro
 to 6.
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from d2eval.contracts.features import Float32Array
 from d2eval.foundation.files.atomic import write_bytes, write_text
-from d2eval.foundation.images.decoding import ImageFile, RgbImage
+from d2eval.foundation.images.decoding import ImageFile
 from d2eval.foundation.images.photometry import Lamp, Lighting, Shadow, from_srgb8, photograph
 from d2eval.foundation.terminal.progress import progress
-from d2eval.sample.photos import build_sample, load_photo
+from d2eval.sample.photos import build_sample, encoded, load_photo
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -29,7 +27,6 @@ IMAGE_SIZE = (320, 240)
 FOCAL_PX = 1.2 * IMAGE_SIZE[0]  # a normal lens, 45 degrees across
 SUPERSAMPLING = 3
 PIL_FORMATS = {".ppm": "PPM", ".png": "PNG", ".jpg": "JPEG"}
-JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -201,16 +198,10 @@ def _write_sequence(folder: Path, sequence: Sequence, photo: ImageFile, index: i
     for k, (view, lighting) in enumerate(sequence.shots, start=1):
         rng = np.random.default_rng([index, k])
         image = photograph(render(linear, view), lighting, rng)
-        write_bytes(folder / f"{k}{sequence.suffix}", _encode(image, sequence.suffix))
+        write_bytes(folder / f"{k}{sequence.suffix}", encoded(image, PIL_FORMATS[sequence.suffix]))
         if k > 1:
             homography = image_from_photo(view) @ photo_from_first
             write_text(folder / f"H_1_{k}", _homography_text(homography / homography[2, 2]))
-
-
-def _encode(image: RgbImage, suffix: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, PIL_FORMATS[suffix], quality=JPEG_QUALITY)
-    return buffer.getvalue()
 
 
 def _homography_text(homography: Float64Array) -> str:

@@ -16,18 +16,16 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from d2eval.foundation.files.atomic import write_bytes, write_text
-from d2eval.foundation.images.decoding import RgbImage
 from d2eval.foundation.images.photometry import Lighting, photograph
 from d2eval.foundation.terminal.progress import Progress
 from d2eval.sample import scanning
 from d2eval.sample.building import FLOORS
-from d2eval.sample.photos import build_sample, load_photo
+from d2eval.sample.photos import build_sample, encoded, load_photo
 from d2eval.sample.rooms import Floor, Query
 from d2eval.sample.scene import Camera, FloatArray, Scene, look_at, render
 from d2eval.sample.walls import name_photos, paint_walls
 
 GENERATOR_VERSION = 2  # to be raised when the same recipe gives other files
-JPEG_QUALITY = 95
 QUERIES, CUTOUTS, SCANS = "query/iphone7", "database/cutouts", "database/scans"
 ALIGNMENTS = "database/alignments"
 REFERENCES = "DUC_refposes_all.mat"
@@ -176,11 +174,14 @@ def _write_cutout(
 ) -> FloatArray:
     """Image and depth; returns the (H, W) depth in the camera, NaN where there is none."""
     view = render(scene, CUTOUT_CAMERA, cutout.cam_from_room)
-    jpeg, image = _compress(photograph(view.rgb, Lighting(), rng))
+    jpeg = encoded(photograph(view.rgb, Lighting(), rng))
     xyz = scanning.measure(view, floor.stations[cutout.station], floor.panes)
     path = folder / CUTOUTS / cutout.name
     write_bytes(path, jpeg)
-    write_bytes(path.with_name(path.name + ".mat"), _mat({"XYZcut": xyz, "RGBcut": image}))
+    write_bytes(
+        path.with_name(path.name + ".mat"),
+        _mat({"XYZcut": xyz, "RGBcut": np.array(Image.open(io.BytesIO(jpeg)))}),
+    )
     return np.where(np.isfinite(xyz[..., 0]), view.depth, np.nan)
 
 
@@ -193,7 +194,7 @@ def _write_query(
 ) -> dict[str, float]:
     """The image; returns the overlap of its view with each cutout of the floor."""
     view = render(scene, query.camera, query_pose(query))
-    jpeg, _ = _compress(photograph(view.rgb, query.lighting, rng))
+    jpeg = encoded(photograph(view.rgb, query.lighting, rng))
     write_bytes(folder / QUERIES / query.name, jpeg)
     points = view.xyz[::OVERLAP_STRIDE, ::OVERLAP_STRIDE].reshape(-1, 3).astype(np.float64)
     return {
@@ -202,14 +203,6 @@ def _write_query(
         )
         for cutout, seen in depth.items()
     }
-
-
-def _compress(image: RgbImage) -> tuple[bytes, RgbImage]:
-    """A JPEG file and what it decodes to."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    with Image.open(buffer, formats=["JPEG"]) as decoded:
-        return buffer.getvalue(), np.array(decoded)
 
 
 def _best(scores: Mapping[str, float]) -> list[str]:

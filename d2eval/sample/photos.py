@@ -1,12 +1,17 @@
-"""The photos that every embedded data set is made of."""
+"""The photos that every embedded data set is made of, and how its own are written."""
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from PIL import Image
+
 from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.files.folders import build_once
-from d2eval.foundation.images.decoding import ImageFile, load_image_file
+from d2eval.foundation.images.decoding import ImageFile, RgbImage, load_image_file
+
+JPEG_QUALITY = 95
 
 
 def load_photo(name: str) -> ImageFile:
@@ -17,6 +22,13 @@ def load_photo(name: str) -> ImageFile:
     """
     folder = bundled("benchmarks") / "sample" / "photos"
     return load_image_file(folder / f"{name}.jpg")
+
+
+def encoded(image: RgbImage, kind: str = "JPEG") -> bytes:
+    """An image as a file of one of Pillow's formats."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind, quality=JPEG_QUALITY)
+    return buffer.getvalue()
 
 
 def build_sample(

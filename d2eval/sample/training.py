@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from d2eval.contracts.features import Float32Array
 from d2eval.foundation.files.atomic import write_bytes, write_text
 from d2eval.foundation.images.decoding import RgbImage
 from d2eval.foundation.images.photometry import Lighting, photograph
 from d2eval.foundation.terminal.progress import progress
-from d2eval.sample.photos import build_sample, load_photo
+from d2eval.sample.photos import build_sample, encoded, load_photo
 from d2eval.sample.scene import Camera, FloatArray, Point, look_at, render
 from d2eval.sample.square import PHOTOS, SKY, WALLS, make_square
 
 GENERATOR_VERSION = 1  # to be raised when the same recipe gives other images
-JPEG_QUALITY = 95
 
 DAYLIGHT = Lighting()
 CAMERA = Camera(384, 288, 330.0, 192.0, 144.0)
@@ -97,13 +95,6 @@ def take(shots: Sequence[Shot]) -> dict[str, Taken]:
     return taken
 
 
-def jpeg_of(image: RgbImage) -> bytes:
-    """A picture as a file of the scene."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
-
-
 def write_posed_scene(folder: Path, taken: Mapping[str, Taken]) -> None:
     """Writes a scene as ``d2eval train --data posed:`` reads it, without pairs.txt.
 
@@ -113,7 +104,7 @@ def write_posed_scene(folder: Path, taken: Mapping[str, Taken]) -> None:
     intrinsics = [[CAMERA.focal, 0, CAMERA.cx], [0, CAMERA.focal, CAMERA.cy], [0, 0, 1]]
     cameras = {}
     for name, shot in taken.items():
-        write_bytes(folder / "images" / name, jpeg_of(shot.image))
+        write_bytes(folder / "images" / name, encoded(shot.image))
         buffer = io.BytesIO()
         np.save(buffer, shot.depth)
         write_bytes(folder / "depth" / f"{Path(name).stem}.npy", buffer.getvalue())

@@ -34,6 +34,7 @@ from d2eval.foundation.downloads.download import addresses_of, verified_path
 from d2eval.foundation.files.reading import read_lines
 from d2eval.foundation.files.sealed import seal
 from d2eval.foundation.formats.colmap_model import read_model
+from d2eval.foundation.formats.hdf5 import group_names
 from d2eval.foundation.formats.matfiles import list_variables, read_variable
 from d2eval.foundation.formats.poses import read_poses
 from d2eval.foundation.images.decoding import read_image, read_image_size
@@ -340,10 +341,8 @@ def networks() -> list[bytes]:
     return [data.getvalue()]
 
 
-def read_pictures(
-    names: Callable[[Path], list[str]], load: Callable[[Path, str], object]
-) -> Callable[[Path], object]:
-    return lambda path: [load(path, name) for name in names(path)]
+def read_pictures(what: str, load: Callable[[Path, str], object]) -> Callable[[Path], object]:
+    return lambda path: [load(path, name) for name in group_names(path, what, "")]
 
 
 def scene_files() -> dict[str, bytes]:
@@ -518,9 +517,9 @@ PARSERS = {
         Parser("mat-7.3", "a.mat", mat73(fill_structs), read_mat, is_text=False),
         Parser("netvlad", "net.mat", networks, read_netvlad, is_text=False),
         Parser("matches", "matches.h5", sealed("matches.h5", hdf5(fill_matches)),
-               read_pictures(matches.query_names, matches.load_pairs), is_text=False),
+               read_pictures(matches.WHAT, matches.load_pairs), is_text=False),
         Parser("views", "views.h5", sealed("views.h5", hdf5(fill_views)),
-               read_pictures(views.query_names, views.load_views), is_text=False),
+               read_pictures(views.WHAT, views.load_views), is_text=False),
         Parser("addresses", "addresses.json",
                texts(json.dumps({"w.pth": ["https://a.org/w.pth", "http://b.org/w.pth"]})),
                lambda path: addresses_of(path.parent, "w.pth")),

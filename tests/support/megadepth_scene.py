@@ -11,8 +11,9 @@ from PIL import Image
 
 from d2eval.foundation.files.atomic import write_bytes, write_text
 from d2eval.foundation.formats.poses import wxyz
+from d2eval.sample.photos import encoded
 from d2eval.sample.scene import FloatArray, to_camera
-from d2eval.sample.training import CAMERA, Taken, jpeg_of
+from d2eval.sample.training import CAMERA, Taken
 
 POINT_STRIDE = 12  # pixels between the places of an image that become 3D points
 VISIBLE_M = 0.02  # difference of depth up to which a 3D point is seen in another image
@@ -40,7 +41,7 @@ def write_megadepth_scene(root: Path, name: str, taken: Mapping[str, Taken]) -> 
     """
     undistorted = root / "Undistorted_SfM" / name
     for image, shot in taken.items():
-        write_bytes(undistorted / "images" / image, jpeg_of(shot.image))
+        write_bytes(undistorted / "images" / image, encoded(shot.image))
         buffer = io.BytesIO()
         with h5py.File(buffer, "w") as file:
             file["depth"] = shot.depth

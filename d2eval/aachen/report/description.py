@@ -98,7 +98,7 @@ class AachenReport(Report[Group]):
     )  # fmt: skip
     rule = CurveRule(last_m=10.0, strict=False, one_angle=False)
     pictures = QueryPictures(
-        matches.FILE, "matches", "queries.csv of a run has the names", matches.query_names,
+        matches.FILE, matches.WHAT, "matches", "queries.csv of a run has the names",
         matches.plot_matches,
     )  # fmt: skip
     published = tuple(

@@ -44,16 +44,6 @@ class MatchedPair:
     kind: npt.NDArray[np.int64]  # (M,) a key of `KINDS` each
 
 
-def query_names(path: Path) -> list[str]:
-    """The queries that ``matches.h5`` has matches of.
-
-    Raises:
-        D2EvalError: the file is broken.
-    """
-    with open_own_hdf5(path, WHAT, REMEDY) as (file, _):
-        return [text_attribute(member(file, name), "name") for name in file]
-
-
 def load_pairs(path: Path, query: str) -> list[MatchedPair]:
     """The matches of ``query``, best database image first.
 
@@ -104,8 +94,7 @@ def plot_matches(path: Path, queries: Sequence[str], output: Path) -> Iterator[P
     """
     for query in queries:
         for pair in load_pairs(path, query):
-            stem = f"{query}__{pair.rank}".replace("/", "_").replace("\\", "_")
-            yield from write_figure(draw(pair), output, stem, ["png"])
+            yield from write_figure(draw(pair), output, f"{query}__{pair.rank}", ["png"])
 
 
 def draw(pair: MatchedPair) -> Figure:

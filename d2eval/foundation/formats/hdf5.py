@@ -82,6 +82,16 @@ def open_own_hdf5(path: Path, what: str, remedy: str) -> Iterator[tuple[h5py.Fil
         yield opened
 
 
+def group_names(path: Path, what: str, remedy: str) -> list[str]:
+    """The attribute ``name`` of each group of a file that d2eval wrote.
+
+    Raises:
+        D2EvalError: the file is missing or broken.
+    """
+    with open_own_hdf5(path, what, remedy) as (file, _):
+        return [text_attribute(member(file, name), "name") for name in file]
+
+
 def member(group: h5py.Group, name: str) -> Any:
     """The dataset or group called ``name`` within the file itself, or None.
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.foundation.arrays.compiled import compiled
+from d2eval.inloc.poses.samples import draw_samples
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -151,14 +152,5 @@ def demo_inliers(
     one, two = _standardising(first), _standardising(second)
     if not (np.isfinite(one).all() and np.isfinite(two).all()):  # all lie on a line
         return np.zeros(n, np.bool_)
-    samples = _samples(n, max_iterations, seed)
+    samples = draw_samples(n, SAMPLE, max_iterations, seed)
     return np.asarray(_search(first, second, one, two, samples, tolerance, confidence))
-
-
-def _samples(n: int, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """(count, 4) indices below n, all different in a row, every set equally likely."""
-    drawn = np.random.default_rng(seed).integers(0, n - np.arange(SAMPLE), (count, SAMPLE))
-    for k in range(1, SAMPLE):
-        for taken in np.sort(drawn[:, :k], axis=1).T:
-            drawn[:, k] += drawn[:, k] >= taken
-    return drawn

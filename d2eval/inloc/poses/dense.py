@@ -6,16 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.contracts.maps import Maps
-from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.poses.demo_ransac import demo_inliers
+from d2eval.inloc.protocol import check_choices
 from d2eval.metrics.homography import HomographyEstimator, project
 from d2eval.pipeline.coarse_to_fine import coarse_matches, fine_matches
 
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.int64]
-
-CELL_POINTS = ("center", "inloc_demo")
-RANSACS = ("poselib", "inloc_demo")
 
 
 @dataclass(frozen=True)
@@ -35,11 +32,7 @@ class DenseSettings:
     ransac: str  # "poselib", or "inloc_demo", see `d2eval.inloc.poses.demo_ransac`
 
     def __post_init__(self) -> None:
-        for name, choices in (("cell_point", CELL_POINTS), ("ransac", RANSACS)):
-            if getattr(self, name) not in choices:
-                raise D2EvalError(
-                    f"{name} {getattr(self, name)!r} is not known; use {' or '.join(choices)}"
-                )
+        check_choices(self, cell_point=("center", "inloc_demo"), ransac=("poselib", "inloc_demo"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pycolmap
 
-from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.poses.local_optimisation import SAMPLE, best_solution
+from d2eval.inloc.poses.samples import draw_samples
+from d2eval.inloc.protocol import check_choices
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-
-ROTATIONS = ("own", "first")
-KEYPOINTS = ("center", "inloc_demo")
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,7 @@ class P3PSettings:
     keypoints: str
 
     def __post_init__(self) -> None:
-        for name, choices in (("rotation", ROTATIONS), ("keypoints", KEYPOINTS)):
-            if getattr(self, name) not in choices:
-                raise D2EvalError(
-                    f"{name} {getattr(self, name)!r} is not known; use {' or '.join(choices)}"
-                )
+        check_choices(self, rotation=("own", "first"), keypoints=("center", "inloc_demo"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +47,6 @@ class PoseEstimate:
     def count(self) -> int:
         """Number of inliers."""
         return int(np.count_nonzero(self.inliers))
-
-
-def _samples(n: int, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """(count, 3) indices below n, all different in a row, every triple equally likely."""
-    drawn = np.random.default_rng(seed).integers(0, [n, n - 1, n - 2], (count, SAMPLE))
-    drawn[:, 1] += drawn[:, 1] >= drawn[:, 0]
-    low, high = drawn[:, :2].min(axis=1), drawn[:, :2].max(axis=1)
-    drawn[:, 2] += drawn[:, 2] >= low
-    drawn[:, 2] += drawn[:, 2] >= high
-    return drawn
 
 
 def _iterations(inliers: int, n: int, confidence: float) -> float:
@@ -135,7 +119,7 @@ def estimate_pose(
     by_axis_2d, by_axis_3d = np.ascontiguousarray(rays.T), np.ascontiguousarray(points.T)
     cosine = math.cos(math.radians(settings.threshold_deg))
     best, best_count, limit = PoseEstimate(None, np.zeros(n, np.bool_)), SAMPLE, math.inf
-    for done, sample in enumerate(_samples(n, settings.max_iterations, seed)):
+    for done, sample in enumerate(draw_samples(n, SAMPLE, settings.max_iterations, seed)):
         if done >= limit:
             break
         solutions = _solutions(rays[sample], points[sample], settings.rotation)

@@ -97,8 +97,8 @@ class InlocReport(Report[Group]):
     )  # fmt: skip
     rule = CurveRule(last_m=2.0, strict=True, one_angle=True)
     pictures = QueryPictures(
-        views.FILE, "views", "runs with Dense PV leave them, and queries.csv has the names",
-        views.query_names, views.plot_views,
+        views.FILE, views.WHAT, "views",
+        "runs with Dense PV leave them, and queries.csv has the names", views.plot_views,
     )  # fmt: skip
     published = (
         Published("inloc.csv", PAPERS, KINDS),

@@ -48,16 +48,6 @@ class QueryViews:
     views: Sequence[View]
 
 
-def query_names(path: Path) -> list[str]:
-    """The queries that ``views.h5`` has.
-
-    Raises:
-        D2EvalError: the file is broken.
-    """
-    with open_own_hdf5(path, WHAT, REMEDY) as (file, _):
-        return [text_attribute(member(file, name), "name") for name in file]
-
-
 def load_views(path: Path, query: str) -> QueryViews:
     """The views of ``query``, as the evaluation left them.
 
@@ -136,8 +126,7 @@ def plot_views(path: Path, queries: Sequence[str], output: Path) -> Iterator[Pat
         D2EvalError: the file is missing or broken.
     """
     for query in queries:
-        stem = query.replace("/", "_").replace("\\", "_")
-        yield from write_figure(draw(load_views(path, query)), output, stem, ["png"])
+        yield from write_figure(draw(load_views(path, query)), output, query, ["png"])
 
 
 def draw(found: QueryViews) -> Figure:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -10,15 +11,19 @@ from PIL import Image
 from sealed_files import sealed_hdf5
 
 from d2eval.aachen.report.matches import (
+    WHAT,
     draw,
     load_pairs,
-    query_names,
     side_by_side,
 )
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.sealed import HEAD_BYTES
+from d2eval.foundation.formats.hdf5 import group_names
 from d2eval.report.figures import choose_queries
+from d2eval.runs.rows import REMEDY
+
+query_names = partial(group_names, what=WHAT, remedy=REMEDY)
 
 NAMES = ("query/night/a.jpg", "query/night/b.jpg")
 NIGHT_2019 = ("2019", "night")

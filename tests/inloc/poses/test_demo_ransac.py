@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from d2eval.inloc.poses.demo_ransac import (
-    _samples,
     demo_inliers,
     least_squares_homography,
     minimal_homography,
 )
+from d2eval.inloc.poses.samples import draw_samples
 from d2eval.metrics.homography import project
 
 TILTED = np.array([[1.1, 0.05, 3.0], [-0.04, 0.95, 5.0], [4e-4, -2e-4, 1.0]])
@@ -80,7 +80,7 @@ def test_matches_on_one_point_have_no_homography():
 
 @pytest.mark.parametrize("n", [4, 5, 30])
 def test_samples_are_four_different_ones_all_equally_likely(n):
-    drawn = _samples(n, 6000, 3)
+    drawn = draw_samples(n, 4, 6000, 3)
     assert drawn.min() == 0
     assert drawn.max() == n - 1
     assert (np.diff(np.sort(drawn, axis=1), axis=1) > 0).all()

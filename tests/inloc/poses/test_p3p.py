@@ -78,7 +78,7 @@ def test_how_many_samples_there_must_be(inliers, n, expected):
 
 
 def test_a_pose_of_next_to_no_matches_among_very_many(monkeypatch):
-    monkeypatch.setattr("d2eval.inloc.poses.p3p._samples", lambda *_: np.array([[0, 1, 2]] * 3))
+    monkeypatch.setattr("d2eval.inloc.poses.p3p.draw_samples", lambda *_: np.array([[0, 1, 2]] * 3))
     pixels, points, _ = scene(6, 3)
     many = np.concatenate([pixels, np.zeros((500_000, 2))])
     behind = np.concatenate([points, np.zeros((500_000, 3))])

@@ -1,5 +1,6 @@
 import io
 import math
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,11 @@ from sealed_files import sealed_hdf5
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.sealed import HEAD_BYTES
-from d2eval.inloc.report.views import draw, error_map, load_views, query_names
+from d2eval.foundation.formats.hdf5 import group_names
+from d2eval.inloc.report.views import WHAT, draw, error_map, load_views
+from d2eval.runs.rows import REMEDY
+
+query_names = partial(group_names, what=WHAT, remedy=REMEDY)
 
 SPARSE = ("sparse", "d2_ms", "dense_pv")
 NAMES = ("IMG_0001.JPG", "IMG_0002.JPG")
