@@ -32,17 +32,13 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Verified:
-    """What verification left.
+    """What verification left."""
 
-    Attributes:
-        inliers: number of verified matches of every verified pair, lower image id first.
-        keys: of the stored geometries of all pairs, in order: what decides the triangulation.
-        restored: pairs that were in the store already.
-    """
-
+    # number of verified matches of every verified pair, lower image id first
     inliers: dict[Pair, int]
+    # of the stored geometries of all pairs, in order: what decides the triangulation
     keys: tuple[str, ...]
-    restored: int
+    restored: int  # pairs that were in the store already
 
 
 def epipolar_distances(

@@ -83,16 +83,12 @@ def matcher_class(name: str) -> type[Matcher]:
 
 @dataclass(frozen=True)
 class MatcherChoice:
-    """A matcher that a protocol or the user names.
+    """A matcher that a protocol or the user names."""
 
-    Attributes:
-        name: registered, or "module:Class".
-        options: values for its ``Config``; what isn't named has its default.
-        place: what names it, for errors; "" for the command line.
-    """
-
-    name: str
+    name: str  # registered, or "module:Class"
+    # values for its ``Config``; what isn't named has its default
     options: Mapping[str, Any] = field(default_factory=dict)
+    # what names it, for errors; "" for the command line
     place: str = field(default="", compare=False)
 
     @classmethod

@@ -35,17 +35,12 @@ _loaded: dict[str, float] = {}  # module -> when this program asked for it
 
 @dataclass(frozen=True)
 class Source:
-    """Where a method's code is from.
+    """Where a method's code is from."""
 
-    Attributes:
-        origin: "shipped", "files", or else why its files can't tell what runs.
-        sha256: of the files; empty for what is shipped; another each time if they can't tell.
-        files: what was hashed, a package as one.
-    """
-
-    origin: str = "shipped"
+    origin: str = "shipped"  # "shipped", "files", or else why its files can't tell what runs
+    # of the files; empty for what is shipped; another each time if they can't tell
     sha256: str = ""
-    files: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()  # what was hashed, a package as one
 
     @property
     def known(self) -> bool:
@@ -58,17 +53,11 @@ SHIPPED = Source()
 
 @dataclass(frozen=True)
 class _Component:
-    """A module that is no package, or a package with all that is in it.
+    """A module that is no package, or a package with all that is in it."""
 
-    Attributes:
-        folder: that it is imported from.
-        name: without suffix.
-        prefix: of its module's name, "methods." for those of the methods' folder.
-    """
-
-    folder: Path
-    name: str
-    prefix: str = ""
+    folder: Path  # that it is imported from
+    name: str  # without suffix
+    prefix: str = ""  # of its module's name, "methods." for those of the methods' folder
 
     def files(self) -> Iterator[Path]:
         """Its files: of a package's folders all, of other folders in them those right there."""

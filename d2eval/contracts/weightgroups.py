@@ -14,42 +14,25 @@ from d2eval.foundation.files.reading import sha256_of
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of a package index whose members are a group's files, byte by byte.
+    """A wheel of a package index whose members are a group's files, byte by byte."""
 
-    Attributes:
-        url: of the wheel.
-        sha256: that the index states.
-        folder: of the files in it.
-    """
-
-    url: str
-    sha256: str
-    folder: str
+    url: str  # of the wheel
+    sha256: str  # that the index states
+    folder: str  # of the files in it
 
 
 @dataclass(frozen=True)
 class WeightsGroup:
-    """Files that belong together, from ``methods/downloads.toml``.
+    """Files that belong together, from ``methods/downloads.toml``."""
 
-    Attributes:
-        name: also of the folder below ``<cache>/weights``.
-        description: one line for help.
-        base_url: where the authors publish them.
-        files: their names.
-        largest_mib: what no file of the group exceeds.
-        sha256: by file, where a public source states it.
-        license: that restricts use, in a line; None where none does.
-        wheel: another source of the same files.
-    """
-
-    name: str
-    description: str
-    base_url: str
-    files: tuple[str, ...]
-    largest_mib: int
-    sha256: Mapping[str, str]
-    license: str | None = None
-    wheel: Wheel | None = None
+    name: str  # also of the folder below ``<cache>/weights``
+    description: str  # one line for help
+    base_url: str  # where the authors publish them
+    files: tuple[str, ...]  # their names
+    largest_mib: int  # what no file of the group exceeds
+    sha256: Mapping[str, str]  # by file, where a public source states it
+    license: str | None = None  # that restricts use, in a line; None where none does
+    wheel: Wheel | None = None  # another source of the same files
 
     def folder(self, cache: Path) -> Path:
         """Where its files lie."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,7 +108,9 @@ def load_state_dict(path: Path, suffix: str | None = None) -> "dict[str, torch.T
         plain = {name: _plain(name, tensor) for name, tensor in tensors.items()}
     except D2EvalError as error:
         raise D2EvalError(f"{path}: {error}") from error
-    return _without_wrappers(plain)
+    while wrapper := next((w for w in WRAPPERS if all(n.startswith(w) for n in plain)), None):
+        plain = {name.removeprefix(wrapper): tensor for name, tensor in plain.items()}
+    return plain
 
 
 def to_safetensors(tensors: "Mapping[str, torch.Tensor]", metadata: Mapping[str, str]) -> bytes:
@@ -191,14 +193,3 @@ def _dense(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
             ).to_dense()
     except RuntimeError as error:
         raise D2EvalError(f"{name} is no sound sparse tensor ({reason_of(error)})") from error
-
-
-def _without_wrappers(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
-    """The tensors without what wrappers put before all of their names."""
-    while (shared := _shared_wrapper(tensors)) is not None:
-        tensors = {name.removeprefix(shared): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def _shared_wrapper(names: Iterable[str]) -> str | None:
-    return next((w for w in WRAPPERS if all(name.startswith(w) for name in names)), None)

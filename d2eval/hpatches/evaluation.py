@@ -86,28 +86,26 @@ def summarize(
         images: one for each image: ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
         benchmark: the protocol.
     """
+    mma = [f"mma_{t}px" for t in benchmark.thresholds_px]
+    accuracy = [f"h_accuracy_{t}px" for t in benchmark.corner_error_px]
+    averaged = [
+        "mean_matches", *mma, "mean_correct_matches", "matching_score", "repeatability", *accuracy,
+    ]  # fmt: skip
     summary = []
     for split in ("overall", "i", "v"):
         pairs = [row for row in rows if split in ("overall", row["split"])]
         shown = [image for image in images if split in ("overall", image["split"])]
         errors = [row["corner_error_px"] for row in pairs]
-        line: Row = {
-            "split": split,
-            "images": len(shown),
-            "pairs": len(pairs),
-            "mean_features": mean([image["features"] for image in shown]),
-            "mean_matches": mean([row["matches"] for row in pairs]),
-        }
-        for threshold in benchmark.thresholds_px:
-            line[f"mma_{threshold}px"] = mean([row[f"mma_{threshold}px"] for row in pairs])
-        line["mean_correct_matches"] = mean([row["correct_matches"] for row in pairs])
-        for name in ("matching_score", "repeatability"):
-            line[name] = mean([row[name] for row in pairs])
-        for threshold in benchmark.corner_error_px:
-            line[f"h_accuracy_{threshold}px"] = mean(
-                [row[f"h_accuracy_{threshold}px"] for row in pairs]
-            )
-        for threshold in benchmark.corner_error_px:
-            line[f"h_auc_{threshold}px"] = error_auc(errors, threshold)
-        summary.append({**line, **costs(shown)})
+        means = {c: mean([row[c.removeprefix("mean_")] for row in pairs]) for c in averaged}
+        summary.append(
+            {
+                "split": split,
+                "images": len(shown),
+                "pairs": len(pairs),
+                "mean_features": mean([image["features"] for image in shown]),
+                **means,
+                **{f"h_auc_{t}px": error_auc(errors, t) for t in benchmark.corner_error_px},
+                **costs(shown),
+            }
+        )
     return summary

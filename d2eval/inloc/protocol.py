@@ -32,11 +32,6 @@ class Intrinsics:
     focal_length_mm: float
     film_width_mm: float
 
-    @property
-    def focal_per_long_side(self) -> float:
-        """Focal length in pixels, for an image whose long side is one pixel."""
-        return self.focal_length_mm / self.film_width_mm
-
 
 @dataclass(frozen=True)
 class RetrievalSettings:

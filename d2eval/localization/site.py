@@ -45,17 +45,12 @@ class SiteResult(Generic[GroupT]):
 
 @dataclass(frozen=True)
 class SiteFormat(Generic[GroupT]):
-    """How a benchmark's results are written.
+    """How a benchmark's results are written."""
 
-    Attributes:
-        group: the benchmark's kind of group.
-        make_group: a group from its protocol and parts; raises ValueError if the site reports no
-            such one.
-        unreported: how many of a group's coarsest thresholds the site may leave out.
-    """
-
-    group: type[GroupT]
+    group: type[GroupT]  # the benchmark's kind of group
+    # a group from its protocol and parts; raises ValueError if the site reports no such one
     make_group: Callable[..., GroupT]
+    # how many of a group's coarsest thresholds the site may leave out
     unreported: Callable[[GroupT], int]
 
     @property

@@ -49,10 +49,6 @@ def _images_under(folder: Path) -> Iterator[Path]:
                 yield here / name
 
 
-def _listed(path: Path) -> list[str]:
-    return [line.strip() for _, line in read_lines(path) if line.strip()]
-
-
 def find_images(arguments: Sequence[str], root: Path | None = None) -> dict[str, Path]:
     """The images that ``arguments`` mean, by their posix path relative to the root.
 
@@ -68,7 +64,10 @@ def find_images(arguments: Sequence[str], root: Path | None = None) -> dict[str,
     """
     plain: list[str] = []
     for argument in arguments:
-        plain += _listed(Path(argument[1:])) if argument.startswith("@") else [argument]
+        if argument.startswith("@"):
+            plain += filter(None, (line.strip() for _, line in read_lines(Path(argument[1:]))))
+        else:
+            plain.append(argument)
     bases: list[Path] = []
     images: dict[Path, None] = {}
     for path in (_normal(Path(argument)) for argument in plain):

@@ -13,10 +13,6 @@ from d2eval.pipeline.store import StoredFeatures
 CACHE_BYTES = 2 * 2**30  # of descriptors in memory; the last two images always are
 
 
-def _descriptor_bytes(unit: StoredFeatures) -> int:
-    return unit.features.descriptors.nbytes
-
-
 class FeatureCache:
     """Reads features when they are asked for; not for several threads at once."""
 
@@ -26,7 +22,7 @@ class FeatureCache:
         ``find`` gives the image file of a name.
         """
         self._source, self._find = source, find
-        self._held = last_used(CACHE_BYTES, _descriptor_bytes)
+        self._held = last_used(CACHE_BYTES, attrgetter("features.descriptors.nbytes"))
 
     @cachedmethod(attrgetter("_held"))
     def get(self, name: str) -> StoredFeatures:

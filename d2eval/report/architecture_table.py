@@ -15,14 +15,6 @@ CONVENTION = (
 )
 
 
-def _thousands(number: int) -> str:
-    return f"{number:,}"
-
-
-def _gflop(value: float) -> str:
-    return f"{value:,.2f}"
-
-
 LAYER_COLUMNS = (
     Column("block", "Block"),
     Column("name", "Layer"),
@@ -33,15 +25,15 @@ LAYER_COLUMNS = (
     Column("relu", "ReLU", {True: "yes", False: ""}.__getitem__),
     Column("size", "Output (WxHxC)"),
     Column("receptive_field", "Receptive field"),
-    Column("parameters", "Parameters", _thousands),
-    Column("gflop", "GFLOP", _gflop),
+    Column("parameters", "Parameters", "{:,}".format),
+    Column("gflop", "GFLOP", "{:,.2f}".format),
 )
 LEVEL_COLUMNS = (
     Column("name", "Scale"),
     Column("input", "Image (WxH)"),
     Column("size", "Map (WxHxC)"),
     Column("receptive_field", "Receptive field at scale 1", "{:g}".format),
-    Column("gflop", "GFLOP", _gflop),
+    Column("gflop", "GFLOP", "{:,.2f}".format),
 )
 STEP_COLUMNS = (
     Column("block", "Part"),
@@ -69,13 +61,7 @@ def layer_rows(architecture: Architecture) -> list[dict[str, Any]]:
     """A row for each layer at scale 1, and one for all of them."""
     rows: list[dict[str, Any]] = [
         {
-            "block": traced.layer.block,
-            "name": traced.layer.name,
-            "kind": traced.layer.kind,
-            "kernel": traced.layer.kernel,
-            "stride": traced.layer.stride,
-            "dilation": traced.layer.dilation,
-            "relu": traced.layer.relu,
+            **vars(traced.layer),
             **_output(traced),
             "receptive_field": traced.receptive_field,
             "parameters": traced.layer.parameters,
@@ -113,15 +99,7 @@ def level_rows(architecture: Architecture) -> list[dict[str, Any]]:
 
 def step_rows(architecture: Architecture) -> list[dict[str, Any]]:
     """A row for each step without parameters."""
-    return [
-        {
-            "block": step.branch,
-            "name": step.name,
-            "formula": step.formula,
-            "description": step.description,
-        }
-        for step in architecture.steps
-    ]
+    return [{"block": step.branch, **vars(step)} for step in architecture.steps]
 
 
 def _input_line(architecture: Architecture) -> str:

@@ -31,22 +31,16 @@ PIL_FORMATS = {".ppm": "PPM", ".png": "PNG", ".jpg": "JPEG"}
 
 @dataclass(frozen=True)
 class View:
-    """Where a camera stands before a photo that hangs on a plane.
+    """Where a camera stands before a photo that hangs on a plane."""
 
-    Attributes:
-        center: pixel of the photo that the optical axis meets.
-        width: photo pixels across the image at that point's distance; half of it is twice as near.
-        tilt_deg: angle between the optical axis and the plane's normal.
-        azimuth_deg: turns the axis of the tilt; at 0 the camera looks from below (the top of the
-            photo recedes), at 90 its right side recedes.
-        roll_deg: turns the camera about its optical axis.
-    """
-
-    center: tuple[float, float]
+    center: tuple[float, float]  # pixel of the photo that the optical axis meets
+    # photo pixels across the image at that point's distance; half of it is twice as near
     width: float
-    tilt_deg: float = 0.0
+    tilt_deg: float = 0.0  # angle between the optical axis and the plane's normal
+    # turns the axis of the tilt; at 0 the camera looks from below (the top of the photo recedes),
+    # at 90 its right side recedes
     azimuth_deg: float = 0.0
-    roll_deg: float = 0.0
+    roll_deg: float = 0.0  # turns the camera about its optical axis
 
 
 @dataclass(frozen=True)

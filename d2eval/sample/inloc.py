@@ -117,14 +117,6 @@ def _settings() -> tuple[object, ...]:
     return GENERATOR_VERSION, FLOORS, CUTOUT_CAMERA, scanner, oracle, frames
 
 
-def _scan_file(floor: Floor, k: int) -> str:
-    return f"{SCANS}/{floor.name}/DUC_scan_{k:03d}.ptx.mat"
-
-
-def _alignment_file(floor: Floor, k: int) -> str:
-    return f"{ALIGNMENTS}/{floor.name}/transformations/DUC_trans_{k:03d}.txt"
-
-
 def _write_scans(folder: Path, floor: Floor, scene: Scene, frame: FloatArray) -> None:
     """Point clouds and alignments."""
     for k, station in enumerate(floor.stations):
@@ -134,10 +126,12 @@ def _write_scans(folder: Path, floor: Floor, scene: Scene, frame: FloatArray) ->
         cells = np.empty((1, len(columns)), object)
         for index, column in enumerate(columns):
             cells[0, index] = column[:, None]
-        write_bytes(folder / _scan_file(floor, k), _mat({"A": cells}))
+        path = folder / SCANS / floor.name / f"DUC_scan_{k:03d}.ptx.mat"
+        write_bytes(path, _mat({"A": cells}))
         after = frame @ np.linalg.inv(scanning.scan_from_room(station))
         rng = np.random.default_rng([FRAME_SEED, FLOORS.index(floor), k])
-        write_text(folder / _alignment_file(floor, k), _alignment_text(_shake(after, rng), after))
+        path = folder / ALIGNMENTS / floor.name / "transformations" / f"DUC_trans_{k:03d}.txt"
+        write_text(path, _alignment_text(_shake(after, rng), after))
 
 
 def _shake(alignment: FloatArray, rng: np.random.Generator) -> FloatArray:

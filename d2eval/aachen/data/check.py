@@ -78,17 +78,12 @@ def count_pairs(files: Files) -> PairCounts:
     )
 
 
-def _needed_images(files: Files) -> set[str]:
-    paired = {name for pair in files.pairs.pairs for name in pair}
-    return paired.union(*evaluated_lists(files).values())
-
-
 def _check_images(files: Files, folder: Path, problems: list[str]) -> Iterator[str]:
     """Adds to ``problems`` what is wrong with image files; yields what does no harm."""
     if not folder.is_dir():
         problems.append(f"{folder}: no such folder; add the images")
         return
-    needed = _needed_images(files)
+    needed = set().union(*files.pairs.pairs, *evaluated_lists(files).values())
     names = files.database.image_ids
     there = {name: folder / name for name in names if (folder / name).is_file()}
     listed = progress(there.items(), "checking the images")

@@ -28,35 +28,25 @@ from d2eval.localization.datasets import describe_completeness, some
 
 @dataclass(frozen=True)
 class Dataset:
-    """What one run uses.
+    """What one run uses."""
 
-    Attributes:
-        root: the dataset's folder.
-        images_folder: image names are relative to it.
-        image_ids: of every image of the database, by name.
-        cameras: of every image of the database, by name: ids and priors of focal lengths from
-            there, intrinsics from the lists where they have a line.
-        poses: cam_from_world of database images, by name; those without take no part in
-            triangulation.
-        queries: split of every query that is evaluated ("day", "night", "holdout"), by name.
-        pairs: of images to match, each unordered pair once, in the order of the list.
-        merged_pairs: lines that repeated a pair, either way round.
-        references: cam_from_world of the queries; all of them, or empty.
-        notes: what the user should be told.
-        completeness: what every output says about the set.
-    """
-
-    root: Path
-    images_folder: Path
-    image_ids: Mapping[str, int]
+    root: Path  # the dataset's folder
+    images_folder: Path  # image names are relative to it
+    image_ids: Mapping[str, int]  # of every image of the database, by name
+    # of every image of the database, by name: ids and priors of focal lengths from there,
+    # intrinsics from the lists where they have a line
     cameras: Mapping[str, pycolmap.Camera]
+    # cam_from_world of database images, by name; those without take no part in triangulation
     poses: Mapping[str, pycolmap.Rigid3d]
+    # split of every query that is evaluated ("day", "night", "holdout"), by name
     queries: Mapping[str, str]
+    # of images to match, each unordered pair once, in the order of the list
     pairs: tuple[tuple[str, str], ...]
-    merged_pairs: int
+    merged_pairs: int  # lines that repeated a pair, either way round
+    # cam_from_world of the queries; all of them, or empty
     references: Mapping[str, pycolmap.Rigid3d]
-    notes: tuple[str, ...]
-    completeness: str
+    notes: tuple[str, ...]  # what the user should be told
+    completeness: str  # what every output says about the set
 
     @property
     def images(self) -> tuple[str, ...]:

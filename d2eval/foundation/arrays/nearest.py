@@ -27,18 +27,14 @@ GPU_BLOCK_COLUMNS = 4096
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest neighbour of each of N features among those of another image.
+    """The nearest neighbour of each of N features among those of another image."""
 
-    Attributes:
-        index: (N,) int32, the lowest of equal ones.
-        score: (N,) float32, how near it is, more being nearer: the dot product, or whatever else
-            was compared.
-        second: (N,) float32, how near the second nearest is, -inf where there is one feature only;
-            empty where it wasn't asked for.
-    """
-
-    index: IntArray
+    index: IntArray  # (N,) int32, the lowest of equal ones
+    # (N,) float32, how near it is, more being nearer: the dot product, or whatever else was
+    # compared
     score: FloatArray
+    # (N,) float32, how near the second nearest is, -inf where there is one feature only; empty
+    # where it wasn't asked for
     second: FloatArray
 
 

@@ -46,35 +46,24 @@ CACHE_BYTES = 512 * 2**20  # eleven cutouts of 1600x1200, or a few scans
 
 @dataclass(frozen=True)
 class Dataset:
-    """What one run uses.
+    """What one run uses."""
 
-    Attributes:
-        root: the dataset's folder.
-        queries: images by name, "IMG_0731.JPG", sorted.
-        cutouts: images by name, "DUC1/000/DUC_cutout_000_0_-30.jpg", sorted; the depth of each
-            lies beside it.
-        alignments: files by floor and scan.
-        scans: point clouds by floor and scan; may lack some, or all.
-        references: by name of the query, also of queries without an image; empty without a file.
-            As many are the denominator of every score.
-        retrieval: cutouts of each query, best first; may be empty.
-        intrinsics: cameras of queries that have a line of their own; may be empty.
-        default_intrinsics: of the other queries.
-        notes: what the user should be told.
-        completeness: what every output says about the set.
-    """
-
-    root: Path
-    queries: Mapping[str, Path]
+    root: Path  # the dataset's folder
+    queries: Mapping[str, Path]  # images by name, "IMG_0731.JPG", sorted
+    # images by name, "DUC1/000/DUC_cutout_000_0_-30.jpg", sorted; the depth of each lies beside it
     cutouts: Mapping[str, Path]
-    alignments: Mapping[Scan, Path]
-    scans: Mapping[Scan, Path]
+    alignments: Mapping[Scan, Path]  # files by floor and scan
+    scans: Mapping[Scan, Path]  # point clouds by floor and scan; may lack some, or all
+    # by name of the query, also of queries without an image; empty without a file. As many are the
+    # denominator of every score
     references: Mapping[str, Reference]
+    # cutouts of each query, best first; may be empty
     retrieval: Mapping[str, tuple[Retrieved, ...]]
+    # cameras of queries that have a line of their own; may be empty
     intrinsics: Mapping[str, pycolmap.Camera]
-    default_intrinsics: Intrinsics
-    notes: tuple[str, ...]
-    completeness: str
+    default_intrinsics: Intrinsics  # of the other queries
+    notes: tuple[str, ...]  # what the user should be told
+    completeness: str  # what every output says about the set
 
     def query_camera(self, name: str, image_size: tuple[int, int]) -> pycolmap.Camera:
         """The pinhole camera of a query: its own line, or the protocol's focal length.
@@ -89,7 +78,8 @@ class Dataset:
         camera = self.intrinsics.get(name)
         width, height = image_size
         if camera is None:
-            focal = self.default_intrinsics.focal_per_long_side * max(image_size)
+            rule = self.default_intrinsics
+            focal = rule.focal_length_mm / rule.film_width_mm * max(image_size)
             return pinhole(image_size, [focal, focal, width / 2, height / 2])
         if (camera.width, camera.height) != image_size:
             raise D2EvalError(
@@ -112,10 +102,6 @@ class ScanPoints:
         return self.xyz.nbytes + self.rgb.nbytes
 
 
-def _bytes_of(points: npt.NDArray[np.float64] | ScanPoints) -> int:
-    return points.nbytes
-
-
 class Database3D:
     """Depth of cutouts and points of scans, read when they are asked for.
 
@@ -125,7 +111,7 @@ class Database3D:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._held = last_used(CACHE_BYTES, _bytes_of)
+        self._held = last_used(CACHE_BYTES, attrgetter("nbytes"))
         self._alignments: dict[Scan, npt.NDArray[np.float64]] = {}
 
     def alignment(self, floor: str, scan: str) -> npt.NDArray[np.float64]:
