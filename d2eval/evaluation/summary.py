@@ -1,7 +1,7 @@
 """A summary's rows: means over pairs, and as text."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from d2eval.evaluation.dataset import OVERALL
@@ -21,32 +21,37 @@ def means(rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
     A pair has its ``split``; an image ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
     """
     splits = list(dict.fromkeys(row["split"] for row in rows))
-    summary = []
-    for split in [OVERALL, *(splits if len(splits) > 1 else [])]:
-        own = [row for row in rows if split in (OVERALL, row["split"])]
-        seen = [image for image in images if split in (OVERALL, image["split"])]
-        numbers = [
-            name
-            for name, value in rows[0].items()
-            if isinstance(value, int | float) and name not in _COSTS
-        ]
-        summary.append(
-            {
-                "split": split,
-                "images": len(seen),
-                "pairs": len(own),
-                "mean_features": mean([image["features"] for image in seen]),
-                **{f"mean_{name}": mean([row[name] for row in own]) for name in numbers},
-                **costs(seen),
-            }
-        )
-    return summary
+    numbers = {
+        f"mean_{name}": name
+        for name, value in rows[0].items()
+        if isinstance(value, int | float) and name not in _COSTS
+    }
+    shown = [OVERALL, *(splits if len(splits) > 1 else [])]
+    return [summary_row(split, rows, images, numbers) for split in shown]
 
 
-def costs(images: Sequence[Row]) -> Row:
-    """Mean seconds and peak memory of the images of which they are known."""
-    known = [image for image in images if not math.isnan(image["seconds"])]
+def summary_row(
+    split: str,
+    rows: Sequence[Row],
+    images: Sequence[Row],
+    averaged: Mapping[str, str],
+    further: Callable[[Sequence[Row]], Row] = lambda _: {},
+) -> Row:
+    """A split's row: means over its pairs, what else follows from them, and its images' costs.
+
+    ``averaged`` are columns -> those of the pairs that they are means of. Seconds and peak memory
+    are of the images of which they are known.
+    """
+    pairs = [row for row in rows if split in (OVERALL, row["split"])]
+    seen = [image for image in images if split in (OVERALL, image["split"])]
+    known = [image for image in seen if not math.isnan(image["seconds"])]
     return {
+        "split": split,
+        "images": len(seen),
+        "pairs": len(pairs),
+        "mean_features": mean([image["features"] for image in seen]),
+        **{column: mean([row[name] for row in pairs]) for column, name in averaged.items()},
+        **further(pairs),
         "seconds_per_image": mean([image["seconds"] for image in known]),
         "peak_memory_mb": max((i["peak_memory_mb"] for i in known), default=math.nan),
     }

@@ -11,7 +11,7 @@ import numpy as np
 
 from d2eval.contracts.features import Features
 from d2eval.contracts.matching import Matches
-from d2eval.evaluation.summary import costs, mean
+from d2eval.evaluation.summary import summary_row
 from d2eval.hpatches.protocol import HPatchesBenchmark
 from d2eval.metrics.homography import FloatArray, corner_error, error_auc, inside, project
 from d2eval.metrics.matching import match_errors, mean_matching_accuracy, repeatability
@@ -80,32 +80,20 @@ def summarize(
     Every mean is over pairs, and ``overall`` over all of them: not the mean of the two splits. In
     a complete set these are the notebook's fixed denominators (52 * 5, 56 * 5 and 108 * 5 pairs);
     in a partial one, the pairs that are there. Features are counted once for each image.
-
-    Args:
-        rows: one for each pair, from `evaluate_pair` with ``split``.
-        images: one for each image: ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
-        benchmark: the protocol.
+    A row is from `evaluate_pair` with ``split``; an image has ``split``, ``features``, ``seconds``
+    and ``peak_memory_mb``.
     """
     mma = [f"mma_{t}px" for t in benchmark.thresholds_px]
     accuracy = [f"h_accuracy_{t}px" for t in benchmark.corner_error_px]
-    averaged = [
-        "mean_matches", *mma, "mean_correct_matches", "matching_score", "repeatability", *accuracy,
-    ]  # fmt: skip
-    summary = []
-    for split in ("overall", "i", "v"):
-        pairs = [row for row in rows if split in ("overall", row["split"])]
-        shown = [image for image in images if split in ("overall", image["split"])]
+    averaged = {
+        "mean_matches": "matches",
+        **{name: name for name in mma},
+        "mean_correct_matches": "correct_matches",
+        **{name: name for name in ("matching_score", "repeatability", *accuracy)},
+    }
+
+    def areas(pairs: Sequence[Row]) -> Row:
         errors = [row["corner_error_px"] for row in pairs]
-        means = {c: mean([row[c.removeprefix("mean_")] for row in pairs]) for c in averaged}
-        summary.append(
-            {
-                "split": split,
-                "images": len(shown),
-                "pairs": len(pairs),
-                "mean_features": mean([image["features"] for image in shown]),
-                **means,
-                **{f"h_auc_{t}px": error_auc(errors, t) for t in benchmark.corner_error_px},
-                **costs(shown),
-            }
-        )
-    return summary
+        return {f"h_auc_{t}px": error_auc(errors, t) for t in benchmark.corner_error_px}
+
+    return [summary_row(s, rows, images, averaged, areas) for s in ("overall", "i", "v")]
