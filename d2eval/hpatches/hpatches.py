@@ -125,8 +125,7 @@ class HPatches(PairsBenchmark):
         """Looks at every sequence and decodes its images."""
         from d2eval.hpatches.check import check
 
-        found = check(root, self.numbers, self.options.sequences)
-        return Checked(found.lines(self.numbers), found.problems, "every file was read")
+        return check(root, self.numbers, self.options.sequences)
 
     def sample(self, cache: Path) -> Path:
         """Rendered sequences of photographed surfaces."""

@@ -18,6 +18,7 @@ from d2eval.aachen.data.files import (
     split_queries,
 )
 from d2eval.aachen.protocol import AachenBenchmark
+from d2eval.evaluation.benchmark import Checked
 from d2eval.foundation.errors import told
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.terminal.progress import progress
@@ -37,23 +38,6 @@ class PairCounts:
     # whether the pairs of database images are exactly all pairs within the database images of each
     # query, as in the list of Aachen Day-Night v1
     is_union: bool
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was found."""
-
-    completeness: str  # "complete" or "partial (...)"
-    counts: dict[str, int]  # as of `count_images`
-    cameras: int  # of the database
-    priors: int  # those of them whose focal length is a prior
-    # (file name, split, queries, whether evaluated) of the query lists
-    lists: tuple[tuple[str, str, int, bool], ...]
-    pairs: PairCounts  # of the pair list
-    references: int  # reference poses of queries that are evaluated
-    facts: tuple[str, ...]  # names of images that lack something that is not needed, a line each
-    notes: tuple[str, ...]  # what a run would tell
-    problems: tuple[str, ...]  # a line for each thing that is missing, broken or doesn't fit
 
 
 def count_pairs(files: Files) -> PairCounts:
@@ -121,7 +105,7 @@ def _check_references(files: Files, path: Path, problems: list[str], notes: list
     return 0
 
 
-def check(root: Path, benchmark: AachenBenchmark) -> Check:
+def check(root: Path, benchmark: AachenBenchmark) -> Checked:
     """Reads every file of the folder and the headers of its images, and lists all problems.
 
     Raises:
@@ -134,40 +118,21 @@ def check(root: Path, benchmark: AachenBenchmark) -> Check:
     references = _check_references(files, root / benchmark.layout.references, problems, notes)
     facts = [*_lacking(files), *_check_images(files, root / benchmark.layout.images, problems)]
     evaluated, cameras = evaluated_lists(files), files.database.cameras
-    counts = count_images(files)
-    return Check(
-        completeness=describe_completeness(counts, benchmark.complete, KINDS),
-        counts=counts,
-        cameras=len({camera.camera_id for camera in cameras.values()}),
-        priors=len({c.camera_id for c in cameras.values() if c.has_prior_focal_length}),
-        lists=tuple(
-            (path.name, split_of(path), len(names), path in evaluated)
-            for path, names in files.lists.items()
-        ),
-        pairs=count_pairs(files),
-        references=references,
-        facts=tuple(facts),
-        notes=tuple(notes),
-        problems=tuple(problems),
-    )
-
-
-def describe(found: Check, benchmark: AachenBenchmark) -> list[str]:
-    """The lines of a report, without the problems."""
-    counts, pairs = found.counts, found.pairs
-    images = {key: counts[key] for key in ("database", "day", "night")}
-    parts = ", ".join(f"{count} {KINDS[key]}" for key, count in images.items())
+    counts, pairs = count_images(files), count_pairs(files)
+    held = ", ".join(f"{counts[key]} {KINDS[key]}" for key in ("database", "day", "night"))
+    priors = len({c.camera_id for c in cameras.values() if c.has_prior_focal_length})
     fewest, most = pairs.per_query
     each = str(most) if fewest == most else f"{fewest} to {most}"
     complete = ", ".join(f"{total} {KINDS[key]}" for key, total in benchmark.complete.items())
     lines = [
-        f"images in the database: {parts}; {found.cameras} cameras, {found.priors} with a prior "
-        "focal length",
+        f"{benchmark.name} in {root}: {describe_completeness(counts, benchmark.complete, KINDS)}",
+        f"images in the database: {held}; {len({c.camera_id for c in cameras.values()})} cameras, "
+        f"{priors} with a prior focal length",
         f"database images with a pose: {counts['posed']}",
     ]
-    for name, split, count, is_evaluated in found.lists:
-        state = "evaluated" if is_evaluated else "not evaluated"
-        lines.append(f"query list {name}: {count} {split}, {state}")
+    for path, names in files.lists.items():
+        state = "evaluated" if path in evaluated else "not evaluated"
+        lines.append(f"query list {path.name}: {len(names)} {split_of(path)}, {state}")
     lines += [
         f"pairs: {counts['pairs']} ({pairs.between_database} of database images, "
         f"{pairs.with_query} of a query and a database image)",
@@ -175,7 +140,10 @@ def describe(found: Check, benchmark: AachenBenchmark) -> list[str]:
         f"{pairs.database_images} database images are in pairs",
         f"pairs of database images: {'exactly' if pairs.is_union else 'not'} all pairs within the "
         "database images of each query",
-        f"reference poses of queries: {found.references or 'none'}",
+        f"reference poses of queries: {references or 'none'}",
         f"a full set: {complete}",
+        *facts,
+        *(f"note: {note}" for note in notes),
     ]
-    return [*lines, *found.facts, *(f"note: {note}" for note in found.notes)]
+    sound = "the files fit each other, and the images have the sizes of their intrinsics"
+    return Checked(lines, problems, sound)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from d2eval.evaluation.benchmark import Checked
 from d2eval.foundation.errors import D2EvalError, told
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.formats.matfiles import list_variables
@@ -39,24 +40,6 @@ from d2eval.localization.datasets import describe_completeness, size_misfits, so
 
 T = TypeVar("T")
 SCAN_CELLS = (1, 7)  # shape of the scans' cell array: XYZ, intensity, RGB
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was found."""
-
-    completeness: str  # "complete" or "partial (...)"
-    counts: dict[str, int]  # as of `count_files`
-    cutouts: dict[Scan, int]  # by scan
-    alignments: int  # of scans that have cutouts
-    scans: int  # point clouds of scans that have cutouts
-    intrinsics: int  # queries with a line of their own
-    references: dict[str, int]  # queries with a reference pose, by floor
-    retrieval: str  # the retrieval list's path below the folder, or ""
-    retrieved: dict[str, int]  # cutouts in it, by query
-    facts: tuple[str, ...]  # what is lacking without harm to a run, a line each
-    notes: tuple[str, ...]  # what a run would tell
-    problems: tuple[str, ...]  # a line for each thing that is missing, broken or doesn't fit
 
 
 @dataclass
@@ -164,7 +147,7 @@ def _read_lists(
     return references, lists, retrieval or {}
 
 
-def check(root: Path, benchmark: InlocBenchmark) -> Check:
+def check(root: Path, benchmark: InlocBenchmark) -> Checked:
     """Reads the folder's lists and the headers of its files, and lists all problems.
 
     Raises:
@@ -179,44 +162,32 @@ def check(root: Path, benchmark: InlocBenchmark) -> Check:
     facts = [*_lacking(cutouts, benchmark), *_check_scans(files, set(cutouts), found.problems)]
     references, lists, retrieval = _read_lists(root, files, benchmark, found)
     counts = count_files(files)
-    return Check(
-        completeness=describe_completeness(counts, benchmark.complete, KINDS),
-        counts=counts,
-        cutouts=cutouts,
-        alignments=len(set(files.alignments) & set(cutouts)),
-        scans=len(set(files.scans) & set(cutouts)),
-        intrinsics=intrinsics,
-        references=dict(sorted(Counter(r.floor for r in references.values()).items())),
-        retrieval=lists.relative_to(root).as_posix() if lists else "",
-        retrieved={name: len(listed) for name, listed in retrieval.items()},
-        facts=tuple(facts),
-        notes=tuple(found.notes),
-        problems=tuple(found.problems),
-    )
-
-
-def describe(found: Check, benchmark: InlocBenchmark) -> list[str]:
-    """The lines of a report, without the problems."""
-    scans, cutouts = Counter[str](), Counter[str]()
-    for (floor, _), count in found.cutouts.items():
-        scans[floor] += 1
-        cutouts[floor] += count
-    by_floor = ", ".join(f"{floor} {n} of {scans[floor]} scans" for floor, n in cutouts.items())
-    references = ", ".join(f"{floor} {count}" for floor, count in found.references.items())
-    sizes = sorted(found.retrieved.values()) or [0]
+    floors = Counter(floor for floor, _ in cutouts)
+    by_floor: Counter[str] = Counter()
+    for (floor, _), count in cutouts.items():
+        by_floor[floor] += count
+    cut = ", ".join(f"{floor} {n} of {floors[floor]} scans" for floor, n in by_floor.items())
+    posed = sorted(Counter(reference.floor for reference in references.values()).items())
+    poses = f"{len(references)} ({', '.join(f'{floor} {n}' for floor, n in posed)})"
+    sizes = sorted(map(len, retrieval.values())) or [0]
     each = str(sizes[0]) if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
-    retrieval = f"{found.retrieval}: {len(found.retrieved)} queries, each with {each} cutouts"
+    listed = "no list"
+    if lists:
+        where = lists.relative_to(root).as_posix()
+        listed = f"{where}: {len(retrieval)} queries, each with {each} cutouts"
     complete = ", ".join(f"{total} {KINDS[key]}" for key, total in benchmark.complete.items())
-    floors = ", ".join(f"{floor} {total}" for floor, total in benchmark.floors.items())
-    total = sum(found.references.values())
-    return [
-        f"queries: {found.counts['queries']}, {found.intrinsics} with intrinsics of their own",
-        f"cutouts: {found.counts['cutouts']} ({by_floor or 'none'})",
-        f"scans with cutouts: {found.counts['scans']}, {found.alignments} with an alignment, "
-        f"{found.scans} with a point cloud",
-        f"reference poses: {f'{total} ({references})' if total else 'none'}",
-        f"retrieval: {retrieval if found.retrieval else 'no list'}",
-        f"a full set: {complete} ({floors}), {benchmark.cutouts_per_scan} cutouts a scan",
-        *found.facts,
+    full = ", ".join(f"{floor} {total}" for floor, total in benchmark.floors.items())
+    lines = [
+        f"{benchmark.name} in {root}: {describe_completeness(counts, benchmark.complete, KINDS)}",
+        f"queries: {counts['queries']}, {intrinsics} with intrinsics of their own",
+        f"cutouts: {counts['cutouts']} ({cut or 'none'})",
+        f"scans with cutouts: {counts['scans']}, {len(files.alignments.keys() & cutouts.keys())} "
+        f"with an alignment, {len(files.scans.keys() & cutouts.keys())} with a point cloud",
+        f"reference poses: {poses if references else 'none'}",
+        f"retrieval: {listed}",
+        f"a full set: {complete} ({full}), {benchmark.cutouts_per_scan} cutouts a scan",
+        *facts,
         *(f"note: {note}" for note in found.notes),
     ]
+    sound = "the files fit each other, and the depth has the sizes of the images"
+    return Checked(lines, found.problems, sound)

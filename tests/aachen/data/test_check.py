@@ -8,6 +8,8 @@ from PIL import Image
 from places import DATA, needs
 
 from d2eval.aachen.data.check import check as check_folder
+from d2eval.aachen.data.check import count_pairs
+from d2eval.aachen.data.files import read_files
 from d2eval.aachen.protocol import load_benchmark
 from d2eval.cli import main
 
@@ -81,7 +83,7 @@ def test_the_union_of_the_queries_pairs(folder, pairs, is_union):
     between = [" ".join(names[letter] for letter in pair.split()) for pair in pairs]
     folder.pairs = [*between, f"{names['a']} {NIGHT}", f"{NIGHT} {names['b']}"]
     folder.pairs += [f"{NIGHT} {names['c']}", f"{DAY} {names['a']}", f"{DAY} {NIGHT}"]
-    found = check_folder(folder.write(), load_benchmark()).pairs
+    found = count_pairs(read_files(folder.write(), load_benchmark()))
     assert found.is_union is is_union
     assert (found.between_database, found.with_query) == (len(pairs), 4)
     assert (found.queries, found.per_query) == (2, (1, 3))
@@ -147,10 +149,10 @@ def test_a_complete_set(folder):
     root = folder.write()
     benchmark = load_benchmark()
     benchmark.complete.update(database=5, posed=5, day=1, night=1, pairs=6)
-    found = check_folder(root, benchmark).completeness
-    assert found == "partial (4 of 5 database images with a pose)"
+    head = check_folder(root, benchmark).lines[0]
+    assert head.endswith(": partial (4 of 5 database images with a pose)")
     benchmark.complete["posed"] = 4
-    assert check_folder(root, benchmark).completeness == "complete"
+    assert check_folder(root, benchmark).lines[0].endswith(": complete")
 
 
 def test_no_folder(capsys, tmp_path):
@@ -211,7 +213,8 @@ def test_aachens_own_files_in_their_places(tmp_path):
         tmp_path / "queries/night_time_queries_with_intrinsics.txt",
     )
     found = check_folder(tmp_path, load_benchmark())
-    assert found.lists == (("night_time_queries_with_intrinsics.txt", "night", 98, True),)
+    (listed,) = (line for line in found.lines if line.startswith("query list "))
+    assert listed == "query list night_time_queries_with_intrinsics.txt: 98 night, evaluated"
     assert [p for p in found.problems if "is missing" not in p and "no such folder" not in p] == []
     retrieved: dict[str, list[str]] = {}
     between = set()
@@ -223,12 +226,15 @@ def test_aachens_own_files_in_their_places(tmp_path):
             retrieved.setdefault(a, []).append(b)
     sizes = {name: len(images) for name, images in retrieved.items()}
     assert [name[-23:] for name, size in sizes.items() if size != 20] == ["IMG_20161227_192354.jpg"]
-    assert found.pairs.per_query == (min(sizes.values()), max(sizes.values())) == (17, 20)
+    assert (min(sizes.values()), max(sizes.values())) == (17, 20)
+    assert any("queries with pairs: 98, each with 17 to 20 " in line for line in found.lines)
     union = {pair for images in retrieved.values() for pair in combinations(sorted(images), 2)}
-    assert (union == between) is found.pairs.is_union is True
+    assert union == between
+    assert any("exactly all pairs within" in line for line in found.lines)
     with (tmp_path / "image_pairs_to_match.txt").open("a") as file:
         file.write("db/1.jpg db/4000.jpg\n")
-    assert not check_folder(tmp_path, load_benchmark()).pairs.is_union
+    found = check_folder(tmp_path, load_benchmark())
+    assert any("not all pairs within" in line for line in found.lines)
 
 
 @needs_data
