@@ -6,7 +6,7 @@ from d2eval.evaluation.benchmark import Checked
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import read_image
 from d2eval.foundation.terminal.progress import progress
-from d2eval.hpatches.dataset import SPLITS, inspect, is_complete
+from d2eval.hpatches.dataset import SPLITS, describe_completeness, inspect
 from d2eval.hpatches.protocol import HPatchesBenchmark
 
 
@@ -43,9 +43,8 @@ def check(root: Path, benchmark: HPatchesBenchmark, pattern: str) -> Checked:
         "not sequences, ignored": found.ignored,
         "extra in sequences, ignored": found.extra,
     }
-    partial = f"partial ({len(sound)} of {benchmark.complete_total} sequences)"
     lines = [
-        f"HPatches in {root}: {'complete' if is_complete(sound, benchmark) else partial}",
+        f"HPatches in {root}: {describe_completeness(sound, benchmark)}",
         f"sequences: {len(sound)} ({splits}), {sum(len(s.images) for s in sound)} images, "
         f"{sum(len(s.homographies) for s in sound)} pairs",
         *(f"{what}: {', '.join(names)}" for what, names in shown.items() if names),

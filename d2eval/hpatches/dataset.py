@@ -9,7 +9,7 @@ import fnmatch
 import hashlib
 import io
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,18 +47,7 @@ class Dataset:
     sequences: tuple[Sequence, ...]  # by name
     excluded: tuple[str, ...]  # excluded sequences that were there
     ignored: tuple[str, ...]  # other things that were there
-    sample: bool  # whether it is the embedded sample
-    complete_total: int  # sequences of a complete set
-    complete: bool  # whether these are all of them
-
-    @property
-    def completeness(self) -> str:
-        """What every output says about the set."""
-        if self.sample:
-            return "sample"
-        if self.complete:
-            return "complete"
-        return f"partial ({len(self.sequences)} of {self.complete_total} sequences)"
+    completeness: str  # what every output says about the set
 
 
 @dataclass
@@ -194,10 +183,12 @@ def inspect(
     return found
 
 
-def is_complete(sequences: list[Sequence], benchmark: HPatchesBenchmark) -> bool:
-    """Whether these are as many of each split as a complete set has."""
+def describe_completeness(sequences: list[Sequence], benchmark: HPatchesBenchmark) -> str:
+    """Either "complete", with as many of each split as a full set, or "partial (S of 108 ...)"."""
     counts = {s: sum(sequence.split == s for sequence in sequences) for s in SPLITS}
-    return counts == benchmark.complete
+    if counts == benchmark.complete:
+        return "complete"
+    return f"partial ({len(sequences)} of {sum(benchmark.complete.values())} sequences)"
 
 
 def load_dataset(
@@ -217,15 +208,8 @@ def load_dataset(
         tuple(found.sequences),
         tuple(found.excluded),
         tuple(found.ignored),
-        sample,
-        benchmark.complete_total,
-        is_complete(found.sequences, benchmark),
+        "sample" if sample else describe_completeness(found.sequences, benchmark),
     )
-
-
-def pairs(sequence: Sequence) -> Iterator[tuple[int, FloatArray]]:
-    """(k, H_1_k) for the images that image 1 is matched to."""
-    yield from enumerate(sequence.homographies, start=2)
 
 
 def fingerprint(dataset: Dataset, image_hashes: Mapping[Path, str]) -> str:

@@ -93,16 +93,16 @@ class HPatches(PairsBenchmark):
 
     def load(self, root: Path, *, sample: bool = False) -> HPatchesPairs:
         """The sequences below ``root``, each a folder of six images and five homographies."""
-        from d2eval.hpatches import dataset as sequences
+        from d2eval.hpatches.dataset import load_dataset
 
-        found = sequences.load_dataset(root, self.numbers, self.options.sequences, sample=sample)
+        found = load_dataset(root, self.numbers, self.options.sequences, sample=sample)
         pairs = [
             ImagePair(
                 sequence.images[0], sequence.images[k - 1], sequence.split,
                 {"sequence": sequence.name, "image": k}, homography,
             )
             for sequence in found.sequences
-            for k, homography in sequences.pairs(sequence)
+            for k, homography in enumerate(sequence.homographies, start=2)
         ]  # fmt: skip
         images = sum(len(sequence.images) for sequence in found.sequences)
         lines = [

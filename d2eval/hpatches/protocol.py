@@ -21,11 +21,6 @@ class HPatchesBenchmark:
     corner_error_px: tuple[int, ...]  # thresholds of its accuracy and AUC
     sha256: str  # of the protocol's numbers
 
-    @property
-    def complete_total(self) -> int:
-        """Sequences of a complete set."""
-        return sum(self.complete.values())
-
 
 def load_benchmark() -> HPatchesBenchmark:
     """Reads the benchmark file."""
