@@ -22,9 +22,10 @@ from urllib.parse import quote
 
 from d2eval.cli.common import add_cache_argument
 from d2eval.contracts.weightgroups import WeightsGroup, weights_groups
-from d2eval.contracts.weights import load_state_dict
+from d2eval.contracts.weights import AGAIN, load_state_dict
 from d2eval.foundation.downloads.download import Fetched, fetch_file, fetch_members
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.formats.tensorbundle import require_bundle
 from d2eval.foundation.terminal.console import note, say
 
 
@@ -92,7 +93,11 @@ def _fetched(
     base_url = (args.base_url or group.base_url).rstrip("/")
     folder, largest = group.folder(args.cache), (args.largest_mib or group.largest_mib) * 2**20
     for k, name in enumerate(names):
-        validate = functools.partial(load_state_dict, suffix=Path(name).suffix)
+        validate = (
+            functools.partial(require_bundle, remedy=AGAIN)
+            if name.endswith(".tar.gz")
+            else functools.partial(load_state_dict, suffix=Path(name).suffix)
+        )
         try:
             fetched = fetch_file(
                 f"{base_url}/{quote(name)}",

@@ -11,9 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
+from tensorbundle_files import checkpoint, write_archive
 
 import d2eval
 from d2eval.cli import main
@@ -150,6 +152,17 @@ def test_a_larger_file_than_the_groups(fetch, server, folder, monkeypatch):
     monkeypatch.setattr("d2eval.cli.fetch.weights_groups", lambda: {"d2net": small})
     assert_one_error_line(fetch("d2net", "d2_tf.pth"), "larger than 1 MiB", "--largest-mib")
     assert fetch("d2net", "d2_tf.pth", "--largest-mib", "2")[0] == 0
+
+
+def test_an_archive_of_tensorflow(fetch, server, tmp_path):
+    name = "delf_v1_20171026.tar.gz"
+    parts = {"a.txt": b"no checkpoint"}
+    server.files[name] = write_archive(tmp_path / name, parts).read_bytes()
+    assert_one_error_line(fetch("delf"), name, "no checkpoint in it", "nothing is recorded")
+    parts = {f"v{k}": v for k, v in checkpoint({"a": np.zeros(2, np.float32)}).items()}
+    server.files[name] = write_archive(tmp_path / name, parts).read_bytes()
+    assert fetch("delf")[0] == 0
+    assert verified_path(tmp_path / "weights" / "delf", name)
 
 
 def test_missing_on_the_server(fetch, server):

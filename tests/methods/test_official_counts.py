@@ -8,6 +8,8 @@ from d2eval.contracts.method import Runtime, method_class
 from d2eval.foundation.files.paths import default_cache
 
 OFFICIAL = {  # method -> what the results call it
+    "delf": "delf",
+    "delf_new": "delf-new",
     "superpoint": "superpoint",
     "hesaffnet_hardnet": "hesaffnet",
 }
