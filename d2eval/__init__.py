@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from d2eval.foundation.version import program_version
 
 if TYPE_CHECKING:
-    from d2eval.api import Evaluation, evaluate, load_runs
+    from d2eval.api import Evaluation, compare, evaluate, load_runs
     from d2eval.contracts.features import Features, make_features, no_features
     from d2eval.contracts.maps import MapsMethod
     from d2eval.contracts.matcher import Matcher
@@ -47,6 +47,7 @@ __all__ = [
     "Runtime",
     "Trainer",
     "WeightsInfo",
+    "compare",
     "evaluate",
     "load_runs",
     "load_state_dict",
@@ -56,7 +57,7 @@ __all__ = [
     "option",
 ]
 _ROOMS = {
-    "api": ("Evaluation", "evaluate", "load_runs"),
+    "api": ("Evaluation", "compare", "evaluate", "load_runs"),
     "contracts.features": ("Features", "make_features", "no_features"),
     "contracts.maps": ("MapsMethod",),
     "contracts.matcher": ("Matcher",),

@@ -136,13 +136,51 @@ def load_runs(
     """
     import pandas as pd
 
-    given = [runs] if isinstance(runs, str | Path) else runs
-    roots = None if given is None else [expanded(root) for root in given]
+    roots = _roots(runs)
     chosen = [name for name in registered(BENCHMARKS) if has_runs(roots, name)]
     classes = [benchmark_class(name) for name in ([benchmark] if benchmark else chosen)]
     if not classes:
         raise D2EvalError(f"{', '.join(map(str, roots or ()))}: no benchmark has runs there")
     return pd.concat([cls().results(roots) for cls in classes], ignore_index=True)
+
+
+def compare(
+    *names: str,
+    benchmark: str,
+    runs: str | Path | Sequence[str | Path] | None = None,
+    seeds: bool = False,
+    seed: int = 0,
+) -> "pd.DataFrame":
+    """How runs differ from the first of them, on the pairs or queries that they share.
+
+    Args:
+        names: of runs' folders, or methods.
+        benchmark: whose runs.
+        runs: a folder of runs, or several; None: ``results/runs`` and the runs that ship.
+        seeds: whether to take each run's other seeds, too, and pair by seed.
+        seed: of the bootstrap's draws.
+
+    Returns:
+        A row for each subset and measure, as `d2eval compare` writes it.
+
+    Raises:
+        D2EvalError: no such run, or runs that don't compare.
+    """
+    import io
+
+    import pandas as pd
+
+    from d2eval.comparison.choice import compare_runs
+    from d2eval.comparison.table import comparison_table
+
+    found, _ = compare_runs(names, benchmark, _roots(runs), seeds=seeds, seed=seed)
+    return pd.read_csv(io.StringIO(comparison_table(benchmark, found[benchmark]).csv))
+
+
+def _roots(runs: str | Path | Sequence[str | Path] | None) -> list[Path] | None:
+    if runs is None:
+        return None
+    return [expanded(root) for root in ([runs] if isinstance(runs, str | Path) else runs)]
 
 
 def _options(cls: type[Benchmark], given: Mapping[str, Any]) -> Any:

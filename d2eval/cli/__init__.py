@@ -32,6 +32,7 @@ from d2eval.foundation.version import program_version
 COMMANDS = {
     "extract": ("d2eval.cli.extract", "write a method's features for outside tools"),
     "tables": ("d2eval.cli.tables", "regenerate the paper's tables, measured beside published"),
+    "compare": ("d2eval.cli.compare", "say whether runs differ, with intervals and tests"),
     "plot": ("d2eval.cli.plot", "draw the paper's curves, measured over published"),
     "import-result": (
         "d2eval.cli.import_result",
@@ -51,6 +52,7 @@ EXAMPLES = """examples:
   python -m d2eval hpatches --method d2_ms                    # on the embedded sample
   python -m d2eval hpatches --method d2_ss --data hpatches-sequences-release
   python -m d2eval tables hpatches
+  python -m d2eval compare d2_ms d2_ss
   python -m d2eval plot mma
   python -m d2eval import-result aachen --method d2_ms --values 44.9 66.3 88.8 --epoch 2019
   python -m d2eval COMMAND --help

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from d2eval.contracts.options import NoOptions, Runtime
 from d2eval.contracts.registry import BENCHMARKS, find_class
+from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:  # what is heavy is imported when a benchmark runs, not for its help
     import pandas as pd
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # what is heavy is imported when a benchmark runs, not for it
     from d2eval.report.figures import Choice
     from d2eval.report.tables import Table
     from d2eval.runs.folder import Row, RunName
+    from d2eval.runs.items import RunItems
     from d2eval.runs.measured import RunRoots
 
 
@@ -190,6 +192,14 @@ class Benchmark(ABC):
         Raises:
             D2EvalError: there is nothing to draw, or a file is missing or broken.
         """
+
+    def items_of(self, folder: Path, label: str) -> RunItems:
+        """What the run in ``folder`` measured of each pair or query, for comparisons.
+
+        Raises:
+            D2EvalError: the benchmark's runs don't compare, or a file is missing or broken.
+        """
+        raise D2EvalError(f"{self.name}: it doesn't say how its runs compare")
 
     def site(self) -> Any:
         """How the site's answers are written: a `d2eval.localization.site.SiteFormat`."""

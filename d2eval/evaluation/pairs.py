@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
     from d2eval.evaluation.collection import Collected
+    from d2eval.evaluation.pairing import Pairing
     from d2eval.report.figures import Choice
     from d2eval.report.tables import Table
     from d2eval.runs.folder import Row, RunName
+    from d2eval.runs.items import RunItems
     from d2eval.runs.measured import RunRoots
 
 
@@ -83,6 +85,12 @@ class PairsBenchmark(Benchmark):
         from d2eval.evaluation.summary import means
 
         return means(rows, images)
+
+    def pairing(self) -> Pairing:
+        """Which pairs belong together, and what of them is compared; by default, all numbers."""
+        from d2eval.evaluation.pairing import Pairing
+
+        return Pairing()
 
     def matcher(self) -> MatcherChoice:
         """What matches where the user names none."""
@@ -193,7 +201,7 @@ class PairsBenchmark(Benchmark):
 
         if folder is None:
             return []
-        runs = [load_run(folder, self.name)]
+        runs = [load_run(folder, self.name, pairing=self.pairing())]
         write_table(summary_table(self.name, runs), folder)
         return plot_curves(self.name, runs, self.curves, folder, Choice()) if self.curves else []
 
@@ -202,15 +210,21 @@ class PairsBenchmark(Benchmark):
         from d2eval.evaluation.pairs_report import summary_table
         from d2eval.evaluation.pairs_runs import load_runs
 
-        return summary_table(self.name, *load_runs(runs, self.name))
+        return summary_table(self.name, *load_runs(runs, self.name, pairing=self.pairing()))
 
     def results(self, runs: RunRoots) -> pd.DataFrame:
         """Each number of each run's summary."""
         from d2eval.evaluation.pairs_runs import load_runs
         from d2eval.runs.results import results_frame
 
-        found, _ = load_runs(runs, self.name)
+        found, _ = load_runs(runs, self.name, pairing=self.pairing())
         return results_frame(self.name, (record for run in found for record in run.records()))
+
+    def items_of(self, folder: Path, label: str) -> RunItems:
+        """Each pair's numbers."""
+        from d2eval.evaluation.pairs_runs import load_items
+
+        return load_items(folder, self.name, self.pairing(), label)
 
     def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
         """The curves of all runs."""

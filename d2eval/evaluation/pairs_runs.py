@@ -1,15 +1,18 @@
 """Measured runs of benchmarks of image pairs: ``RUNS/<benchmark>/<label>/``."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from d2eval.evaluation.summary import OVERALL
+from d2eval.evaluation.dataset import OVERALL
+from d2eval.evaluation.pairing import PAIRS, Intervals, Pairing, metric_of
+from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.text.words import real
 from d2eval.runs.columns import Column
+from d2eval.runs.items import RunItems
 from d2eval.runs.manifest import FILE as MANIFEST
 from d2eval.runs.manifest import entry, load_manifest
 from d2eval.runs.measured import (
@@ -24,7 +27,6 @@ from d2eval.runs.results import MEASURED, Numbers, numbers_of
 from d2eval.runs.rows import REMEDY, read_rows, reading
 
 ABOUT = tuple(map(Column, ("method", "split", "pairs", "dataset", "weights")))
-_AT = re.compile(r"(.+)_([0-9]+)px")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class PairsRun(Run):
     top_k: int | None  # how many of the best-scored features were kept; None for all
     # of its summary, by split; one without pairs is absent, "overall" never is
     rows: Mapping[str, Mapping[str, str]]
+    intervals: Intervals  # of its summary's numbers, as far as they are known
 
     def records(self) -> list[dict[str, Any]]:
         """Its numbers as records of the tidy table.
@@ -50,7 +53,7 @@ class PairsRun(Run):
                     **number,
                 }
                 for split, row in self.rows.items()
-                for number in split_records(split, row)
+                for number in split_records(split, row, self.intervals.get(split, {}))
             ]  # fmt: skip
 
     @cached_property
@@ -59,8 +62,17 @@ class PairsRun(Run):
         return {own.subset: own for own in numbers_of(self.records())}
 
 
-def split_records(split: str, row: Mapping[str, str]) -> list[dict[str, Any]]:
+def split_records(
+    split: str,
+    row: Mapping[str, str],
+    intervals: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """The numbers in a row of a summary; a column such as "mma_3px" has its threshold.
+
+    Args:
+        split: of the row.
+        row: of the summary.
+        intervals: by column, as far as they are known.
 
     Raises:
         ValueError: one is no number.
@@ -68,21 +80,25 @@ def split_records(split: str, row: Mapping[str, str]) -> list[dict[str, Any]]:
     about, records = {column.name for column in ABOUT}, []
     for name, text in row.items():
         if name not in about and text:
-            metric, threshold = name, None
-            if match := _AT.fullmatch(name):
-                metric, threshold = match[1], float(match[2])
+            metric, threshold = metric_of(name)
             number = {"metric": metric, "threshold": threshold, "value": real(text)}
+            if name in intervals:
+                number |= dict(zip(("low", "high"), intervals[name], strict=True))
             records.append({"subset": split, **number})
     return records
 
 
 def load_run(
-    folder: Path, benchmark: str, columns: Sequence[Column] = (), label: str | None = None
+    folder: Path,
+    benchmark: str,
+    columns: Sequence[Column] = (),
+    label: str | None = None,
+    pairing: Pairing | None = None,
 ) -> PairsRun:
     """Reads the run in ``folder``.
 
     ``columns`` of ``summary.csv`` must be there, with numbers of their range. Without a label, it
-    has its folder's.
+    has its folder's; without a pairing, or without ``pairs.csv``, no intervals.
 
     Raises:
         D2EvalError: a file of it is broken.
@@ -108,15 +124,40 @@ def load_run(
     return PairsRun(
         label or folder.name, manifest.method, manifest.matcher, manifest.dataset,
         by_split[OVERALL]["weights"], manifest.stand_in, folder, top_k, kept,
+        pairing.read(folder).intervals() if pairing and (folder / PAIRS).is_file() else {},
     )  # fmt: skip
 
 
+def load_items(folder: Path, benchmark: str, pairing: Pairing, label: str) -> RunItems:
+    """What the run in ``folder`` measured of each pair.
+
+    Raises:
+        D2EvalError: a file of it is missing or broken.
+    """
+    run, found = load_run(folder, benchmark, label=label), pairing.read(folder)
+    if not found.compared:
+        raise D2EvalError(f"{folder / PAIRS}: holds no numbers to compare; {REMEDY}")
+    return RunItems(
+        run=run,
+        manifest=load_manifest(folder, benchmark).content,
+        item="pair",
+        cluster=found.cluster,
+        clusters=dict(zip(found.items, found.clusters, strict=True)),
+        series=found.series(),
+        ranked=found.ranking(),
+        alike={"dataset": "the sample" if run.is_sample else benchmark},
+    )
+
+
 def load_runs(
-    roots: RunRoots, benchmark: str, columns: Iterable[Column] = ()
+    roots: RunRoots,
+    benchmark: str,
+    columns: Iterable[Column] = (),
+    pairing: Pairing | None = None,
 ) -> tuple[list[PairsRun], list[str]]:
     """All finished runs below ``roots`` by label, and notes for the user on what was left out.
 
-    ``columns`` are as in `load_run`.
+    ``columns`` and ``pairing`` are as in `load_run`.
 
     Raises:
         D2EvalError: a root was given and holds no runs' folder, or a run's file is broken.
@@ -127,5 +168,5 @@ def load_runs(
         if note := unfinished_note(place.path):
             notes.append(note)
         else:
-            runs.append(load_run(place.path, benchmark, needed, place.label))
+            runs.append(load_run(place.path, benchmark, needed, place.label, pairing))
     return runs, notes

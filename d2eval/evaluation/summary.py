@@ -7,7 +7,7 @@ from typing import Any
 from d2eval.evaluation.dataset import OVERALL
 from d2eval.runs.folder import Row
 
-_COSTS = ("seconds_1", "seconds_k", "peak_memory_mb_1", "peak_memory_mb_k")
+COSTS = ("seconds_1", "seconds_k", "peak_memory_mb_1", "peak_memory_mb_k")
 
 
 def mean(values: Sequence[float]) -> float:
@@ -24,7 +24,7 @@ def means(rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
     numbers = {
         f"mean_{name}": name
         for name, value in rows[0].items()
-        if isinstance(value, int | float) and name not in _COSTS
+        if isinstance(value, int | float) and name not in COSTS
     }
     shown = [OVERALL, *(splits if len(splits) > 1 else [])]
     return [summary_row(split, rows, images, numbers) for split in shown]

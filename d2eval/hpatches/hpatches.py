@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from d2eval.contracts.features import Features
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
+    from d2eval.evaluation.pairing import Pairing
     from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.hpatches.dataset import Dataset
     from d2eval.hpatches.report.published import PaperRow
@@ -167,6 +168,12 @@ class HPatches(PairsBenchmark):
 
         return summarize(rows, images, self.numbers)
 
+    def pairing(self) -> Pairing:
+        """Sequences, and all numbers beyond counts of features."""
+        from d2eval.hpatches.report.pairing import pairing
+
+        return pairing(self.numbers)
+
     def report(self, folder: Path | None) -> list[Path]:
         """The paper's table and curves with this run."""
         from d2eval.evaluation.pairs_runs import load_run
@@ -178,7 +185,8 @@ class HPatches(PairsBenchmark):
         if folder is None:
             table_of_runs([])
             return []
-        run = load_run(folder, self.name, score_columns(shown_thresholds()))
+        columns = score_columns(shown_thresholds())
+        run = load_run(folder, self.name, columns, pairing=self.pairing())
         write_table(table_of_runs([run]), folder)
         return plot_runs([run], folder, published=not run.is_sample, sample_only=run.is_sample)
 

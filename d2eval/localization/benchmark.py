@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from d2eval.localization.site import SiteFormat
     from d2eval.report.figures import Choice
     from d2eval.report.tables import Table
+    from d2eval.runs.items import RunItems
     from d2eval.runs.measured import RunRoots
 
 
@@ -36,6 +37,12 @@ class LocalizationBenchmark(Benchmark):
         from d2eval.localization.runs import load_runs
 
         return load_runs(self.description(), runs).numbers
+
+    def items_of(self, folder: Path, label: str) -> RunItems:
+        """Whether each query is localized, at each threshold."""
+        from d2eval.localization.items import load_items
+
+        return load_items(self.description(), folder, label)
 
     def site(self) -> SiteFormat[Any]:
         """What visuallocalization.net returns."""

@@ -83,7 +83,7 @@ def panels(report: Report[Any], runs: Runs, published: bool = True) -> dict[str,
         curves = {}
         for run in [line.run for line in lines if line.run]:
             wanted = first.group.query_parts(True)
-            known = [error for part in wanted for error in errors[run.label].get(part, [])]
+            known = [error for part in wanted for error in errors[run.label].get(part, {}).values()]
             if known:
                 curves[run.label] = recall_curve(known, first.group.thresholds, report.rule)
         shown = [line for line in lines if _is_shown(line, curves, published)]

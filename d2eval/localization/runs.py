@@ -193,8 +193,8 @@ def _reasons(report: Report[Any], folder: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def load_errors(report: Report[Any], folder: Path) -> dict[str, list[tuple[float, float]]]:
-    """Metres and degrees of the queries with references, by part, from ``queries.csv``.
+def load_errors(report: Report[Any], folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
+    """Metres and degrees of the queries with references, by part and name, from ``queries.csv``.
 
     They are infinite without a pose, and where it is none of the query's frame.
 
@@ -204,16 +204,19 @@ def load_errors(report: Report[Any], folder: Path) -> dict[str, list[tuple[float
     path, part = folder / QUERIES, report.group.parts()[-1]
     where = chosen(report.queries, *names(THRESHOLD))
     columns = [*chosen(report.queries, "name", part, report.posed, "ref_qw"), *where]
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, dict[str, tuple[float, float]]] = {}
     with reading(path, REMEDY):
         for row in read_rows(path, columns):
             if row["ref_qw"]:
+                own = found.setdefault(row[part], {})
                 if row[part] not in report.query_parts:
                     raise ValueError(f"{row['name']} is of {part} {row[part]!r}")
                 error = [math.inf, math.inf]
                 if row[report.posed] == "1":
                     error = [float(column.value(row)) for column in where]
-                found.setdefault(row[part], []).append((error[0], error[1]))
+                if row["name"] in own:
+                    raise ValueError(f"{row['name']} stands twice")
+                own[row["name"]] = (error[0], error[1])
     return found
 
 

@@ -18,6 +18,12 @@ from d2eval.runs.rows import REMEDY, reading
 FILE = "manifest.json"
 SCHEMA = 1  # raise it when an entry comes to mean something else; manifests without it are older
 
+# Entries in which runs of the same work may differ, and the seed
+VARYING = {
+    "label", "root", "extracted_now", "wall_seconds", "peak_memory_mb", "d2eval", "git_commit",
+    "versions", "device", "command", "finished", "seed",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Manifest:

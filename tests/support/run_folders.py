@@ -35,7 +35,9 @@ def write_run(runs: Path) -> Callable[..., Path]:
     ) -> Path:
         folder = runs / "hpatches" / label
         folder.mkdir()
-        write_rows(folder / "pairs.csv", ["sequence", "features_1", "features_k", "matches"], pairs)
+        header = ["sequence", "image", "split", "features_1", "features_k", "matches"]
+        rows = [(name, k, name[0], *counts) for k, (name, *counts) in enumerate(pairs, 2)]
+        write_rows(folder / "pairs.csv", header, rows)
         with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(

@@ -9,6 +9,8 @@ from typing import Any
 from d2eval.contracts.protocol import load_protocol
 from d2eval.evaluation import pairs_runs
 from d2eval.evaluation.pairs_runs import PairsRun, split_records
+from d2eval.hpatches.protocol import load_benchmark
+from d2eval.hpatches.report.pairing import pairing
 from d2eval.runs.columns import REAL, WHOLE, Column
 from d2eval.runs.measured import RunRoots
 from d2eval.runs.published import REMEDY, presentation, published_file
@@ -106,7 +108,8 @@ def load_paper() -> list[PaperRow]:
 
 def load_runs(roots: RunRoots) -> tuple[list[PairsRun], list[str]]:
     """All finished runs, with the numbers that are shown; see `pairs_runs.load_runs`."""
-    return pairs_runs.load_runs(roots, "hpatches", score_columns(shown_thresholds()))
+    columns = score_columns(shown_thresholds())
+    return pairs_runs.load_runs(roots, "hpatches", columns, pairing(load_benchmark()))
 
 
 def score_columns(thresholds_px: Iterable[int]) -> list[Column]:

@@ -1,0 +1,1 @@
+"""What runs differ in, on the items that they share."""

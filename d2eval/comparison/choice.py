@@ -1,0 +1,147 @@
+"""Which runs a user means who names runs or methods, and their comparison."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from d2eval.comparison.differences import Comparison, compare
+from d2eval.contracts.registry import BENCHMARKS, registered
+from d2eval.evaluation.benchmark import benchmark_class
+from d2eval.foundation.errors import D2EvalError
+from d2eval.runs.items import over_seeds
+from d2eval.runs.manifest import VARYING, read_manifest
+from d2eval.runs.measured import RunPlace, RunRoots, has_runs, run_folders, unfinished_note
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finished run."""
+
+    place: RunPlace  # where it lies
+    manifest: Mapping[str, Any]  # of it
+
+    @property
+    def seed(self) -> int:
+        """Of what it drew."""
+        return int(self.manifest.get("seed") or 0)
+
+    def is_sibling(self, other: "Found") -> bool:
+        """Whether two runs are of the same work, but for the seed."""
+        own, others = (
+            {k: v for k, v in found.manifest.items() if k not in VARYING} for found in (self, other)
+        )
+        return own == others
+
+
+def finished_runs(roots: RunRoots, benchmark: str) -> list[Found]:
+    """All finished runs of a benchmark.
+
+    Raises:
+        D2EvalError: a root was given and holds no runs' folder, or a manifest is broken.
+    """
+    places, _ = run_folders(roots, benchmark)
+    finished = [place for place in places if unfinished_note(place.path) is None]
+    return [Found(place, read_manifest(place.path) or {}) for place in finished]
+
+
+def runs_named(name: str, runs: Sequence[Found]) -> list[Found]:
+    """The runs that ``name`` may mean: by label, by folder, or by method, whichever there is."""
+    for own in (
+        [run for run in runs if run.place.label == name],
+        [run for run in runs if run.place.path.name == name],
+        [run for run in runs if run.manifest.get("method") == name],
+    ):
+        if own:
+            return own
+    return []
+
+
+def choose(name: str, runs: Sequence[Found]) -> Found:
+    """The one run that ``name`` means.
+
+    Raises:
+        D2EvalError: there is none, or there are several; of several seeds' it is the lowest's.
+    """
+    own = sorted(runs_named(name, runs), key=lambda run: run.seed)
+    if not own:
+        known = ", ".join(run.place.label for run in runs) or "none"
+        raise D2EvalError(f"{name}: no such run or method; there are: {known}")
+    if not all(run.is_sibling(own[0]) for run in own):
+        known = ", ".join(run.place.label for run in own)
+        raise D2EvalError(f"{name}: may be each of {known}; name one of them")
+    return own[0]
+
+
+def with_seeds(chosen: Sequence[Found], runs: Sequence[Found]) -> list[list[Found]]:
+    """Each run with those of other seeds, for the seeds that all of them have.
+
+    Raises:
+        D2EvalError: these are fewer than two.
+    """
+    families = [
+        {other.seed: other for other in runs if other.is_sibling(own)} | {own.seed: own}
+        for own in chosen
+    ]
+    shared = sorted(set.intersection(*map(set, families)))
+    if len(shared) < 2:
+        said = "; ".join(
+            f"{own.place.label} has {', '.join(map(str, sorted(family)))}"
+            for own, family in zip(chosen, families, strict=True)
+        )
+        raise D2EvalError(
+            f"--seeds: fewer than two seeds that all runs have ({said}); evaluate with --seeds N"
+        )
+    return [[family[seed] for seed in shared] for family in families]
+
+
+def compare_runs(
+    names: Sequence[str],
+    benchmark: str | None,
+    roots: RunRoots,
+    *,
+    seeds: bool = False,
+    seed: int = 0,
+) -> tuple[dict[str, list[Comparison]], list[str]]:
+    """Compares each run with the first, in each benchmark that has all of them.
+
+    Args:
+        names: of runs' folders, or methods.
+        benchmark: the only one, or None.
+        roots: of runs; see `run_folders`.
+        seeds: whether to take each run's other seeds, too.
+        seed: of the bootstrap's draws.
+
+    Returns:
+        The comparisons by benchmark, and notes on benchmarks that were left out.
+
+    Raises:
+        D2EvalError: no benchmark has all these runs, or they don't compare.
+    """
+    if len(names) < 2:
+        raise D2EvalError(f"{names[0]}: name the runs to compare it with")
+    found: dict[str, list[Comparison]] = {}
+    absent: list[str] = []
+    left_out: list[str] = []
+    searched = [name for name in registered(BENCHMARKS) if has_runs(roots, name)]
+    for own in [benchmark] if benchmark else searched:
+        chosen = benchmark_class(own)()
+        try:
+            runs = finished_runs(roots, own)
+            if not benchmark and (unknown := [n for n in names if not runs_named(n, runs)]):
+                absent.append(f"{own} has no run of {' or '.join(unknown)}")
+                continue
+            picked = [choose(name, runs) for name in names]
+            families = with_seeds(picked, runs) if seeds else [[run] for run in picked]
+            items = [
+                over_seeds([chosen.items_of(run.place.path, run.place.label) for run in family])
+                for family in families
+            ]
+            found[own] = [compare(items[0], other, seed) for other in items[1:]]
+        except D2EvalError as error:
+            if benchmark:
+                raise
+            left_out.append(f"{own}: {error}")
+    if not found:
+        said = "; ".join([*left_out, *absent]) or "there are no runs"
+        raise D2EvalError(f"nothing to compare: {said}")
+    return found, left_out
