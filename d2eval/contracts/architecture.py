@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["convolution", "max pool", "average pool"]
+Kind = Literal["convolution", "fully connected", "max pool", "average pool"]
 Branch = Literal["detection", "description"]
 
 OPERATIONS_PER_PRODUCT = 2  # a product and the sum that it enters
@@ -21,11 +21,12 @@ class Layer:
     Attributes:
         block: the layers drawn together, e.g. "conv1".
         name: e.g. "conv1_1".
-        kind: what it computes.
+        kind: what it computes; the kernel of a fully connected layer covers its whole input.
         kernel, stride, dilation: in cells of its input.
         padding: cells added on each side.
         inputs, outputs: channels.
         relu: whether a ReLU follows.
+        batch_norm: whether a batch normalization follows that.
     """
 
     block: str
@@ -38,13 +39,19 @@ class Layer:
     inputs: int
     outputs: int
     relu: bool = False
+    batch_norm: bool = False
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether it is one, without weights."""
+        return self.kind in ("max pool", "average pool")
 
     @property
     def parameters(self) -> int:
-        """Weights and biases."""
-        if self.kind != "convolution":
+        """Weights and biases, and those of the normalization."""
+        if self.is_pool:
             return 0
-        return self.outputs * (self.inputs * self.kernel**2 + 1)
+        return self.outputs * (self.inputs * self.kernel**2 + 1 + 2 * self.batch_norm)
 
     def output_length(self, length: int) -> int:
         """Cells along one side, of so many of its input; 0 where there are too few."""
@@ -86,7 +93,7 @@ def trace(layers: Sequence[Layer], size: tuple[int, int]) -> list[TracedLayer]:
         field += layer.dilation * (layer.kernel - 1) * jump
         jump *= layer.stride
         flop = 0
-        if layer.kind == "convolution":
+        if not layer.is_pool:
             products = layer.inputs * layer.outputs * layer.kernel**2
             flop = OPERATIONS_PER_PRODUCT * products * size[0] * size[1]
         traced.append(TracedLayer(layer, size, field, jump, flop))

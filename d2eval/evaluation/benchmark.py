@@ -21,6 +21,7 @@ from d2eval.foundation.errors import D2EvalError
 if TYPE_CHECKING:  # what is heavy is imported when a benchmark runs, not for its help
     import pandas as pd
 
+    from d2eval.contracts.architecture import Architecture
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.pipeline.extraction import MethodChoice
     from d2eval.report.figures import Choice
@@ -35,7 +36,7 @@ class Request:
     """What is to be measured, beside the benchmark's own options.
 
     Attributes:
-        method: whose features; None where the benchmark needs none.
+        method: whose features; None where the benchmark needs none, or takes none.
         matcher: of them; None: the protocol's.
         runtime: device, seed, cache.
         output: the folder of runs; this one's lies in ``output/<benchmark>/<label>/``.
@@ -99,6 +100,8 @@ class Benchmark(ABC):
         Options: a frozen dataclass of `d2eval.option` fields, which become flags of its command
             and keywords of `d2eval.evaluate`.
         needs_method: whether it can do nothing without local features.
+        takes_method: whether it has to do with local features at all; without, its command has
+            neither a method nor a matcher.
         matcher_default: what matches where no matcher is named, in words.
         examples: command lines for its help.
         site_parts: what the site that scores submissions tells apart, such as "floor" -> its
@@ -108,6 +111,7 @@ class Benchmark(ABC):
     name: ClassVar[str]
     Options: ClassVar[type] = NoOptions
     needs_method: ClassVar[bool] = True
+    takes_method: ClassVar[bool] = True
     matcher_default: ClassVar[str] = "the protocol's, mnn"
     examples: ClassVar[str] = ""
     site_parts: ClassVar[Mapping[str, tuple[str | None, str]]] = {}
@@ -200,6 +204,10 @@ class Benchmark(ABC):
             D2EvalError: the benchmark's runs don't compare, or a file is missing or broken.
         """
         raise D2EvalError(f"{self.name}: it doesn't say how its runs compare")
+
+    def architecture(self) -> Architecture | None:
+        """The network that it trains or measures, for ``d2eval describe``; None without one."""
+        return None
 
     def site(self) -> Any:
         """How the site's answers are written: a `d2eval.localization.site.SiteFormat`."""

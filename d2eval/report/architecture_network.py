@@ -29,6 +29,7 @@ COLORS = {
     "image": "#e2e2e2",
     "convolution": "#a9c6e8",
     "dilated convolution": "#5f93c9",
+    "fully connected": "#a8cfa0",
     "max pool": "#d9665c",
     "average pool": "#f0b24a",
 }
@@ -48,7 +49,7 @@ class Cluster:
     @property
     def pool(self) -> TracedLayer | None:
         """The pool that it begins with."""
-        return None if self.layers[0].layer.kind == "convolution" else self.layers[0]
+        return self.layers[0] if self.layers[0].layer.is_pool else None
 
     def above(self) -> list[str]:
         """Lines on its pool."""
@@ -58,8 +59,8 @@ class Cluster:
         return [layer.kind, f"{by(layer.kernel, layer.kernel)}, stride {layer.stride}"]
 
     def below(self) -> list[str]:
-        """The block's name, what its convolutions are, and the size of its maps."""
-        convolutions = [t.layer for t in self.layers if t.layer.kind == "convolution"]
+        """The block's name, what its layers with weights are, and the size of its maps."""
+        convolutions = [t.layer for t in self.layers if not t.layer.is_pool]
         lines = [(convolutions or [self.layers[0].layer])[-1].block]
         for what, equal in groupby(convolutions, _convolution_line):
             lines.append(f"{len(list(equal))} {TIMES} {what}")
@@ -71,6 +72,8 @@ class Cluster:
 
 
 def _convolution_line(layer: Layer) -> str:
+    if layer.kind == "fully connected":
+        return f"{layer.kind}, {layer.outputs}"
     stride = f", stride {layer.stride}" if layer.stride > 1 else ""
     return f"conv {by(layer.kernel, layer.kernel)}, {layer.outputs}{stride}"
 
@@ -80,9 +83,9 @@ def clusters(traced: Sequence[TracedLayer]) -> list[Cluster]:
     groups: list[list[TracedLayer]] = []
     for item in traced:
         last = groups[-1][-1].layer if groups else None
-        follows_pool = last is not None and last.kind != "convolution"
+        follows_pool = last is not None and last.is_pool
         same_block = last is not None and last.block == item.layer.block
-        if item.layer.kind == "convolution" and (follows_pool or same_block):
+        if not item.layer.is_pool and (follows_pool or same_block):
             groups[-1].append(item)
         else:
             groups.append([item])
@@ -99,9 +102,13 @@ class Geometry:
         """Right and up, of a map's edge to the back."""
         return tuple(part * size[0] * self.per_pixel for part in SLANT)  # type: ignore[return-value]
 
+    def height(self, size: tuple[int, int]) -> float:
+        """Of a slanted map, its edge to the back included."""
+        return size[1] * self.per_pixel + self.slant(size)[1]
+
     def thickness(self, layer: Layer) -> float:
         """Of a layer's cuboid: its channels, or a slice for a pool."""
-        if layer.kind != "convolution":
+        if layer.is_pool:
             return THINNEST_IN
         return max(layer.outputs * CHANNEL_IN, THINNEST_IN)
 
@@ -166,7 +173,7 @@ def draw_network(canvas: Canvas, architecture: Architecture, x: float, bottom: f
             canvas.cuboid(left, ground, thickness, tall, geometry.slant(item.size), color)
             left += thickness + BETWEEN_LAYERS_IN
         back = left - BETWEEN_LAYERS_IN
-        top = ground + tall + geometry.slant(item.size)[1]
+        top = ground + max(geometry.height(item.size) for item in group.layers)
         for i, line in enumerate(reversed(group.above())):
             canvas.text(x, top + 0.12 + i * LINE_IN, line, SMALL_PT)
         for i, line in enumerate(group.below()):
@@ -185,7 +192,7 @@ def headline(architecture: Architecture) -> str:
     return (
         f"{architecture.name}: {architecture.parameters / MEGA:.2f} M parameters, stride "
         f"{traced[-1].jump}, receptive field {traced[-1].receptive_field} px, "
-        f"{flop:,.1f} GFLOP at {by(width, height)}"
+        f"{flop:,.{1 if flop >= 0.05 else 4}f} GFLOP at {by(width, height)}"
     )
 
 
@@ -193,7 +200,11 @@ def draw_legend(canvas: Canvas, architecture: Architecture, right: float, top: f
     """Says what the colours are, in a column that ends at ``right``."""
     roles = list(dict.fromkeys(role_of(layer) for layer in architecture.layers))
     rectified = {role_of(layer) for layer in architecture.layers if layer.relu}
-    names = [f"{role} + ReLU" if role in rectified else role for role in roles]
+    normalized = {role_of(layer) for layer in architecture.layers if layer.batch_norm}
+    names = [
+        role + " + ReLU" * (role in rectified) + " + batch norm" * (role in normalized)
+        for role in roles
+    ]
     left = right - max(text_width(name, FONT_PT) for name in names) - 0.3
     for i, (role, name) in enumerate(zip(roles, names, strict=True)):
         y = top - (i + 0.5) * 0.19

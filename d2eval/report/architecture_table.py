@@ -15,25 +15,33 @@ CONVENTION = (
 )
 
 
+_YES = {True: "yes", False: ""}
+
+
+def _gflop(value: float) -> str:
+    return f"{value:,.2f}" if value >= 0.01 or not value else f"{value:.2g}"
+
+
 LAYER_COLUMNS = (
-    Column("block", "Block"),
-    Column("name", "Layer"),
+    Column("block", "Block", key=True),
+    Column("name", "Layer", key=True),
     Column("kind", "Kind"),
     Column("kernel", "Kernel", lambda kernel: f"{kernel}x{kernel}"),
     Column("stride", "Stride"),
     Column("dilation", "Dilation"),
-    Column("relu", "ReLU", {True: "yes", False: ""}.__getitem__),
+    Column("relu", "ReLU", _YES.__getitem__),
+    Column("batch_norm", "Batch norm", _YES.__getitem__),
     Column("size", "Output (WxHxC)"),
     Column("receptive_field", "Receptive field"),
     Column("parameters", "Parameters", "{:,}".format),
-    Column("gflop", "GFLOP", "{:,.2f}".format),
+    Column("gflop", "GFLOP", _gflop),
 )
 LEVEL_COLUMNS = (
     Column("name", "Scale"),
     Column("input", "Image (WxH)"),
     Column("size", "Map (WxHxC)"),
     Column("receptive_field", "Receptive field at scale 1", "{:g}".format),
-    Column("gflop", "GFLOP", "{:,.2f}".format),
+    Column("gflop", "GFLOP", _gflop),
 )
 STEP_COLUMNS = (
     Column("block", "Part"),

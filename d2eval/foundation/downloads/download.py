@@ -9,12 +9,14 @@ these bytes came.
 import json
 import re
 import shutil
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from d2eval.foundation.downloads.transfer import RESUME, check_url, discard, receive
@@ -69,9 +71,8 @@ def fetch_file(
     """
     check_url(url)
     path, part = folder / _plain_name(file), folder / f"{file}.part"
-    recorded = _record(folder / CHECKSUMS).get(file)
-    if not force and recorded and path.is_file() and sha256_of(path) == recorded:
-        return Fetched(path, path.stat().st_size, recorded, "already there, verified")
+    if not force and (there := _there(path)):
+        return there
     with exclusive(folder):
         try:
             receive(url, part, largest)
@@ -91,9 +92,10 @@ def fetch_members(
     *,
     archive_sha256: str,
     published: Mapping[str, str],
+    force: bool = True,
     largest: int = LARGEST,
 ) -> list[Fetched]:
-    """Downloads a zip archive, such as a wheel, and keeps members of it; see `fetch_file`.
+    """Downloads an archive (zip, such as a wheel, or tar.gz) and keeps members; see `fetch_file`.
 
     Args:
         url: of the archive.
@@ -101,13 +103,17 @@ def fetch_members(
         members: by file, what the archive calls them.
         validate: as for `fetch_file`.
         archive_sha256: that the archive must have.
-        published: SHA-256 by file.
+        published: SHA-256 by file, where it is known.
+        force: download again although all files are there.
         largest: bytes that the archive, and each member, may have.
 
     Raises:
         D2EvalError: as `fetch_file`; or the archive is another, or lacks a member.
     """
     check_url(url)
+    there = [] if force else [_there(folder / _plain_name(file)) for file in members]
+    if there and None not in there:
+        return [file for file in there if file is not None]
     archive = folder / "archive.part"
     with exclusive(folder):
         try:
@@ -123,7 +129,7 @@ def fetch_members(
             for file, member in members.items():
                 part = folder / f"{_plain_name(file)}.part"
                 _unpack(url, archive, member, part, largest)
-                fetched.append(_accept(url, part, folder / file, validate, published[file]))
+                fetched.append(_accept(url, part, folder / file, validate, published.get(file)))
             discard(archive)
             return fetched
         except OSError as error:
@@ -133,17 +139,44 @@ def fetch_members(
             ) from error
 
 
+def _there(path: Path) -> Fetched | None:
+    """A file that is there and agrees with its record."""
+    recorded = _record(path.with_name(CHECKSUMS)).get(path.name)
+    if not recorded or not path.is_file() or sha256_of(path) != recorded:
+        return None
+    return Fetched(path, path.stat().st_size, recorded, "already there, verified")
+
+
 def _unpack(url: str, archive: Path, member: str, part: Path, largest: int) -> None:
-    """One member of a zip archive as a file."""
+    """One member of an archive as a file."""
     discard(part)
     try:
-        with zipfile.ZipFile(archive) as content:
-            if content.getinfo(member).file_size > largest:
+        with _open_member(archive, member) as (source, size):
+            if size > largest:
                 raise D2EvalError(f"{url}: {member} is larger than {largest / 2**20:g} MiB")
-            with content.open(member) as source, part.open("wb") as target:
+            with part.open("wb") as target:
                 shutil.copyfileobj(source, target)
-    except (KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (KeyError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
         raise D2EvalError(f"{url}: can't be unpacked ({reason_of(error)})") from error
+
+
+@contextmanager
+def _open_member(archive: Path, member: str) -> Iterator[tuple[IO[bytes], int]]:
+    """A member's content and its size; nothing is written by the archive's own names.
+
+    Raises:
+        KeyError: there is no such file in it.
+    """
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped, zipped.open(member) as source:
+            yield source, zipped.getinfo(member).file_size
+        return
+    with tarfile.open(archive, "r:gz") as content:
+        found = content.extractfile(member)
+        if found is None:
+            raise KeyError(f"{member} is no file in it")
+        with found:
+            yield found, content.getmember(member).size
 
 
 def verified_path(folder: Path, file: str) -> Path | None:

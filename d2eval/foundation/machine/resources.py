@@ -114,3 +114,18 @@ def require_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise D2EvalError(f"--device {device}: not available here ({reason})") from error
+
+
+def hardware(device: str) -> str:
+    """What computes: the GPU, or the processor with the threads that PyTorch uses."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    model = "CPU"
+    with contextlib.suppress(OSError):  # Linux alone has it
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"{model}, threads: {torch.get_num_threads()}"
