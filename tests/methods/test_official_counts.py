@@ -10,6 +10,7 @@ from d2eval.foundation.files.paths import default_cache
 OFFICIAL = {  # method -> what the results call it
     "delf": "delf",
     "delf_new": "delf-new",
+    "lfnet": "lf-net",
     "superpoint": "superpoint",
     "hesaffnet_hardnet": "hesaffnet",
 }
