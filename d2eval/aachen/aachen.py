@@ -246,7 +246,7 @@ def stage_lines(stages: Sequence[Row]) -> list[str]:
         counts = [
             f"{value:.4g} {name}" if isinstance(value, float) else f"{value} {name}"
             for name, value in row.items()
-            if value is not None and name not in ("stage", "seconds", "peak_memory_mb")
+            if value is not None and name not in ("stage", "seconds", "peak_memory_mib")
         ]
         text = ", ".join(counts).replace("_", " ")
         lines.append(f"{row['stage']:>13}  {row['seconds']:7.1f} s  {text}")

@@ -29,5 +29,5 @@ STAGES = (
     Column("mean_reprojection_px", kind=REAL, unit="px", empty=True),
     Column("registered", kind=WHOLE, empty=True),
     Column("seconds", kind=REAL, unit="s"),
-    Column("peak_memory_mb", kind=REAL, unit="MiB", empty=True),
+    Column("peak_memory_mib", kind=REAL, unit="MiB", empty=True),
 )  # fmt: skip

@@ -156,7 +156,7 @@ class DenseMatching(Matching):
             check_size(self.maps.files[name], (width, height), dataset.cameras[name])
             cost = self.maps.record(name).cost
             found[name] = ImageKeypoints(
-                unit["keypoints"], key, sha256, cost.seconds, cost.peak_memory_mb
+                unit["keypoints"], key, sha256, cost.seconds, cost.peak_memory_mib
             )
         return found
 

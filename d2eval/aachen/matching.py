@@ -31,7 +31,7 @@ class ImageKeypoints:
     key: str  # names the features that they are from
     sha256: str  # of the image file
     seconds: float  # the extraction took; NaN if unknown
-    peak_memory_mb: float  # of the extraction; NaN if unknown
+    peak_memory_mib: float  # of the extraction; NaN if unknown
     origin: Origin = "center"  # where the method's own files count from
 
     def seen_by_colmap(self, origin: KeypointOrigin) -> Float32Array:
@@ -156,7 +156,7 @@ def collect_keypoints(
         check_size(image.path, unit.features.image_size, dataset.cameras[name])
         collected[name] = ImageKeypoints(
             unit.features.keypoints, unit.key, image.sha256,
-            unit.cost.seconds, unit.cost.peak_memory_mb, unit.features.origin,
+            unit.cost.seconds, unit.cost.peak_memory_mib, unit.features.origin,
         )  # fmt: skip
     return collected
 

@@ -78,12 +78,12 @@ def _run_stages(
     stages: Stages,
 ) -> _Found:
     keypoints = stages.run("features", lambda: matching.keypoints(dataset, settings.workers))
-    peaks = [image.peak_memory_mb for image in keypoints.values()]
-    known = [peak for peak in (*peaks, stages.rows[-1]["peak_memory_mb"]) if not math.isnan(peak)]
+    peaks = [image.peak_memory_mib for image in keypoints.values()]
+    known = [peak for peak in (*peaks, stages.rows[-1]["peak_memory_mib"]) if not math.isnan(peak)]
     stages.note(
         images=len(keypoints),
         features=sum(len(image.keypoints) for image in keypoints.values()),
-        peak_memory_mb=max(known),
+        peak_memory_mib=max(known),
     )
     seen = {
         name: image.seen_by_colmap(benchmark.keypoint_origin) for name, image in keypoints.items()
@@ -242,7 +242,7 @@ def run(
             "root": str(dataset.root),
             "extracted_now": matching.extracted,
             "wall_seconds": round(sum(row["seconds"] for row in stages.rows), 3),
-            "peak_memory_mb": round(max(row["peak_memory_mb"] for row in stages.rows), 1),
+            "peak_memory_mib": round(max(row["peak_memory_mib"] for row in stages.rows), 1),
             **environment(settings.device),
         }
         extra = {"protocol": benchmark.protocol, **labels}

@@ -28,7 +28,7 @@ class Stages:
                     raise
                 raise D2EvalError(f"{error} [{self.counts()}]") from error
         row: Row = dict.fromkeys(names(STAGES))
-        row |= {"stage": name, "seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
+        row |= {"stage": name, "seconds": cost.seconds, "peak_memory_mib": cost.peak_memory_mib}
         self.rows.append(row)
         return result
 
@@ -40,7 +40,7 @@ class Stages:
         """One line of what each stage has left."""
         parts = []
         for row in self.rows:
-            costs = ("stage", "seconds", "peak_memory_mb")
+            costs = ("stage", "seconds", "peak_memory_mib")
             counts = [f"{k} {v}" for k, v in row.items() if v is not None and k not in costs]
             parts.append(f"{row['stage']}: {', '.join(counts)}")
         return "; ".join(parts)

@@ -69,7 +69,7 @@ def run(
         manifest = {
             **work, "label": folder.name, "method": protocol.network["name"], "weights": None,
             "root": str(data.root), "wall_seconds": round(cost.seconds, 3),
-            "peak_memory_mb": round(cost.peak_memory_mb, 1), **environment(device),
+            "peak_memory_mib": round(cost.peak_memory_mib, 1), **environment(device),
         }  # fmt: skip
         write_csv(folder / TRAININGS, rows)
         write_csv(folder / EPOCHS, epochs)

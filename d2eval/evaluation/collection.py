@@ -62,7 +62,7 @@ class Collected:
                     "split": split,
                     "features": len(unit.features),
                     "seconds": unit.cost.seconds,
-                    "peak_memory_mb": unit.cost.peak_memory_mb,
+                    "peak_memory_mib": unit.cost.peak_memory_mib,
                 }
             )
             while pair is not None and pair.first in held and pair.second in held:
@@ -85,6 +85,6 @@ class Collected:
             **numbers,
             "seconds_1": first.cost.seconds,
             "seconds_k": second.cost.seconds,
-            "peak_memory_mb_1": first.cost.peak_memory_mb,
-            "peak_memory_mb_k": second.cost.peak_memory_mb,
+            "peak_memory_mib_1": first.cost.peak_memory_mib,
+            "peak_memory_mib_k": second.cost.peak_memory_mib,
         }

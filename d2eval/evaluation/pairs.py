@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Entries of the manifest, which an option would replace
 RESERVED = {
     "schema", "benchmark", "version", "features", "matcher", "seed", "dataset", "label", "method",
-    "weights", "root", "extracted_now", "wall_seconds", "peak_memory_mb", "device", "command",
+    "weights", "root", "extracted_now", "wall_seconds", "peak_memory_mib", "device", "command",
 }  # fmt: skip
 
 
@@ -80,7 +80,7 @@ class PairsBenchmark(Benchmark):
 
         Args:
             rows: one for each pair: ``split``, what it is of, and its numbers.
-            images: one for each image: ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
+            images: one for each image: ``split``, ``features``, ``seconds``, ``peak_memory_mib``.
         """
         from d2eval.evaluation.summary import means
 
@@ -168,7 +168,7 @@ class PairsBenchmark(Benchmark):
                 "weights": described["weights"]["name"],
             }
             summary = [{"method": folder.name, **line, **labels} for line in lines]
-            peaks = [cost.peak_memory_mb, *(i["peak_memory_mb"] for i in collected.images)]
+            peaks = [cost.peak_memory_mib, *(i["peak_memory_mib"] for i in collected.images)]
             manifest = {
                 **work,
                 "label": folder.name,
@@ -178,7 +178,7 @@ class PairsBenchmark(Benchmark):
                 "root": str(dataset.root),
                 "extracted_now": source.extracted,
                 "wall_seconds": round(cost.seconds, 3),
-                "peak_memory_mb": round(max(p for p in peaks if not math.isnan(p)), 1),
+                "peak_memory_mib": round(max(p for p in peaks if not math.isnan(p)), 1),
                 **environment(runtime.device),
             }
             rows = [{**row, **labels} for row in collected.rows]

@@ -7,7 +7,7 @@ from typing import Any
 from d2eval.evaluation.dataset import OVERALL
 from d2eval.runs.folder import Row
 
-COSTS = ("seconds_1", "seconds_k", "peak_memory_mb_1", "peak_memory_mb_k")
+COSTS = ("seconds_1", "seconds_k", "peak_memory_mib_1", "peak_memory_mib_k")
 
 
 def mean(values: Sequence[float]) -> float:
@@ -18,7 +18,7 @@ def mean(values: Sequence[float]) -> float:
 def means(rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
     """Means of all numbers over all pairs, and over those of each split where there are several.
 
-    A pair has its ``split``; an image ``split``, ``features``, ``seconds``, ``peak_memory_mb``.
+    A pair has its ``split``; an image ``split``, ``features``, ``seconds``, ``peak_memory_mib``.
     """
     splits = list(dict.fromkeys(row["split"] for row in rows))
     numbers = {
@@ -53,7 +53,7 @@ def summary_row(
         **{column: mean([row[name] for row in pairs]) for column, name in averaged.items()},
         **further(pairs),
         "seconds_per_image": mean([image["seconds"] for image in known]),
-        "peak_memory_mb": max((i["peak_memory_mb"] for i in known), default=math.nan),
+        "peak_memory_mib": max((i["peak_memory_mib"] for i in known), default=math.nan),
     }
 
 

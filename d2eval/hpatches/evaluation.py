@@ -81,7 +81,7 @@ def summarize(
     a complete set these are the notebook's fixed denominators (52 * 5, 56 * 5 and 108 * 5 pairs);
     in a partial one, the pairs that are there. Features are counted once for each image.
     A row is from `evaluate_pair` with ``split``; an image has ``split``, ``features``, ``seconds``
-    and ``peak_memory_mb``.
+    and ``peak_memory_mib``.
     """
     mma = [f"mma_{t}px" for t in benchmark.thresholds_px]
     accuracy = [f"h_accuracy_{t}px" for t in benchmark.corner_error_px]

@@ -41,5 +41,5 @@ STAGES = (
     Column("stored_mb", kind=REAL, unit="MB", empty=True),
     *(Column(name, kind=WHOLE, empty=True) for name in ("queries", "candidates", "posed")),
     Column("seconds", kind=REAL, unit="s"),
-    Column("peak_memory_mb", kind=REAL, unit="MiB", empty=True),
+    Column("peak_memory_mib", kind=REAL, unit="MiB", empty=True),
 )

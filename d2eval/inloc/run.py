@@ -91,7 +91,7 @@ def _stage(name: str, cost: Cost, **counts: Any) -> Row:
     columns = ("images", "features", "stored_mb", "queries", "candidates", "posed")
     return {
         "stage": name, **dict.fromkeys(columns), **counts,
-        "seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb,
+        "seconds": cost.seconds, "peak_memory_mib": cost.peak_memory_mib,
     }  # fmt: skip
 
 
@@ -228,13 +228,13 @@ def _manifest(
     images: Mapping[str, ImageRecord],
     stages: Sequence[Row],
 ) -> dict[str, Any]:
-    peaks = [image.cost.peak_memory_mb for image in images.values()]
-    known = [p for p in (*peaks, *(s["peak_memory_mb"] for s in stages)) if not math.isnan(p)]
+    peaks = [image.cost.peak_memory_mib for image in images.values()]
+    known = [p for p in (*peaks, *(s["peak_memory_mib"] for s in stages)) if not math.isnan(p)]
     return {
         "method": " and ".join(own["method"] for own in described.values()),
         "weights": {name: own["weights"] for name, own in described.items()},
         "root": str(task.dataset.root),
         "wall_seconds": round(sum(stage["seconds"] for stage in stages), 3),
-        "peak_memory_mb": round(max(known), 1),
+        "peak_memory_mib": round(max(known), 1),
         **environment(task.runtime.device),
     }

@@ -95,7 +95,7 @@ class MapsSource:
     def record(self, name: str) -> MapsRecord:
         """What is kept of an image's maps, which are made if that wasn't yet; raises as `maps`."""
         content = self.store.read_record(self._path(name)) or self._make(name)[1]
-        cost = Cost(content["seconds"], content["peak_memory_mb"])
+        cost = Cost.of(content)
         return MapsRecord(content["features"], content["stored_bytes"], cost)
 
     def _path(self, name: str) -> Path:

@@ -45,7 +45,7 @@ class Speed:
     # peak of float32 matrix products, measured right before; None where there is nothing to compare
     gemm_gflop_per_s: float | None
     ratio_to_gemm: float | None  # gflop_per_s over that peak
-    peak_memory_mb: float  # of a process that does nothing else, in MiB
+    peak_memory_mib: float  # of a process that does nothing else, in MiB
     # keypoints, scores, descriptors, scales and orientations in float32, in 1e6 bytes
     stored_mb: float | None
     device: str  # what it ran on
@@ -122,7 +122,7 @@ def _method_speed(
         gflop_per_s=None if rate is None else rate / GIGA,
         gemm_gflop_per_s=None if peak is None else peak / GIGA,
         ratio_to_gemm=None if rate is None or peak is None else rate / peak,
-        peak_memory_mb=cost.peak_memory_mb,
+        peak_memory_mib=cost.peak_memory_mib,
         stored_mb=stored_bytes(features) / MEGA,
         device=device,
         threads=torch.get_num_threads(),
@@ -163,7 +163,7 @@ def _matching_speed(
         gflop_per_s=operations / seconds / GIGA,
         gemm_gflop_per_s=peak / GIGA,
         ratio_to_gemm=operations / seconds / peak,
-        peak_memory_mb=cost.peak_memory_mb,
+        peak_memory_mib=cost.peak_memory_mib,
         stored_mb=None,
         device=runtime.device,
         threads=torch.get_num_threads(),

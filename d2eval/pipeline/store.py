@@ -147,7 +147,7 @@ class Store:
                 (int(size[0]), int(size[1])), **{name: arrays.get(name) for name in OPTIONAL},
                 origin=attributes["origin"],
             )  # fmt: skip
-            cost = Cost(float(attributes["seconds"]), float(attributes["peak_memory_mb"]))
+            cost = Cost.of(attributes)
         except (D2EvalError, KeyError, TypeError, ValueError, IndexError) as error:
             _note_damage(path, error)
             return None

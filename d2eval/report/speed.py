@@ -27,7 +27,7 @@ def _columns() -> list[Column]:
         Column("gflop_per_s", "GFLOP/s", "{:.0f}".format),
         Column("gemm_gflop_per_s", "GEMM peak", "{:.0f}".format),
         Column("ratio_to_gemm", "Ratio", "{:.2f}".format),
-        Column("peak_memory_mb", "Peak MiB", "{:.0f}".format),
+        Column("peak_memory_mib", "Peak MiB", "{:.0f}".format),
         Column("stored_mb", "Stored MB", "{:.1f}".format),
         Column("device", "Device"),
         Column("threads", "Threads"),

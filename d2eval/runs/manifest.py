@@ -20,8 +20,8 @@ SCHEMA = 1  # raise it when an entry comes to mean something else; manifests wit
 
 # Entries in which runs of the same work may differ, and the seed
 VARYING = {
-    "label", "root", "extracted_now", "wall_seconds", "peak_memory_mb", "d2eval", "git_commit",
-    "versions", "device", "command", "finished", "seed",
+    "label", "root", "extracted_now", "wall_seconds", "peak_memory_mib", "peak_memory_mb", "d2eval",
+    "git_commit", "versions", "device", "command", "finished", "seed",
 }  # fmt: skip
 
 

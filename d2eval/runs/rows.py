@@ -44,7 +44,9 @@ def read_rows(path: Path, columns: Iterable[Column]) -> list[dict[str, str]]:
         D2EvalError: the file can't be read.
     """
     reader = csv.DictReader(io.StringIO(read_text(path, "write it again")), strict=True)
-    header = list(reader.fieldnames or ())
+    # as earlier versions called MiB
+    header = [name.replace("_memory_mb", "_memory_mib") for name in reader.fieldnames or ()]
+    reader.fieldnames = header
     missing = [c.name for c in columns if c.name not in header and not c.optional]
     if missing:
         raise ValueError(f"the header lacks {', '.join(missing)}")

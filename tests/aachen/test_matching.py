@@ -184,7 +184,7 @@ def test_keypoints_of_every_image(dataset, workers):
         np.testing.assert_array_equal(center.seen_by_colmap("own"), image.keypoints)
         np.testing.assert_array_equal(center.seen_by_colmap("corner"), corner)
         assert image.keypoints.dtype == np.float32
-        assert (image.seconds, image.peak_memory_mb) == (0.25, 100.0)
+        assert (image.seconds, image.peak_memory_mib) == (0.25, 100.0)
 
 
 def test_only_images_that_are_used(dataset):
@@ -213,4 +213,4 @@ def test_unknown_costs_stay_unknown(dataset):
             return replace(super().read(image, name), cost=Cost(math.nan, math.nan))
 
     found = collect_keypoints(Precomputed(), dataset, 0)
-    assert all(math.isnan(i.seconds) and math.isnan(i.peak_memory_mb) for i in found.values())
+    assert all(math.isnan(i.seconds) and math.isnan(i.peak_memory_mib) for i in found.values())

@@ -39,13 +39,13 @@ PAIR_COLUMNS = [
     "sequence", "image", "split", "features_1", "features_k", "matches", *MMA,
     "correct_matches", "matching_score", "repeatability", "corner_error_px",
     "h_accuracy_1px", "h_accuracy_3px", "h_accuracy_5px",
-    "seconds_1", "seconds_k", "peak_memory_mb_1", "peak_memory_mb_k", "dataset", "weights",
+    "seconds_1", "seconds_k", "peak_memory_mib_1", "peak_memory_mib_k", "dataset", "weights",
 ]  # fmt: skip
 SUMMARY_COLUMNS = [
     "method", "split", "images", "pairs", "mean_features", "mean_matches", *MMA,
     "mean_correct_matches", "matching_score", "repeatability",
     "h_accuracy_1px", "h_accuracy_3px", "h_accuracy_5px", "h_auc_1px", "h_auc_3px", "h_auc_5px",
-    "seconds_per_image", "peak_memory_mb", "dataset", "weights",
+    "seconds_per_image", "peak_memory_mib", "dataset", "weights",
 ]  # fmt: skip
 PARTIAL = "partial (2 of 108 sequences)"
 
@@ -254,7 +254,7 @@ def test_the_manifest(finished):
         "schema", "benchmark", "protocol_sha256", "label", "method", "features", "weights",
         "matcher",
         "top_k", "seed", "dataset", "excluded", "root", "extracted_now", "wall_seconds",
-        "peak_memory_mb", "d2eval", "git_commit", "versions", "device", "command", "finished",
+        "peak_memory_mib", "d2eval", "git_commit", "versions", "device", "command", "finished",
     }  # fmt: skip
     assert manifest["protocol_sha256"] == load_protocol("hpatches").sha256
     assert (manifest["benchmark"], manifest["method"]) == ("hpatches", "rootsift")

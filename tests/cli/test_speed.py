@@ -57,7 +57,7 @@ def test_a_method_with_a_network(tmp_path, capsys):
         float(row["gflop"]) / float(row["network_seconds"])
     )
     assert float(row["gemm_gflop_per_s"]) > 0.1
-    assert float(row["peak_memory_mb"]) > 100
+    assert float(row["peak_memory_mib"]) > 100
     stored = int(row["features"]) * (2 + 1 + 1 + 512) * 4 / 1e6
     assert float(row["stored_mb"]) == pytest.approx(stored)
     assert "GEMM peak" in (tmp_path / "speed.md").read_text()

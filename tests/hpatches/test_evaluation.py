@@ -316,7 +316,7 @@ def some_images(rng, split: str, count: int) -> list[dict]:
             "split": split,
             "features": int(rng.integers(0, 9000)),
             "seconds": float(rng.random()),
-            "peak_memory_mb": float(rng.uniform(100, 900)),
+            "peak_memory_mib": float(rng.uniform(100, 900)),
         }
         for _ in range(count)
     ]
@@ -345,7 +345,7 @@ def test_the_summary_divides_by_the_pairs_of_each_split(i, v):
     counts = [image["features"] for image in images]
     assert overall["mean_features"] == pytest.approx(sum(counts) / len(counts), rel=1e-12)
     assert of_i["mean_features"] == pytest.approx(sum(counts[: i * 6]) / (i * 6), rel=1e-12)
-    assert of_v["peak_memory_mb"] == max(image["peak_memory_mb"] for image in images[i * 6 :])
+    assert of_v["peak_memory_mib"] == max(image["peak_memory_mib"] for image in images[i * 6 :])
     seconds = [image["seconds"] for image in images]
     assert overall["seconds_per_image"] == pytest.approx(sum(seconds) / len(seconds), rel=1e-12)
 
@@ -363,7 +363,7 @@ def test_overall_is_not_the_mean_of_the_splits():
 def test_features_are_counted_once_for_each_image():
     # Image 1 takes part in five pairs; counting it with each of them would give 55.
     images = [
-        {"split": "v", "features": n, "seconds": 1.0, "peak_memory_mb": 1.0}
+        {"split": "v", "features": n, "seconds": 1.0, "peak_memory_mib": 1.0}
         for n in (100, 10, 10, 10, 10, 10)
     ]
     rows = some_rows(np.random.default_rng(1), "v", 5)
@@ -394,17 +394,17 @@ def test_a_split_without_pairs_is_not_known():
 def test_costs_that_are_not_known_are_left_out():
     rng = np.random.default_rng(4)
     images = some_images(rng, "i", 3)
-    images[1] |= {"seconds": math.nan, "peak_memory_mb": math.nan}
+    images[1] |= {"seconds": math.nan, "peak_memory_mib": math.nan}
     overall = summarize(some_rows(rng, "i", 2), images, BENCHMARK)[0]
     assert overall["seconds_per_image"] == (images[0]["seconds"] + images[2]["seconds"]) / 2
-    assert overall["peak_memory_mb"] == max(images[k]["peak_memory_mb"] for k in (0, 2))
+    assert overall["peak_memory_mib"] == max(images[k]["peak_memory_mib"] for k in (0, 2))
 
 
 def test_an_image_without_features_takes_part_with_zeros():
     first, other = no_features(4, SIZE_1), no_features(4, SIZE_K)
     matches = mutual_nearest_neighbors(first.descriptors, other.descriptors)
     row = evaluate_pair(first, other, matches, PERSPECTIVE, BENCHMARK) | {"split": "v"}
-    images = [{"split": "v", "features": 0, "seconds": 1.0, "peak_memory_mb": 1.0}] * 2
+    images = [{"split": "v", "features": 0, "seconds": 1.0, "peak_memory_mib": 1.0}] * 2
     overall = summarize([row], images, BENCHMARK)[0]
     zeros = ["mean_features", "mean_matches", *(f"mma_{t}px" for t in THRESHOLDS)]
     assert [overall[name] for name in zeros] == [0.0] * 17

@@ -220,7 +220,7 @@ def test_the_manifest_says_what_was_run(rootsift):
     images = len({row["cutout"] for row in candidates}) + len(FEW)
     assert int(stages["sparse features"]["images"]) == images
     assert int(stages["sparse poses"]["candidates"]) == len(candidates) == CUTOUTS * len(FEW)
-    assert manifest["peak_memory_mb"] > 100
+    assert manifest["peak_memory_mib"] > 100
 
 
 @needs_data

@@ -137,5 +137,5 @@ def test_the_cost_counts_memory_that_was_given_back():
     # resident already, which raises no peak.
     with measure() as large, mmap.mmap(-1, 200 << 20) as block:
         block[:: 1 << 12] = b"x" * len(block[:: 1 << 12])
-    assert large.peak_memory_mb > small.peak_memory_mb + 150
+    assert large.peak_memory_mib > small.peak_memory_mib + 150
     assert 0 <= small.seconds < 5

@@ -6,10 +6,11 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -29,7 +30,13 @@ class Cost:
     seconds: float = 0.0  # wall time
     # peak resident memory of the whole process while it ran, in MiB. On systems that can't reset
     # the peak (all but Linux) it is the peak since the process started
-    peak_memory_mb: float = 0.0
+    peak_memory_mib: float = 0.0
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "Cost":
+        """What was stored of one; earlier versions called MiB "mb"."""
+        peak = "peak_memory_mib" if "peak_memory_mib" in stored else "peak_memory_mb"
+        return cls(float(stored["seconds"]), float(stored[peak]))
 
 
 def _reset_peak() -> None:
@@ -38,7 +45,7 @@ def _reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory_mb() -> float:
+def peak_memory_mib() -> float:
     """Peak resident memory of this process in MiB, since the last `measure` began on Linux."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -56,7 +63,7 @@ def measure() -> Iterator[Cost]:
     start = time.perf_counter()
     yield cost
     cost.seconds = time.perf_counter() - start
-    cost.peak_memory_mb = peak_memory_mb()
+    cost.peak_memory_mib = peak_memory_mib()
 
 
 def memory_to_use(limit: int | None, device: str) -> int:

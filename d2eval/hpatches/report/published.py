@@ -117,7 +117,7 @@ def score_columns(thresholds_px: Iterable[int]) -> list[Column]:
     counts = [Column(name, kind=REAL) for name in ("mean_features", "mean_matches")]
     costs = [
         Column(name, kind=REAL, empty=True, optional=True)
-        for name in ("seconds_per_image", "peak_memory_mb")
+        for name in ("seconds_per_image", "peak_memory_mib")
     ]
     return [*counts, *(Column(f"mma_{t}px", kind=REAL, most=1.0) for t in thresholds_px), *costs]
 

@@ -98,7 +98,7 @@ def _csv_columns() -> list[Column]:
     columns = [Column(name) for name in ("section", "row", "method", "label", "top_k")]
     counts = [f"{count}_{kind}" for count in COUNTS for kind in COUNT_KINDS]
     mma = [f"mma_{t}px_{kind}" for t in table_thresholds() for kind in KINDS]
-    costs = ["seconds_per_image", "peak_memory_mb"]
+    costs = ["seconds_per_image", "peak_memory_mib"]
     names = ("shared_sequences", *counts, *mma, *costs, "dataset", "weights")
     return [*columns, *map(Column, names)]
 
@@ -120,7 +120,7 @@ def _columns() -> list[Column]:
         Column("matches_shared", "Matches published, measured there"),
         Column("differences", "Features, matches diff."),
         Column("seconds_per_image", "Seconds / image", "{:.2f}".format),
-        Column("peak_memory_mb", "Peak MiB", "{:.0f}".format),
+        Column("peak_memory_mib", "Peak MiB", "{:.0f}".format),
         Column("dataset", "Dataset", about=True),
         Column("weights", "Weights", about=True),
     ]
@@ -169,7 +169,7 @@ def _record(line: Line) -> dict[str, Any]:
             "matches_measured": measured.get("mean_matches"),
             "dataset": run.dataset,
             "weights": run.weights,
-            **{name: measured.get(name) for name in ("seconds_per_image", "peak_memory_mb")},
+            **{name: measured.get(name) for name in ("seconds_per_image", "peak_memory_mib")},
         }
         record |= _mma(measured, "measured")
     if paper and run:

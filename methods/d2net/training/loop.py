@@ -17,7 +17,7 @@ from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.files.atomic import exclusive, write_bytes, write_text
 from d2eval.foundation.files.reading import sha256_of
 from d2eval.foundation.machine.processes import Rank, same_for_all
-from d2eval.foundation.machine.resources import peak_memory_mb
+from d2eval.foundation.machine.resources import peak_memory_mib
 from d2eval.foundation.terminal.progress import Progress as UnderWay
 from d2eval.foundation.terminal.progress import progress
 from methods.d2net.network import weights_by_layer
@@ -282,7 +282,7 @@ class Loop:
             "epoch": at.epoch,
             "validation_loss": at.best_loss,
             "seconds_before_this_epoch": round(at.seconds, 1),
-            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "peak_memory_mib": round(peak_memory_mib(), 1),
             "sha256": hashlib.sha256(files[checkpoint.BEST]).hexdigest(),
         }
         for name, content in files.items():
