@@ -44,9 +44,7 @@ def first_line_s() -> Iterator[float]:
 
 
 @pytest.fixture(scope="session")
-def rendered(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[Callable[[Path], Path]], Path]:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Path], Path]], Path]:
     """A sample's folder, rendered once for all processes that run tests; to be looked at only."""
     base = tmp_path_factory.getbasetemp()
     cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "rendered"

@@ -21,11 +21,7 @@ from d2eval.aachen.scores import mean_count, query_rows, summarize
 from d2eval.aachen.stages import Stages
 from d2eval.aachen.triangulation import triangulate
 from d2eval.aachen.verification import verify_pairs
-from d2eval.aachen.workspace import (
-    create_database,
-    require_space,
-    write_matches,
-)
+from d2eval.aachen.workspace import create_database, require_space, write_matches
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.leftovers import scratch_folder
@@ -124,12 +120,10 @@ def _run_stages(
         mean_reprojection_px=model.compute_mean_reprojection_error(),
     )
     results = stages.run(
-        "registration",
-        lambda: _register(database, model, dataset, benchmark, seen, settings.seed),
+        "registration", lambda: _register(database, model, dataset, benchmark, seen, settings.seed)
     )
     stages.note(
-        images=len(results),
-        registered=sum(result.pose is not None for result in results.values()),
+        images=len(results), registered=sum(result.pose is not None for result in results.values())
     )
     return _Found(keypoints, model, results)
 
@@ -225,10 +219,7 @@ def run(
         work = _work(matching, dataset, benchmark, settings, hashes)
         folder = place.claim(work)
         described = work["features"]
-        labels = {
-            "dataset": dataset.completeness,
-            "weights": described["weights"]["name"],
-        }
+        labels = {"dataset": dataset.completeness, "weights": described["weights"]["name"]}
         summary = [{"method": folder.name, **line, **labels} for line in summary]
         manifest = {
             **work,

@@ -16,9 +16,7 @@ from d2eval.runs.folder import Row
 
 
 def query_rows(
-    dataset: Dataset,
-    results: Mapping[str, Registered],
-    keypoints: Mapping[str, ImageKeypoints],
+    dataset: Dataset, results: Mapping[str, Registered], keypoints: Mapping[str, ImageKeypoints]
 ) -> list[Row]:
     """One row for each query; errors are NaN without a pose or without a reference."""
     rows = []

@@ -10,14 +10,7 @@ from d2eval.cifar10.run import EPOCHS, SECONDS
 from d2eval.metrics.intervals import wilson_interval
 from d2eval.runs.columns import REAL, Column
 from d2eval.runs.manifest import load_manifest
-from d2eval.runs.measured import (
-    SUMMARY,
-    Run,
-    RunRoots,
-    check_origin,
-    run_folders,
-    unfinished_note,
-)
+from d2eval.runs.measured import SUMMARY, Run, RunRoots, check_origin, run_folders, unfinished_note
 from d2eval.runs.published import presentation
 from d2eval.runs.results import MEASURED, PUBLISHED
 from d2eval.runs.rows import REMEDY, read_rows, reading

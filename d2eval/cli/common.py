@@ -162,11 +162,7 @@ def add_runtime_arguments(parser: argparse.ArgumentParser, workers: str | None) 
     )
     if workers is not None:
         parser.add_argument(
-            "--workers",
-            type=not_negative,
-            default=1,
-            metavar="N",
-            help=f"{workers}; 0: none",
+            "--workers", type=not_negative, default=1, metavar="N", help=f"{workers}; 0: none"
         )
     parser.add_argument(
         "--seed",

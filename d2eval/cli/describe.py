@@ -114,10 +114,7 @@ def _write(args: argparse.Namespace, architecture: "Architecture", table: "Table
 
     drawn = draw(architecture)
     say("")
-    for path in (
-        *write_table(table, args.output),
-        *write_figure(drawn, args.output, table.name),
-    ):
+    for path in (*write_table(table, args.output), *write_figure(drawn, args.output, table.name)):
         say(f"wrote {path}")
 
 

@@ -8,13 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.metrics.bootstrap import (
-    FEWEST,
-    Clustered,
-    FloatArray,
-    percentile_interval,
-    sign_test,
-)
+from d2eval.metrics.bootstrap import FEWEST, Clustered, FloatArray, percentile_interval, sign_test
 from d2eval.metrics.intervals import mcnemar_test, paired_interval
 from d2eval.runs.items import Key, Measure, RunItems, Series
 

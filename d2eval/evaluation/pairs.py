@@ -163,10 +163,7 @@ class PairsBenchmark(Benchmark):
             work = self._work(collected, collected.hashes)
             folder = place.claim(work)
             described = work["features"]
-            labels = {
-                "dataset": dataset.completeness,
-                "weights": described["weights"]["name"],
-            }
+            labels = {"dataset": dataset.completeness, "weights": described["weights"]["name"]}
             summary = [{"method": folder.name, **line, **labels} for line in lines]
             peaks = [cost.peak_memory_mib, *(i["peak_memory_mib"] for i in collected.images)]
             manifest = {

@@ -15,14 +15,7 @@ from d2eval.runs.columns import Column
 from d2eval.runs.items import RunItems
 from d2eval.runs.manifest import FILE as MANIFEST
 from d2eval.runs.manifest import entry, load_manifest
-from d2eval.runs.measured import (
-    SUMMARY,
-    Run,
-    RunRoots,
-    check_origin,
-    run_folders,
-    unfinished_note,
-)
+from d2eval.runs.measured import SUMMARY, Run, RunRoots, check_origin, run_folders, unfinished_note
 from d2eval.runs.results import MEASURED, Numbers, numbers_of
 from d2eval.runs.rows import REMEDY, read_rows, reading
 
@@ -150,10 +143,7 @@ def load_items(folder: Path, benchmark: str, pairing: Pairing, label: str) -> Ru
 
 
 def load_runs(
-    roots: RunRoots,
-    benchmark: str,
-    columns: Iterable[Column] = (),
-    pairing: Pairing | None = None,
+    roots: RunRoots, benchmark: str, columns: Iterable[Column] = (), pairing: Pairing | None = None
 ) -> tuple[list[PairsRun], list[str]]:
     """All finished runs below ``roots`` by label, and notes for the user on what was left out.
 

@@ -71,9 +71,7 @@ def evaluate_pair(
 
 
 def summarize(
-    rows: Sequence[Row],
-    images: Sequence[Row],
-    benchmark: HPatchesBenchmark,
+    rows: Sequence[Row], images: Sequence[Row], benchmark: HPatchesBenchmark
 ) -> list[Row]:
     """The rows ``overall``, ``i`` and ``v`` of the summary.
 

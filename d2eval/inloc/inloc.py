@@ -79,9 +79,7 @@ class Inloc(LocalizationBenchmark):
     Options = InlocOptions
     needs_method = False
     matcher_default = "the protocol's, mnn; dense maps take none"
-    site_parts: ClassVar[Mapping[str, tuple[str | None, str]]] = {
-        "floor": (None, "DUC1 or DUC2"),
-    }
+    site_parts: ClassVar[Mapping[str, tuple[str | None, str]]] = {"floor": (None, "DUC1 or DUC2")}
     examples = """examples:
   python -m d2eval inloc --method d2_ss
   python -m d2eval inloc --method d2_ms --data INLOC --dense-pv

@@ -8,16 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from d2eval.contracts.architecture import Architecture, Layer, TracedLayer
-from d2eval.report.canvas import (
-    FONT_PT,
-    HEAD_PT,
-    LINE_IN,
-    SMALL_PT,
-    TIMES,
-    Canvas,
-    by,
-    text_width,
-)
+from d2eval.report.canvas import FONT_PT, HEAD_PT, LINE_IN, SMALL_PT, TIMES, Canvas, by, text_width
 
 GIGA, MEGA = 1e9, 1e6
 GAP_IN = 0.3  # between clusters of layers, for the arrow

@@ -121,10 +121,7 @@ class LevelImage:
 
 @torch.inference_mode()
 def extract_pyramid(
-    network: D2Network,
-    image: torch.Tensor,
-    scales: Sequence[float],
-    strip_bytes: int,
+    network: D2Network, image: torch.Tensor, scales: Sequence[float], strip_bytes: int
 ) -> RawFeatures:
     """Detects and describes at every scale, coarse to fine.
 

@@ -19,10 +19,7 @@ TRAINED_FILE = "d2_trained_bsds500_fp16.safetensors"
 OFF_THE_SHELF = "d2_ots.pth"
 TRAINED = "d2_tf.pth"
 # The authors' files of a method, the one in the paper first.
-OFFICIAL = {
-    OFF_THE_SHELF: (OFF_THE_SHELF,),
-    TRAINED: (TRAINED, "d2_tf_no_phototourism.pth"),
-}
+OFFICIAL = {OFF_THE_SHELF: (OFF_THE_SHELF,), TRAINED: (TRAINED, "d2_tf_no_phototourism.pth")}
 
 
 @dataclass(frozen=True)

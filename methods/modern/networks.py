@@ -183,10 +183,7 @@ class FetchedMethod(Method):
 
 
 def features_of(
-    keypoints: torch.Tensor,
-    scores: torch.Tensor,
-    descriptors: torch.Tensor,
-    size: tuple[int, int],
+    keypoints: torch.Tensor, scores: torch.Tensor, descriptors: torch.Tensor, size: tuple[int, int]
 ) -> Features:
     """`Features` of tensors on any device, without scales, from the top-left pixel's centre."""
     arrays = [tensor.cpu().numpy() for tensor in (keypoints, scores, descriptors)]

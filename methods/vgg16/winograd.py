@@ -202,12 +202,7 @@ class WinogradConvolution:
     """A 3x3 convolution of stride 1 with bias and optional ReLU; zero padding at the sides only."""
 
     def __init__(
-        self,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        dilation: int,
-        relu: bool,
-        workers: Workers,
+        self, weight: torch.Tensor, bias: torch.Tensor, dilation: int, relu: bool, workers: Workers
     ) -> None:
         """Transforms the filters.
 

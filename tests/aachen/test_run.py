@@ -29,10 +29,7 @@ FEW = {
     "query/day/nexus5x/day_0002.jpg", "query/night/nexus5x/night_0002.jpg",
 }  # fmt: skip
 
-pytestmark = [
-    needs(FOUNTAIN),
-    needs(REFERENCE),
-]
+pytestmark = [needs(FOUNTAIN), needs(REFERENCE)]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -15,10 +15,7 @@ from d2eval.foundation.formats.poses import wxyz
 from d2eval.localization.submission import submission
 from d2eval.metrics.poses import Threshold
 
-THRESHOLDS = {
-    "2019": (Threshold(0.5, 2), Threshold(5, 10)),
-    "2020": (Threshold(0.25, 2),),
-}
+THRESHOLDS = {"2019": (Threshold(0.5, 2), Threshold(5, 10)), "2020": (Threshold(0.25, 2),)}
 BENCHMARK = replace(load_benchmark("aachen"), thresholds=THRESHOLDS)
 QUERIES = {
     "query/night/nexus5x/a.jpg": "night",

@@ -119,10 +119,7 @@ def test_the_run_that_is_there_must_be_the_submitted_one(importing, tmp_path: Pa
     (folder / "manifest.json").write_text(json.dumps(manifest))
     code, error = importing("1 2 3")
     assert code == 2 and "holds a run of d2_ms, protocol aachen_hloc" in error
-    assert importing("1 2 3", *hloc, epoch="2020") == (
-        0,
-        "",
-    )
+    assert importing("1 2 3", *hloc, epoch="2020") == (0, "")
     (folder / "manifest.json").write_text("{")
     code, error = importing("1 2 3", *hloc, epoch="2020")
     assert code == 2 and error.count("\n") == 1 and "manifest.json" in error

@@ -57,11 +57,7 @@ BROKEN = {
     "syntax": ("outside_syntax:Feature", "def", "can't be imported (SyntaxError: "),
     "missing": ("outside_nothing:Feature", None, "No module named 'outside_nothing'"),
     "no_class": ("outside_empty:Feature", "", "has no attribute 'Feature'"),
-    "not_method": (
-        "outside_dict:Feature",
-        "Feature = {}",
-        "is not a d2eval.Method",
-    ),
+    "not_method": ("outside_dict:Feature", "Feature = {}", "is not a d2eval.Method"),
     "no_description": (
         "outside_bare:Feature",
         "from d2eval import Method\nclass Feature(Method):\n    descriptor_dim = 8\n",

@@ -13,12 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from d2eval.cli import main
-from d2eval.sample.training import (
-    TRAINING_SHOTS,
-    VALIDATION_SHOTS,
-    take,
-    write_posed_scene,
-)
+from d2eval.sample.training import TRAINING_SHOTS, VALIDATION_SHOTS, take, write_posed_scene
 from methods.d2net.network import weights_by_layer
 from methods.d2net.training import loop
 from methods.d2net.training.data import sources

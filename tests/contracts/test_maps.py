@@ -1,13 +1,7 @@
 import numpy as np
 import pytest
 
-from d2eval.contracts.maps import (
-    InvalidMapsError,
-    Maps,
-    MapsMethod,
-    maps_class,
-    stored_bytes,
-)
+from d2eval.contracts.maps import InvalidMapsError, Maps, MapsMethod, maps_class, stored_bytes
 from d2eval.contracts.registry import MAPS, registered
 from d2eval.foundation.errors import D2EvalError
 

@@ -15,14 +15,7 @@ from typing import TypeVar
 import pycolmap
 
 from d2eval.aachen.data.database import ColmapDatabase, read_database
-from d2eval.aachen.data.parsing import (
-    PairList,
-    Report,
-    fail,
-    read_intrinsics,
-    read_nvm,
-    read_pairs,
-)
+from d2eval.aachen.data.parsing import PairList, Report, fail, read_intrinsics, read_nvm, read_pairs
 from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.foundation.errors import D2EvalError, told
 from d2eval.foundation.files.paths import find

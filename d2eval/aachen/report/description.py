@@ -18,14 +18,7 @@ from d2eval.aachen.report.groups import (
     section_of,
 )
 from d2eval.aachen.report.topview import MODEL, plot_topview
-from d2eval.localization.description import (
-    Cost,
-    CurveRule,
-    Published,
-    QueryPictures,
-    Report,
-    Words,
-)
+from d2eval.localization.description import Cost, CurveRule, Published, QueryPictures, Report, Words
 from d2eval.localization.groups import Kind, LocalizedRun, Section
 from d2eval.report.names import method_name
 from d2eval.report.tables import paper_count

@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from d2eval.evaluation.pairs_runs import PairsRun
-from d2eval.hpatches.report.published import (
-    PaperRow,
-    load_paper,
-    load_runs,
-    table_thresholds,
-)
+from d2eval.hpatches.report.published import PaperRow, load_paper, load_runs, table_thresholds
 from d2eval.hpatches.report.shared import shared_counts
 from d2eval.report.names import method_name
 from d2eval.report.tables import Table, TableSection, build_table, paper_count

@@ -36,11 +36,7 @@ def _check_names(
 
 
 def read_pair_list(
-    path: Path,
-    queries: Collection[str],
-    cutouts: Collection[str],
-    layout: Layout,
-    notes: list[str],
+    path: Path, queries: Collection[str], cutouts: Collection[str], layout: Layout, notes: list[str]
 ) -> Retrieval:
     """Reads lines ``query cutout``, best first for each query, as hloc writes them.
 

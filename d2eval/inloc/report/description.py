@@ -22,14 +22,7 @@ from d2eval.inloc.report.groups import (
 )
 from d2eval.inloc.report.site import SITE, pooled
 from d2eval.inloc.strategies import STRATEGIES
-from d2eval.localization.description import (
-    Cost,
-    CurveRule,
-    Published,
-    QueryPictures,
-    Report,
-    Words,
-)
+from d2eval.localization.description import Cost, CurveRule, Published, QueryPictures, Report, Words
 from d2eval.localization.groups import Kind, LocalizedRun, Section
 from d2eval.localization.site import SiteResult
 from d2eval.report.names import method_name

@@ -25,9 +25,7 @@ def make_group(protocol: str, floor: str) -> Group:
 SITE = SiteFormat(Group, make_group, lambda _: 0)
 
 
-def pooled(
-    results: Iterable[SiteResult[Group]],
-) -> tuple[list[SiteResult[Group]], list[str]]:
+def pooled(results: Iterable[SiteResult[Group]]) -> tuple[list[SiteResult[Group]], list[str]]:
     """What the results of both floors amount to, for each submission that has both.
 
     The paper pools the floors. A submission whose percentages are no counts of `REFERENCES`, to
@@ -60,9 +58,7 @@ def pooled(
     return made, notes
 
 
-def _pooled_percent(
-    floors: Mapping[str, SiteResult[Group]],
-) -> dict[Threshold, float] | None:
+def _pooled_percent(floors: Mapping[str, SiteResult[Group]]) -> dict[Threshold, float] | None:
     percent = {}
     for threshold in next(iter(floors.values())).percent:
         total = 0

@@ -92,10 +92,7 @@ def _nearest_by_torch(
     at_front = w == depth[pixels]
     nearest = torch.full((height * width,), -1, dtype=torch.int64, device=device)
     nearest.scatter_reduce_(0, pixels[at_front], ids[at_front], "amax")
-    return (
-        depth.view(height, width).cpu().numpy(),
-        nearest.view(height, width).cpu().numpy(),
-    )
+    return (depth.view(height, width).cpu().numpy(), nearest.view(height, width).cpu().numpy())
 
 
 def render(

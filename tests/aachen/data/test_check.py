@@ -72,11 +72,7 @@ def test_a_sound_part(check, folder):
 
 @pytest.mark.parametrize(
     ("pairs", "is_union"),
-    [
-        (["a b", "b c", "a c"], True),
-        (["a b", "b c"], False),
-        (["a b", "b c", "a c", "a d"], False),
-    ],
+    [(["a b", "b c", "a c"], True), (["a b", "b c"], False), (["a b", "b c", "a c", "a d"], False)],
 )
 def test_the_union_of_the_queries_pairs(folder, pairs, is_union):
     names = {letter: f"db/{k}.png" for k, letter in enumerate("abcd", 1)}

@@ -10,12 +10,7 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 from sealed_files import sealed_hdf5
 
-from d2eval.aachen.report.matches import (
-    WHAT,
-    draw,
-    load_pairs,
-    side_by_side,
-)
+from d2eval.aachen.report.matches import WHAT, draw, load_pairs, side_by_side
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.sealed import HEAD_BYTES

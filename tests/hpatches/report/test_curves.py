@@ -8,13 +8,7 @@ from matplotlib.lines import Line2D
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.bundled import bundled
-from d2eval.hpatches.report.curves import (
-    draw,
-    plot_mma,
-    published_curves,
-    run_curves,
-    write_figure,
-)
+from d2eval.hpatches.report.curves import draw, plot_mma, published_curves, run_curves, write_figure
 from d2eval.hpatches.report.published import load_paper, load_runs
 from d2eval.report import threshold_curves
 from d2eval.runs.published import presentation

@@ -3,15 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pycolmap
 import pytest
-from inloc_hololens import (
-    FEW,
-    dataset,
-    matching,
-    needs_data,
-    queries_of,
-    query,
-    rows,
-)
+from inloc_hololens import FEW, dataset, matching, needs_data, queries_of, query, rows
 
 from d2eval.contracts.features import make_features
 from d2eval.inloc.data.retrieval import Retrieved

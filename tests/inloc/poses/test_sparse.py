@@ -4,27 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pycolmap
 import pytest
-from inloc_hololens import (
-    FEW,
-    dataset,
-    matching,
-    needs_data,
-    queries_of,
-    query,
-    rows,
-)
+from inloc_hololens import FEW, dataset, matching, needs_data, queries_of, query, rows
 
 from d2eval.contracts.features import Features, make_features, no_features
 from d2eval.inloc.data.retrieval import Retrieved
 from d2eval.inloc.poses.homographies import HomographySettings
 from d2eval.inloc.poses.p3p import P3PSettings
-from d2eval.inloc.poses.sparse import (
-    Query,
-    direct_candidates,
-    locate,
-    sparse_candidates,
-    verify,
-)
+from d2eval.inloc.poses.sparse import Query, direct_candidates, locate, sparse_candidates, verify
 from d2eval.inloc.protocol import RetrievalSettings, load_benchmark
 from d2eval.metrics.poses import pose_error
 

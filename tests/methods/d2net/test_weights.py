@@ -109,10 +109,7 @@ def test_only_the_authors_address_or_checksum_makes_weights_official(server, cac
     _, info = choose_weights("auto", "d2_ots.pth", cache)
     assert info.name == unverified(server, "d2_ots.pth")
     assert "'d2eval fetch d2net --force' compares" in info.description
-    for known in (
-        {"base_url": server.url()},
-        {"sha256": {"d2_ots.pth": info.sha256}},
-    ):
+    for known in ({"base_url": server.url()}, {"sha256": {"d2_ots.pth": info.sha256}}):
         authors(**known)
         _, info = choose_weights("auto", "d2_ots.pth", cache)
         assert (info.name, info.description) == ("official d2_ots.pth", "the authors' d2_ots.pth")

@@ -136,9 +136,7 @@ def warp(first: PosedView, second: PosedView, points: FloatArray) -> tuple[Float
 
 
 def crop_pair(
-    name: str,
-    views: tuple[PosedView, PosedView],
-    centers: tuple[FloatArray, FloatArray],
+    name: str, views: tuple[PosedView, PosedView], centers: tuple[FloatArray, FloatArray]
 ) -> TrainingPair | None:
     """The crops around a point that both views show, and their correspondences.
 

@@ -191,10 +191,7 @@ def _check_camera(scene: SceneFolders, camera: ModelCamera, depth: Path) -> None
 
 
 def _observations(
-    model: ColmapModel,
-    image: ModelImage,
-    pose: FloatArray,
-    focal: float,
+    model: ColmapModel, image: ModelImage, pose: FloatArray, focal: float
 ) -> Observations:
     """What an image shows; a point that it shows twice counts once, where it is listed last."""
     listed = {

@@ -668,10 +668,7 @@ def change(path, **arrays):
         ({"format": np.array(FORMAT + 1)}, "is of another version"),
         ({"pairs": np.zeros(3, int)}, "broken scene file (pairs is of another type)"),
         ({"overlaps": np.array(["a"])}, "broken scene file (overlaps is of another type)"),
-        (
-            {"scale_ratios": np.array([{}])},
-            "broken scene file (scale_ratios: it holds Python",
-        ),
+        ({"scale_ratios": np.array([{}])}, "broken scene file (scale_ratios: it holds Python"),
         ({"format": np.array("new")}, "is of another version"),
         ({"format": np.array([FORMAT, FORMAT])}, "is of another version"),
         ({"pairs": np.zeros((3, 3), int)}, "broken scene file (pairs is 3x3)"),
