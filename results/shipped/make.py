@@ -36,7 +36,11 @@ def commands(benchmark: str) -> Iterator[list[str]]:
     if benchmark != "inloc":
         for method in (*ROOTSIFT, *D2):
             yield [*start, "--method", method]
+        if benchmark == "aachen":
+            yield [*start, "--strategy", "dense"]
         return
+    affine = [*start, "--method", "affine_rootsift"]
+    yield from (affine, [*affine, "--strategy", "direct"], [*affine, "--dense-pv"])
     for method in ("rootsift", *D2):
         yield [*start, "--method", method, "--strategy", "direct"]
         yield [*start, "--method", method, "--protocol", "inloc_hloc"]
