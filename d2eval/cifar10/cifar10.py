@@ -151,7 +151,9 @@ class Cifar10(Benchmark):
 
         found, _ = load_runs(runs)
         measured = [record for run in found for record in run.records()]
-        return results_frame(self.name, [*load_published().records(), *measured])
+        published = [*load_published("rows"), *load_published("times")]
+        known = [record for row in published for record in row.records()]
+        return results_frame(self.name, [*known, *measured])
 
     def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
         """Losses and accuracies of all runs."""

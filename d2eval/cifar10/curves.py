@@ -60,7 +60,7 @@ def _draw(runs: Sequence[Cifar10Run], published: bool) -> Figure:
     top = add_legend(figure, kinds, top)
     if published:
         marks = []
-        for said, mark in zip(load_published().rows, MARKS, strict=False):
+        for said, mark in zip(load_published("rows"), MARKS, strict=False):
             point = [said.configuration.epochs], [said.values["test_accuracy"]]
             look: dict[str, Any] = {"color": "k", "linestyle": "", "marker": mark, "markersize": 9}
             accuracies.plot(*point, **look)
@@ -70,6 +70,7 @@ def _draw(runs: Sequence[Cifar10Run], published: bool) -> Figure:
     accuracies.set(title="Accuracy, %", ylim=(0, 100))
     for axes in (losses, accuracies):
         axes.set_xlabel("epoch")
+        axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.4)
     return figure

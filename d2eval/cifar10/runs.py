@@ -17,6 +17,7 @@ from d2eval.runs.rows import REMEDY, read_rows, reading
 
 NAME = "cifar10"
 Values = Mapping[str, Any]  # of a row: text, and numbers where its columns have such
+UNITS = {"test_accuracy": "%", **dict.fromkeys(SECONDS, "s")}
 SHORT = {
     "(": " ", ")": "", ",": "", "momentum": "mom", "weight_decay": "wd", " nesterov=False": "",
     "nesterov=True": "Nesterov",
@@ -54,23 +55,13 @@ class Cifar10Run(Run):
                 "source": MEASURED, "run": self.label, "method": self.method, "protocol": NAME,
                 "subset": words(row), "dataset": self.dataset, "weights": self.weights,
             }  # fmt: skip
-            of = int(row["test_images"])
-            count = round(row["test_accuracy"] / 100 * of)
-            low, high = wilson_interval(count, of)
-            share = {"count": count, "of": of, "low": 100 * low, "high": 100 * high}
-            own = {} if row["trainings"] > 1 else share  # a mean is no count
-            records.append(
-                {
-                    **shared,
-                    "metric": "test_accuracy",
-                    "value": row["test_accuracy"],
-                    "unit": "%",
-                    **own,
-                }
-            )
-            records += [
-                {**shared, "metric": name, "value": row[name], "unit": "s"} for name in SECONDS
-            ]
+            own = {}
+            if row["trainings"] == 1:  # a mean is no count
+                of = int(row["test_images"])
+                count = round(row["test_accuracy"] / 100 * of)
+                low, high = wilson_interval(count, of)
+                own = {"count": count, "of": of, "low": 100 * low, "high": 100 * high}
+            records += _numbers(shared, row, own)
         return records
 
 
@@ -100,6 +91,16 @@ class PublishedRow:
             "criterion": CRITERION, **{f"{name}_published": said[name] for name in said},
         }  # fmt: skip
 
+    def records(self) -> list[dict[str, Any]]:
+        """As records of the tidy table."""
+        subset = words(self.named)
+        row = ", ".join([subset, *filter(None, [self.values.get("device")])])
+        shared = {
+            "source": PUBLISHED, "row": row, "method": self.columns["model"], "protocol": NAME,
+            "subset": subset,
+        }  # fmt: skip
+        return _numbers(shared, self.values)
+
     def is_of(self, row: Values) -> bool:
         """Whether a row of a summary is of the same training, on the same kind of device."""
         same = all(row[name] == value for name, value in self.named.items())
@@ -107,29 +108,16 @@ class PublishedRow:
         return same and not row["held_out"] and row["device"] == device
 
 
-@dataclass(frozen=True)
-class Published:
-    """The document's numbers: test accuracies, and times of trainings."""
-
-    rows: Sequence[PublishedRow]
-    times: Sequence[PublishedRow]
-
-    def records(self) -> list[dict[str, Any]]:
-        """As records of the tidy table."""
-        records = []
-        for row in (*self.rows, *self.times):
-            device = row.values.get("device", "")
-            subset = words(row.named)
-            shared = {
-                "source": PUBLISHED, "row": f"{subset}, {device}" if device else subset,
-                "method": load_benchmark().network["name"], "protocol": NAME, "subset": subset,
-            }  # fmt: skip
-            records += [
-                {**shared, "metric": name, "value": float(row.values[name]), "unit": unit}
-                for name, unit in (("test_accuracy", "%"), *((name, "s") for name in SECONDS))
-                if name in row.values
-            ]
-        return records
+def _numbers(
+    shared: Mapping[str, Any], values: Values, of_accuracy: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """A record for each number that there is."""
+    return [
+        {**shared, "metric": name, "value": float(values[name]), "unit": unit}
+        | dict(of_accuracy or {} if name == "test_accuracy" else {})
+        for name, unit in UNITS.items()
+        if name in values
+    ]
 
 
 def words(row: Values) -> str:
@@ -144,14 +132,13 @@ def short(optimizer: str) -> str:
     return optimizer
 
 
-def load_published() -> Published:
-    """The document's numbers, from ``results/published``."""
-    protocol, content = load_benchmark(), presentation(NAME)
-    rows, times = (
-        [PublishedRow(protocol.configuration(row["settings"]), row) for row in content[part]]
-        for part in ("rows", "times")
-    )
-    return Published(rows, times)
+def load_published(part: str) -> list[PublishedRow]:
+    """The document's numbers, from ``results/published``: "rows" of its table, or "times"."""
+    protocol = load_benchmark()
+    return [
+        PublishedRow(protocol.configuration(row["settings"]), row)
+        for row in presentation(NAME)[part]
+    ]
 
 
 def load_run(folder: Path, label: str | None = None) -> Cifar10Run:

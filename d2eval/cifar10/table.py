@@ -54,13 +54,13 @@ FLAT = tuple(
 
 def table_of_runs(runs: Sequence[Cifar10Run], notes: Sequence[str] = ()) -> Table:
     """The table with ``runs``; ``notes`` are passed on for the user."""
-    published = load_published()
+    published, times = load_published("rows"), load_published("times")
     whole = [(run, row) for run in runs if not run.is_sample for row in run.rows]
     sample = [(run, row) for run in runs if run.is_sample for row in run.rows]
-    rest = [(run, row) for run, row in whole if not any(p.is_of(row) for p in published.rows)]
+    rest = [(run, row) for run, row in whole if not any(p.is_of(row) for p in published)]
     parts = {
-        "The document's table": _beside(published.rows, whole, ("time", *SECONDS)),
-        "Time of a training": _beside(published.times, whole, ("accuracy", "test_accuracy")),
+        "The document's table": _beside(published, whole, ("time", *SECONDS)),
+        "Time of a training": _beside(times, whole, ("accuracy", "test_accuracy")),
         "Further configurations": [_record(run, row) for run, row in rest],
         "Embedded sample": [_record(run, row) for run, row in sample],
     }

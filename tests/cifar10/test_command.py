@@ -138,7 +138,7 @@ def test_the_check_lists_what_is_wrong(small, tmp_path, capsys):
 def measured(label: str, dataset: str, **changes) -> Cifar10Run:
     """A run of the document's best model."""
     row = {
-        **load_published().rows[0].named, "timestamp": "2026-01-01T00:00:00+00:00",
+        **load_published("rows")[0].named, "timestamp": "2026-01-01T00:00:00+00:00",
         "model": "NetCustom", "criterion": "CrossEntropyLoss", "device": "cpu", "hardware": "X",
         "dataset": dataset, "held_out": 0, "patience": 0, "epochs_at_most": 13, "trainings": 1,
         "test_images": 10_000, "test_accuracy": 75.5, "test_accuracy_sd": float("nan"),
@@ -148,7 +148,7 @@ def measured(label: str, dataset: str, **changes) -> Cifar10Run:
 
 
 def test_beside_published_rows_stand_trainings_of_the_same_on_the_whole_set():
-    timed = load_published().times[1].named | {"test_accuracy": 74.0}
+    timed = load_published("times")[1].named | {"test_accuracy": 74.0}
     runs = [
         measured("same", "complete"),
         measured("kept", "complete", held_out=5000),
