@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import undrawn
 from PIL import Image
 
 from d2eval.foundation.files.bundled import bundled
@@ -56,6 +57,12 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Pa
             return make(cache)
 
     return render
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw nothing; see `undrawn`."""
+    undrawn.leave_out(monkeypatch.setattr)
 
 
 @dataclass

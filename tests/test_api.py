@@ -21,7 +21,7 @@ def corners(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def here(tmp_path, tiny_hpatches):
+def here(tmp_path, tiny_hpatches, no_figures):
     return {"cache": tmp_path / "cache", "output": tmp_path / "runs", "data": tiny_hpatches}
 
 

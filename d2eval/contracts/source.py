@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,6 +29,7 @@ CORE = "d2eval"  # the program itself, whose parts have versions of their own
 # Code, and the settings that it may read; weights have a hash of their own.
 CODE = (".py", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".so", ".pyd")
 SUFFIXES = (*CODE, ".toml", ".json", ".yaml", ".yml", ".cfg", ".ini")
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of statements, in their syntax
 _STARTED = time.time()
 _loaded: dict[str, float] = {}  # module -> when this program asked for it
 
@@ -146,19 +147,32 @@ def _imports(component: _Component) -> Iterator[str]:
     for path in component.files():
         if path.suffix != ".py":
             continue
-        try:
-            tree = ast.parse(read_bytes(path))
-        except (SyntaxError, ValueError, RecursionError):
-            continue  # a file that can't be run imports nothing
         folders = path.relative_to(component.folder).parts[:-1]
         inside = [*component.prefix.split(".")[:-1], *folders]
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                yield from (name.name for name in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                base = inside[: len(inside) - node.level + 1] if node.level else []
-                base += [node.module] if node.module else []
-                yield from (".".join([*base, name.name]) for name in node.names)
+        for level, name in _imported(read_bytes(path)):
+            base = inside[: len(inside) - level + 1] if level else []
+            yield ".".join([*base, name])
+
+
+@lru_cache(maxsize=1024)
+def _imported(code: bytes) -> tuple[tuple[int, str], ...]:
+    """What a Python file imports: how many dots are before the name, and the name."""
+    try:
+        waiting: list[ast.AST] = [ast.parse(code)]
+    except (SyntaxError, ValueError, RecursionError):
+        return ()  # a file that can't be run imports nothing
+    found = []
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found += [(0, name.name) for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = f"{node.module}." if node.module else ""
+            found += [(node.level, f"{base}{name.name}") for name in node.names]
+        else:
+            for block in _BLOCKS:  # statements alone: most of a tree are expressions
+                waiting += getattr(node, block, ())
+    return tuple(found)
 
 
 def _is_installed(component: _Component) -> bool:

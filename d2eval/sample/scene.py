@@ -6,6 +6,7 @@ coordinates are COLMAP's: (0, 0) is the upper left corner of the first pixel, wh
 (0.5, 0.5).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +23,7 @@ NEWTON_STEPS = 5  # of the inverse distortion; float64 is exhausted for any sens
 UP = (0.0, 0.0, 1.0)
 LEAST_DETERMINANT = 1e-9  # of a rectangle's two edges and the way to it: below it is seen edge-on
 NEAR_PLANE = 1e-3  # metres before the camera, where rectangles are cut off
+BAND = 2**16  # samples whose computations stay in the processor's cache
 MARGIN = 1e-4  # of rays around a rectangle's outline, for float32's rounding
 
 
@@ -62,7 +64,8 @@ class Camera:
         rays = np.ones((3, len(y), len(x)))
         rays[0], rays[1] = x, y[:, None]
         if self.radial:
-            rays[:2] *= self._shrink(x**2 + y[:, None] ** 2)
+            for band in _bands(*rays.shape[1:]):
+                rays[:2, band] *= self._shrink(x**2 + y[band, None] ** 2)
         return rays
 
     def _shrink(self, squared: FloatArray) -> FloatArray:
@@ -121,6 +124,12 @@ def look_at(center: Point, target: Point, roll_deg: float = 0.0) -> FloatArray:
     c, s = np.cos(np.deg2rad(roll_deg)), np.sin(np.deg2rad(roll_deg))
     rotation = np.stack([c * level + s * down, c * down - s * level, forward])
     return np.column_stack([rotation, -rotation @ np.asarray(center)])
+
+
+def _bands(rows: int, columns: int) -> Iterator[slice]:
+    """Slices of rows, all rows together, of about `BAND` samples."""
+    step = max(1, BAND // columns)
+    return (slice(top, top + step) for top in range(0, rows, step))
 
 
 def to_camera(cam_from_world: FloatArray, points: npt.NDArray[np.floating]) -> FloatArray:
@@ -205,6 +214,18 @@ def _draw(
     if not nearness.size or abs(np.linalg.det(basis)) < LEAST_DETERMINANT:
         return
     from_ray = np.linalg.inv(basis).astype(np.float32)
+    for band in _bands(*nearness.shape):
+        _paint(rectangle.texture, from_ray, rays[:, band], nearness[band], fine[band])
+
+
+def _paint(
+    texture: Float32Array,
+    from_ray: Float32Array,
+    rays: Float32Array,
+    nearness: Float32Array,
+    fine: Float32Array,
+) -> None:
+    """Paints a rectangle, whose ``from_ray`` takes rays to (u, v, 1) / z, on some of the rays."""
     u, v, near = (from_ray @ rays.reshape(3, -1)).reshape(rays.shape)
     visible = (near > nearness) & (u >= 0) & (u <= near) & (v >= 0) & (v <= near)
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
@@ -213,7 +234,7 @@ def _draw(
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     visible, depth = visible[box], 1 / np.where(visible[box], near[box], 1)
     nearness[box][visible] = near[box][visible]
-    fine[box][visible] = _sample(rectangle.texture, u[box] * depth, v[box] * depth)[visible]
+    fine[box][visible] = _sample(texture, u[box] * depth, v[box] * depth)[visible]
 
 
 def _sample(texture: Float32Array, u: Float32Array, v: Float32Array) -> Float32Array:

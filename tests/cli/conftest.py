@@ -1,11 +1,11 @@
-"""Commands as processes of their own, for all tests of the command line."""
+"""For tests of the command line: commands as processes of their own, and less work for them."""
 
 from collections.abc import Iterator
 
 import pytest
 from forked_commands import Commands
 
-from d2eval.hpatches.report import curves
+CROP = 160  # pixels: a third of the computations of a training, over as many pairs and steps
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,14 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     started.close()
 
 
-@pytest.fixture
-def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HPatches' curves are not drawn, which takes most of the time of a run that is small."""
-    monkeypatch.setattr(curves, "plot_runs", lambda _, output, **__: [output])
+@pytest.fixture(scope="module")
+def quick_training() -> Iterator[None]:
+    """Trainings see less of the images and draw no curves."""
+    from methods.d2net.training import logs
+    from methods.d2net.training.data import depth_warp, homographies
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (homographies, depth_warp):
+            patch.setattr(module, "CROP", CROP)
+        patch.setattr(logs, "draw_curves", lambda *_: None)
+        yield

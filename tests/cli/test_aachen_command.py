@@ -76,7 +76,7 @@ class Sample:
 def sample(tmp_path_factory, commands, rendered) -> Sample:
     root, made = tmp_path_factory.mktemp("sample"), rendered(make_aachen_sample)
     shutil.copytree(made, root / "cache/sample" / made.name)
-    done = commands.start(*arguments(root, *FEW))
+    done = commands.start(*arguments(root, *FEW), draws=True)
     out, err = done.communicate()
     assert done.returncode == 0, err
     return Sample(root, out, err)
@@ -105,7 +105,7 @@ def test_without_data_it_runs_on_the_sample_and_says_so(sample):
         assert float(row["rotation_deg"]) < 0.1
 
 
-def test_images_of_one_colour(sample, tmp_path, capfd):
+def test_images_of_one_colour(sample, tmp_path, capfd, no_figures):
     """They have no features, so that such a query counts as a failure; the run goes on."""
     data, query = tmp_path / "data", "query/day/nexus5x/day_0000.jpg"
     shutil.copytree(sample.database.parent, data)
@@ -219,7 +219,7 @@ def test_no_space_for_the_database_is_one_line(out_of_space, limit):  # COLMAP w
     one_line(err, "free space")
 
 
-def test_after_colmap_ran_out_of_space_the_next_run_goes_on(sample, warm, out_of_space):
+def test_after_colmap_ran_out_of_space_the_next_run_goes_on(sample, warm, out_of_space, no_figures):
     assert out_of_space(1_000_000)[0] != 0
     folder = warm / "runs/aachen" / NAME
     assert not (folder / "queries.csv").exists()

@@ -31,7 +31,7 @@ def extract(tmp_path, capfd):
 
 
 @pytest.fixture
-def rows(tiny_hpatches, tmp_path):
+def rows(tiny_hpatches, tmp_path, no_figures):
     """The rows and summary of a method on the tiny set, less names and costs."""
 
     def rows(method: str, **options) -> list[dict]:

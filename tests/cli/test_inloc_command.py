@@ -86,7 +86,8 @@ def sample(tmp_path_factory, commands, rendered) -> Sample:
     by_query = groupby(listed, lambda line: line.split()[0])
     few = [line for _, lines in by_query for line in islice(lines, FEW)]
     (root / "few.txt").write_text("\n".join([*few, ""]))
-    done = commands.start(*arguments(root, *VERIFIED, "--retrieval", root / "few.txt"))
+    few_pairs = ("--retrieval", root / "few.txt")
+    done = commands.start(*arguments(root, *VERIFIED, *few_pairs), draws=True)
     out, err = done.communicate()
     assert done.returncode == 0, err
     return Sample(root, out, err)
@@ -131,7 +132,7 @@ def is_of_the_sample(folder: Path, out: str) -> None:
         assert float(row["rotation_deg"]) < 5
 
 
-def test_without_verification_too(sample, warm, capsys):
+def test_without_verification_too(sample, warm, capsys, no_figures):
     assert main(arguments(warm, *ROOTSIFT, *sample.retrieval)) == 0
     folder = warm / "runs/inloc/rootsift_sparse-first-octave0-few-sample"
     rows = read_csv(folder / "queries.csv")
@@ -348,7 +349,7 @@ def test_features_that_give_no_pose_at_all(fails):
     one_line(fails(), "no pose for any of 8 queries", " candidates with ", " 0 verified")
 
 
-def test_images_of_one_colour(sample, tmp_path, capfd):
+def test_images_of_one_colour(sample, tmp_path, capfd, no_figures):
     """They have no features, so that such a query counts as a failure; the run goes on."""
     data, query, cutout = tmp_path / "data", "IMG_0731.JPG", "DUC2/001/DUC_cutout_001_180_0.jpg"
     shutil.copytree(sample.data, data)
@@ -373,7 +374,7 @@ def test_images_of_one_colour(sample, tmp_path, capfd):
     assert len({row["query"] for row in before if row["cutout"] == cutout} - {query}) >= 2
 
 
-def test_cutouts_without_depth_have_no_pose(sample, tmp_path):
+def test_cutouts_without_depth_have_no_pose(sample, tmp_path, no_figures):
     """Some cutouts of the list; the others still give the poses."""
     data = tmp_path / "data"
     shutil.copytree(sample.data, data)

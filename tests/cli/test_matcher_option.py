@@ -62,7 +62,7 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def evaluate(cache, tmp_path, tiny_hpatches, capsys, no_curves):
+def evaluate(cache, tmp_path, tiny_hpatches, capsys, no_figures):
     """Runs RootSIFT on the tiny set: its one run's folder, and standard output."""
 
     def evaluate(*words: str, output: str = "runs") -> tuple[Path, str]:
@@ -91,7 +91,7 @@ def outside(tmp_path) -> Path:
 
 
 @pytest.fixture
-def command(outside, tmp_path, monkeypatch, capsys, no_curves):
+def command(outside, tmp_path, monkeypatch, capsys, no_figures):
     """Runs a command that finds the package as a new process would: standard output."""
     monkeypatch.syspath_prepend(outside)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

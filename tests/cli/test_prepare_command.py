@@ -58,7 +58,7 @@ def command(capsys):
 
 
 @pytest.fixture
-def train(command, tmp_path):
+def train(command, tmp_path, quick_training):
     """Trains for an epoch into "run"."""
 
     def run(data, *words):

@@ -26,6 +26,9 @@ from d2eval.sample.photos import load_photo
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
+pytestmark = pytest.mark.usefixtures("quick_training")
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Twelve small photos, of which two are held out."""
@@ -61,7 +64,7 @@ def learned(output):
 
 
 @pytest.fixture(scope="module")
-def trained(few_photos, tmp_path_factory):
+def trained(few_photos, quick_training, tmp_path_factory):
     """A training of an epoch with the seed 3, to be looked at only: folder, output and errors."""
     output = tmp_path_factory.mktemp("trained") / "run"
     out, err = io.StringIO(), io.StringIO()

@@ -18,12 +18,14 @@ LONGEST_S = 300
 
 _SERVER = """
 import json, os, resource, signal, sys
+sys.path.append(sys.argv[1])
 import d2eval.aachen.aachen, d2eval.inloc.inloc, d2eval.api
 import d2eval.aachen.run, d2eval.hpatches.hpatches, d2eval.inloc.run, d2eval.inloc.poses.sparse
 import d2eval.aachen.report.description, d2eval.hpatches.report.curves, d2eval.hpatches.report.table
 import d2eval.inloc.report.description, d2eval.localization.pictures
 import d2eval.sample.aachen, d2eval.sample.hpatches
 import matplotlib.backends.backend_agg, methods.rootsift
+import undrawn
 from d2eval.foundation.terminal import progress
 from d2eval.__main__ import main
 
@@ -44,6 +46,8 @@ while line := sys.stdin.readline():
                 resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], order["limit"]))
             # A shell may have started the tests in the background, where Ctrl-C is ignored.
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            if not order["draws"]:
+                undrawn.leave_out(setattr)
             sys.argv = ["d2eval", *order["arguments"]]
             sys.exit(main())
     print(json.dumps(answer), flush=True)
@@ -89,18 +93,22 @@ class Commands:
         self._folder, self._count = folder, 0
         self._server: subprocess.Popen | None = None
 
-    def start(self, *arguments: object, limit: int | None = None) -> Command:
-        """Starts a command, whose files can't grow beyond ``limit`` bytes."""
+    def start(self, *arguments: object, limit: int | None = None, draws: bool = False) -> Command:
+        """Starts a command, whose files can't grow beyond ``limit`` bytes.
+
+        Only one that ``draws`` shows a run in a table and figures, as most tests look at no more
+        than its rows.
+        """
         self._count += 1
         out, err = (self._folder / f"{self._count}.{name}" for name in ("out", "err"))
         words = [str(word) for word in arguments]
-        pid = self.ask(arguments=words, out=str(out), err=str(err), limit=limit)
+        pid = self.ask(arguments=words, out=str(out), err=str(err), limit=limit, draws=draws)
         return Command(self, pid, out, err)
 
     def ask(self, **order: object) -> int | None:
         if self._server is None:
             self._server = subprocess.Popen(
-                [sys.executable, "-c", _SERVER],
+                [sys.executable, "-c", _SERVER, str(Path(__file__).parent)],
                 cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
         print(json.dumps(order), file=self._server.stdin, flush=True)

@@ -86,11 +86,13 @@ def test_one_that_fails_says_why_and_the_others_end(run, failing):
     begun = time.monotonic()
     ended = run(body)
     assert time.monotonic() - begun < 60  # they would wait for twelve hours
-    assert ended[failing] == (2, "", "d2eval: photo.png: broken\n")
-    code, out, err = ended[1 - failing]
-    assert (code, out) == (2, "")
-    assert err.startswith("d2eval: another process ended (")
-    assert err.count("\n") == 1
+    for number, said in ((failing, "photo.png: broken"), (1 - failing, "another process ended (")):
+        code, out, err = ended[number]
+        assert (code, out) == (2, "")
+        # PyTorch warns of the other's end now and then, at some length.
+        (line,) = [line for line in err.splitlines() if line.startswith("d2eval: ")]
+        assert line.startswith(f"d2eval: {said}")
+        assert "Traceback" not in err
 
 
 def test_a_bug_is_shown_whole_and_does_not_wait_either(run):

@@ -42,7 +42,9 @@ SPOT_CHECKS = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
 def published_panels() -> list[Axes]:
+    """To be looked at only."""
     return draw(published_curves(PAPER, FIGURE["line_width"]), SHOWN).axes
 
 
@@ -54,17 +56,20 @@ def line_of(axes: Axes, label: str) -> Line2D:
     return next(line for line in axes.get_lines() if line.get_label() == label)
 
 
-def test_panels_are_the_papers() -> None:
-    panels = published_panels()
-    assert [axes.get_title() for axes in panels] == ["Overall", "Illumination", "Viewpoint"]
-    for axes in panels:
+def test_panels_are_the_papers(published_panels: list[Axes]) -> None:
+    assert [axes.get_title() for axes in published_panels] == [
+        "Overall",
+        "Illumination",
+        "Viewpoint",
+    ]
+    for axes in published_panels:
         assert axes.get_xlabel() == "threshold [px]"
         assert (axes.get_xlim(), axes.get_ylim()) == ((1, 10), (0, 1))
         assert list(axes.get_xticks()) == list(range(1, 11))
-    assert panels[0].get_ylabel() == "MMA"
+    assert published_panels[0].get_ylabel() == "MMA"
 
 
-def test_published_curves_are_the_csv() -> None:
+def test_published_curves_are_the_csv(published_panels: list[Axes]) -> None:
     path = bundled("results/published") / "hpatches_curves.csv"
     with path.open(newline="") as file:
         rows = {
@@ -72,7 +77,7 @@ def test_published_curves_are_the_csv() -> None:
             for row in csv.DictReader(file)
             if row["source"] == "official-cache via ASLFeat repo"
         }
-    for axes, split in zip(published_panels(), ("overall", "i", "v"), strict=True):
+    for axes, split in zip(published_panels, ("overall", "i", "v"), strict=True):
         lines = axes.get_lines()
         assert [
             (line.get_label(), line.get_color(), line.get_linestyle()) for line in lines
@@ -87,12 +92,11 @@ def test_published_curves_are_the_csv() -> None:
 
 
 @pytest.mark.parametrize("legend", SPOT_CHECKS)
-def test_published_curves_at_known_points(legend: str) -> None:
+def test_published_curves_at_known_points(legend: str, published_panels: list[Axes]) -> None:
     overall, *splits = SPOT_CHECKS[legend]
-    panels = published_panels()
-    y = line_of(panels[0], legend).get_ydata()
+    y = line_of(published_panels[0], legend).get_ydata()
     assert [y[t - 1] for t in (1, 3, 5, 10)] == pytest.approx(overall, abs=6e-5)
-    for axes, values in zip(panels[1:], splits, strict=True):
+    for axes, values in zip(published_panels[1:], splits, strict=True):
         y = line_of(axes, legend).get_ydata()
         assert [y[t - 1] for t in (3, 10)] == pytest.approx(values, abs=6e-5)
 
@@ -187,11 +191,13 @@ def test_without_published_curves(runs: Path, write_run, tmp_path: Path) -> None
     assert names(paths) == ["mma.png", "mma.svg"]
 
 
-def test_svg_is_deterministic(runs: Path, tmp_path: Path) -> None:
-    first, second = (
-        next(p for p in plot_mma(runs, tmp_path / name)[0] if p.suffix == ".svg").read_bytes()
+def test_svg_is_deterministic(tmp_path: Path) -> None:
+    curves = published_curves(PAPER, FIGURE["line_width"])
+    (first,), (second,) = (
+        write_figure(draw(curves, SHOWN), tmp_path / name, "mma", ["svg"])
         for name in ("first", "second")
     )
+    first, second = first.read_bytes(), second.read_bytes()
     assert first == second
     assert b"<dc:date>" not in first
 
