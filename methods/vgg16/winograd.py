@@ -215,11 +215,9 @@ class WinogradConvolution:
         """
         outputs, inputs = weight.shape[:2]
         both = np.kron(FILTER_TRANSFORM, FILTER_TRANSFORM)  # rows and columns at once: (36, 9)
-        filters = weight.double().reshape(-1, 9) @ torch.from_numpy(both.T)
-        self._filters = [
-            prepack(of_point, BLOCK_TILES)
-            for of_point in filters.reshape(outputs, inputs, POINTS).permute(2, 0, 1).float()
-        ]
+        filters = (weight.double().reshape(-1, 9) @ torch.from_numpy(both.T)).float()
+        by_point = filters.T.contiguous().reshape(POINTS, outputs, inputs)
+        self._filters = [prepack(of_point, BLOCK_TILES) for of_point in by_point]
         self._bias: FloatArray = bias.float().numpy()
         self._zero: FloatArray = np.zeros(inputs, np.float32)
         self._dilation = dilation

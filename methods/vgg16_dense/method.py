@@ -103,12 +103,12 @@ class Vgg16Dense(MapsMethod):
         paths, self.weights = choose_weights(config.weights)
         state = load_weights(paths)
         try:
-            self._network = Vgg16(state, runtime.device)
             self._netvlad = None
             if config.pooling != "gem":
                 self._netvlad = netvlad_of(state, COARSE_CHANNELS, runtime.device)
             if config.pooling == "netvlad" and self._netvlad is None:
                 raise D2EvalError("holds no NetVLAD parameters (centroids)")
+            self._network = Vgg16(state, runtime.device)
         except D2EvalError as error:
             raise D2EvalError(
                 f"{paths[-1]}: {error}; give VGG16 weights of the names that --weights takes"
