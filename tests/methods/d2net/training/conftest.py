@@ -4,14 +4,25 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
+import d2net_reference as reference
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from d2eval.contracts.method import Runtime
+from d2eval.contracts.training import trainer_class
 from d2eval.foundation.images.decoding import read_image
+from d2eval.foundation.machine.processes import Rank
+from d2eval.sample.photos import load_photo
 from d2eval.sample.training import CAMERA, TRAINING_SHOTS, VALIDATION_SHOTS, Shot, Taken, take
+from methods.d2net.training.data import homographies
+from methods.vgg16.layers import THROUGH_CONV4
 
 CROP, STRIDE = 256, 8
+# Pixels: a third of the computations of a training, over as many pairs and steps.
+TRAINED_CROP = 160
+PHOTOS = ("astronaut", "chelsea", "coffee")
 # Others show most of c0 and it shows little of them; c1 shows what lies beside the square.
 SHOTS = (
     *TRAINING_SHOTS,
@@ -31,17 +42,50 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def state() -> dict[str, torch.Tensor]:
-    """He-normal weights and small normal biases of VGG16, by the authors' names."""
-    indices = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
-    widths = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
-    generator = torch.Generator().manual_seed(7)
-    tensors = {}
-    for index, inputs, outputs in zip(indices, widths, widths[1:], strict=False):
-        weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
-        name = f"dense_feature_extraction.model.{index}"
-        tensors[f"{name}.weight"] = weight * (2 / (inputs * 9)) ** 0.5
-        tensors[f"{name}.bias"] = 0.1 * torch.randn(outputs, generator=generator)
-    return tensors
+    """Random weights by the authors' names."""
+    return reference.random_state(seed=7)
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[dict[str, torch.Tensor]]:
+    """Random weights of an eighth of the channels, which D2-Net has meanwhile."""
+    layers = [
+        (name, index, inputs if inputs == 3 else inputs // 8, outputs // 8)
+        for name, index, inputs, outputs in THROUGH_CONV4
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for user in ("methods.d2net.network", "methods.d2net.training.network"):
+            patch.setattr(f"{user}.THROUGH_CONV4", layers)
+        yield reference.random_state(seed=7, narrower=8)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Three small photos, of which one is held out."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, name in enumerate(PHOTOS):
+        crop = load_photo(name).decode()[60:160, 80:200]
+        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_training(photos):
+    """Trains an epoch of two pairs, if nothing else is said, without MMA, which takes its time."""
+
+    def run(output, cache, lines, seed=0, data=None, **options):
+        trainer = trainer_class("d2net")
+        settings = {"epochs": 1, "weights": "bundled", "validation_photos": 0}
+        settings |= {"learning_rate": 1e-5, "checkpoint_every": 1} | options
+        runtime = Runtime(seed=seed, cache=cache)
+        given = [data or f"homographies:{photos}"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(homographies, "CROP", TRAINED_CROP)
+            opened = trainer(trainer.Config(**settings), given, output, runtime, 0, Rank())
+            opened.train(lambda: {"by": "test"}, lines.append)
+        return output
+
+    return run
 
 
 @pytest.fixture(scope="session")

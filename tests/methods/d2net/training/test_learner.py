@@ -21,9 +21,9 @@ RATE = 1e-3
 
 
 @pytest.fixture
-def start(state):
+def start(narrow):
     """The weights before the first step."""
-    return state
+    return narrow
 
 
 def batch_of(*seeds, size=SIZE):
@@ -76,7 +76,7 @@ def plain_features(state, x):
 
 
 def plain_scores(features):
-    """(512, h, w) to (h, w)."""
+    """(C, h, w) to (h, w)."""
     r = F.relu(features)
     e = F.pad(torch.exp(r / r.max()), (1, 1, 1, 1), value=1)
     _, height, width = features.shape

@@ -2,6 +2,7 @@
 
 import math
 import resource
+import shutil
 import sys
 
 import numpy as np
@@ -37,9 +38,14 @@ def without_events(monkeypatch):
 
 
 @pytest.fixture
-def rows_only(without_events, monkeypatch):
-    """Curves take their time."""
+def without_curves(monkeypatch):
+    """They take their time."""
     monkeypatch.setattr(logs, "draw_curves", lambda *_: None)
+
+
+@pytest.fixture
+def rows_only(without_events, without_curves):
+    """Neither curves nor events."""
 
 
 def write(folder, epochs=2, steps=3):
@@ -195,8 +201,9 @@ def test_curves_show_steps_within_their_epochs(tmp_path, without_events, figures
 
 
 def test_curves_go_on_from_rows_that_were_read(tmp_path, without_events, figures):
-    for name in ("whole", "cut"):
-        write(tmp_path / name, epochs=2, steps=5)
+    write(tmp_path / "whole", epochs=2, steps=5)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    (tmp_path / "cut" / "curves.png").unlink()
     with RunLog(tmp_path / "cut", 7, 2) as log:
         for step in range(8, 11):
             log.step(step, 2, step / 8)
@@ -218,7 +225,7 @@ def test_curves_of_a_single_step(tmp_path):
 
 
 @pytest.fixture
-def events():
+def events(without_curves):
     """Reads the scalars of a training's folder: name to a list of (step, value)."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -216,11 +216,15 @@ def test_lengths_of_features_do_not_matter():
 
 
 def test_several_threads_sum_gradients_in_one_order():
-    """Many correspondences share a cell, as where one image shows what the other does larger."""
+    """Many correspondences share a cell, as where one image shows what the other does larger.
+
+    PyTorch divides sums of more than 32768 values among threads; where these race, two of three
+    repetitions or more give other digits.
+    """
     rng = np.random.default_rng(0)
-    maps = [torch.from_numpy(rng.normal(size=(512, 32, 32)).astype(np.float32)) for _ in range(2)]
-    scores = [torch.from_numpy(rng.uniform(0, 1, (32, 32)).astype(np.float32)) for _ in range(2)]
-    cells = [torch.from_numpy(rng.integers(0, 8, (700, 2))) for _ in range(2)]
+    maps = [torch.from_numpy(rng.normal(size=(512, 14, 14)).astype(np.float32)) for _ in range(2)]
+    scores = [torch.from_numpy(rng.uniform(0, 1, (14, 14)).astype(np.float32)) for _ in range(2)]
+    cells = [torch.from_numpy(rng.integers(0, 4, (300, 2))) for _ in range(2)]
 
     def gradients():
         learned = [part.clone().requires_grad_() for part in maps]
@@ -229,5 +233,5 @@ def test_several_threads_sum_gradients_in_one_order():
 
     torch.set_num_threads(2)  # `one_thread` sets it back
     first = gradients()
-    for _ in range(30):
+    for _ in range(5):
         assert all(map(torch.equal, gradients(), first))

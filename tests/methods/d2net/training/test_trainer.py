@@ -5,14 +5,12 @@ import os
 import resource
 import shutil
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
-from places import SHARED
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from d2eval.contracts.method import Runtime
@@ -20,35 +18,21 @@ from d2eval.contracts.training import trainer_class
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import sha256_of
 from d2eval.foundation.machine.processes import Rank
-from d2eval.sample.photos import load_photo
-from methods.d2net.network import PREFIX, weights_by_layer
-from methods.d2net.training import checkpoint, learner
+from methods.d2net.network import PREFIX
+from methods.d2net.training import checkpoint, learner, logs
 from methods.d2net.training.checkpoint import Progress
-from methods.d2net.training.data import homographies
 from methods.d2net.training.learner import Learner
-from methods.d2net.weights import OFF_THE_SHELF, choose_weights, load_weights
 from methods.vgg16.layers import THROUGH_CONV4
-
-AUTHORS_LAYOUT = SHARED / "weights/d2_vgg16_hed.pth"
-PHOTOS = ("astronaut", "chelsea", "coffee")
-CROP = 160  # pixels: a third of the computations of a training, over as many pairs and steps
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_crops():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(homographies, "CROP", CROP)
-        yield
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Three small photos, of which one is held out."""
-    folder = tmp_path_factory.mktemp("photos")
-    for number, name in enumerate(PHOTOS):
-        crop = load_photo(name).decode()[60:160, 80:200]
-        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number:02}.png")
-    return folder
+def run_training(narrow, run_training, tmp_path_factory):
+    """Of few channels and without curves, which take their time."""
+    path = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
+    save_file(narrow, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logs, "draw_curves", lambda *_: None)
+        yield partial(run_training, weights=str(path))
 
 
 @pytest.fixture
@@ -57,48 +41,28 @@ def lines():
     return []
 
 
-def run_training(photos, output, cache, lines, seed=0, data=None, **options):
-    """An epoch of two pairs, if nothing else is said, without MMA, which takes its time."""
-    trainer = trainer_class("d2net")
-    settings = {"epochs": 1, "weights": "bundled", "validation_photos": 0}
-    settings |= {"learning_rate": 1e-5, "checkpoint_every": 1} | options
-    runtime = Runtime(seed=seed, cache=cache)
-    given = [data or f"homographies:{photos}"]
-    opened = trainer(trainer.Config(**settings), given, output, runtime, 0, Rank())
-    opened.train(lambda: {"by": "test"}, lines.append)
-    return output
-
-
 @pytest.fixture
-def train(photos, tmp_path, lines):
+def train(run_training, tmp_path, lines):
     """Trains in the folder of the given name and says what is there then."""
 
     def run(name="run", **options):
-        return run_training(photos, tmp_path / name, tmp_path / "cache", lines, **options)
+        return run_training(tmp_path / name, tmp_path / "cache", lines, **options)
 
     return run
 
 
 @pytest.fixture(scope="module")
-def finished(photos, tmp_path_factory):
+def finished(run_training, tmp_path_factory):
     """What one epoch leaves; not to be changed."""
     folder = tmp_path_factory.mktemp("finished")
-    return run_training(photos, folder / "run", folder / "cache", [])
+    return run_training(folder / "run", folder / "cache", [])
 
 
 @pytest.fixture(scope="module")
-def twice(photos, tmp_path_factory):
+def twice(run_training, tmp_path_factory):
     """What two epochs leave that nothing interrupts; not to be changed."""
     folder = tmp_path_factory.mktemp("twice")
-    return run_training(photos, folder / "run", folder / "cache", [], epochs=2)
-
-
-@pytest.fixture(scope="module")
-def measured(photos, tmp_path_factory):
-    """A training of another seed that measures MMA and draws: what it leaves, and what it says."""
-    folder, said = tmp_path_factory.mktemp("measured"), []
-    options = {"seed": 5, "picture_every": 2, "validation_photos": 1}
-    return run_training(photos, folder / "run", folder / "cache", said, **options), said
+    return run_training(folder / "run", folder / "cache", [], epochs=2)
 
 
 @pytest.fixture
@@ -161,61 +125,16 @@ def test_a_finished_training_goes_on_with_more_epochs(train, trained, twice, lin
     assert "MMA" not in lines[1]
 
 
-def test_the_authors_file_holds_the_same_weights(finished):
-    output = finished
-    content = torch.load(output / "best.pth", weights_only=True)
-    assert list(content) == ["model"]
-    ours, theirs = load_file(output / "best.safetensors"), content["model"]
-    # As in the authors' nn.Sequential of torchvision's VGG16
-    indices = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
-    parts = [f"{index}.{part}" for index in indices for part in ("weight", "bias")]
-    assert list(theirs) == [f"dense_feature_extraction.model.{part}" for part in parts]
-    if AUTHORS_LAYOUT.is_file():
-        expected = torch.load(AUTHORS_LAYOUT, weights_only=True)["model"]
-        assert {n: (t.shape, t.dtype) for n, t in theirs.items()} == {
-            n: (t.shape, t.dtype) for n, t in expected.items()
-        }
-    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
-    found = load_weights((output / "best.pth",))
-    assert all(torch.equal(found[name], ours[name]) for name in ours)
-
-
-def test_what_a_training_leaves(measured):
-    output, _ = measured
-    weights = load_file(output / "best.safetensors")
-    weights_by_layer(weights)
-    manifest = json.loads((output / "manifest.json").read_text())
-    epochs = rows(output)
-    best = epochs.loc[epochs["validation_loss"].idxmin()]
-    assert manifest["by"] == "test"
-    assert manifest["epoch"] == best["epoch"]
-    assert manifest["validation_loss"] == pytest.approx(best["validation_loss"])
-    assert manifest["training"]["seed"] == 5
-    assert manifest["training"]["held"]["0"]["photos"] == 2
-    assert manifest["training"]["held_out"]["0"]["photos"] == 1
-    assert manifest["sha256"] == sha256_of(output / "best.safetensors")
-    with safe_open(output / "best.safetensors", "pt") as file:
-        assert file.metadata()["epoch"] == str(manifest["epoch"])
-        assert json.loads(file.metadata()["training"]) == manifest["training"]
-    assert epochs.loc[1, "pairs"] == 2
-    steps = rows(output, "steps.csv")
-    assert epochs.loc[1, "train_loss"] == pytest.approx(steps["loss"].mean())
-    assert [p.name for p in (output / "pictures").iterdir()] == ["step_0000002.png"]
-    assert 0 < epochs.loc[1, "mma_5"] <= 1
-    assert (output / "curves.png").stat().st_size > 10_000
-
-
-def test_only_the_last_layer_moves_and_seeds_differ(finished, measured, tmp_path):
-    start = load_weights(choose_weights("bundled", OFF_THE_SHELF, tmp_path)[0])
+def test_only_the_last_layer_moves_and_seeds_differ(narrow, finished, train):
     best = load_file(finished / "best.safetensors")
     last = f"{PREFIX}{THROUGH_CONV4[-1][1]}"
-    assert all(torch.equal(best[name], start[name]) for name in start if last not in name)
+    assert all(torch.equal(best[name], narrow[name]) for name in narrow if last not in name)
     one, other = (
         torch.load(output / "checkpoint.pt", weights_only=True)["layers"]["conv4_3"]["weight"]
-        for output in (finished, measured[0])
+        for output in (finished, train(seed=5))
     )
     # Adam's steps are about the learning rate long.
-    mean = float((one - start[f"{last}.weight"]).abs().mean())
+    mean = float((one - narrow[f"{last}.weight"]).abs().mean())
     assert 1e-6 < mean < 3e-5
     assert not torch.equal(one, other)
     assert best[f"{last}.weight"].shape == one.shape
@@ -230,7 +149,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch_kept(train, trained, mon
         train(trained.name, epochs=2)
     assert "\n" not in str(caught.value)
     with np.load(trained / "bad_batch.npz", allow_pickle=False) as held:
-        assert held["image_1_of_pair_0"].shape == (CROP, CROP, 3)
+        assert held["image_1_of_pair_0"].shape == (160, 160, 3)
         assert held["cells_1_of_pair_0"].shape == held["cells_2_of_pair_0"].shape
 
 
@@ -272,17 +191,6 @@ def test_other_errors_are_no_lack_of_memory(train, trained, monkeypatch):
     monkeypatch.setattr(Learner, "step", fail)
     with pytest.raises(RuntimeError, match="something else"):
         train(trained.name, epochs=2)
-
-
-def test_what_a_training_says(measured):
-    first, *epochs, last = measured[1]
-    assert first.startswith("start: bundled stand-in (a stand-in for the authors'")
-    assert first.endswith("2 pairs an epoch and 1 for validation; 1 epochs")
-    assert [line.partition(":")[0] for line in epochs] == ["epoch 0", "epoch 1"]
-    assert epochs[0].startswith("epoch 0: validation loss")
-    assert "epoch 1: 2 pairs, 0 skipped, loss" in epochs[1]
-    assert "MMA@5px" in epochs[1]
-    assert last.startswith("lowest validation loss")
 
 
 def test_processes_must_find_the_same(train, trained, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from d2eval.contracts.method import Runtime
 from d2eval.foundation.errors import D2EvalError
 from d2eval.sample.photos import load_photo
 from methods.d2net.method import D2Config, D2SingleScale
+from methods.d2net.training import validation
 from methods.d2net.training.validation import (
     THRESHOLDS,
     Matching,
@@ -49,6 +50,12 @@ def extractor():
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     return load_weights(choose_weights("bundled", OFF_THE_SHELF, tmp_path_factory.mktemp("no"))[0])
+
+
+@pytest.fixture
+def built(extractor, monkeypatch):
+    """The network of the bundled weights, which is slow to build, is the extractor's."""
+    monkeypatch.setattr(validation, "D2Network", lambda weights, device: extractor.network)
 
 
 # Pairs
@@ -174,7 +181,7 @@ def test_matching_is_that_of_the_public_extractor(photo, weights, extractor, pre
     assert 20 < found.matches < found.features
 
 
-def test_an_image_matches_itself(photo, weights, extractor):
+def test_an_image_matches_itself(photo, weights, extractor, built):
     image = validation_pairs([photo])[0].image_1
     count = len(extractor.extract(image))
     found = measured([ValidationPair(image, image, np.eye(3))], weights)
@@ -184,13 +191,13 @@ def test_an_image_matches_itself(photo, weights, extractor):
 @pytest.mark.parametrize(
     ("shift", "mma"), [((3, 0), (0, 1, 1, 1)), ((0, -10), (0, 0, 0, 1)), ((4, 3), (0, 0, 1, 1))]
 )
-def test_an_error_may_be_as_large_as_the_threshold(photo, weights, shift, mma):
+def test_an_error_may_be_as_large_as_the_threshold(photo, weights, built, shift, mma):
     image = validation_pairs([photo])[0].image_1
     homography = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]])
     assert measured([ValidationPair(image, image, homography)], weights).mma == mma
 
 
-def test_a_pair_without_matches_counts_as_zero(photo, weights, extractor):
+def test_a_pair_without_matches_counts_as_zero(photo, weights, extractor, built):
     image = validation_pairs([photo])[0].image_1
     count = len(extractor.extract(image))
     empty = image[:7, :7]  # has no cell
