@@ -23,7 +23,7 @@ from d2eval.foundation.images.decoding import read_image
 
 TEMPLATE = "methods.TEMPLATE:MyFeature"
 METHODS = [*registered(), TEMPLATE]
-WIDTH, HEIGHT = 160, 100  # ORB sees nothing within 31 pixels of a border
+WIDTH, HEIGHT = 128, 88  # ORB sees nothing within 31 pixels of a border
 COMMAND_MODULES = [importlib.import_module(module) for module, _ in COMMANDS.values()]
 COMMAND_MODULES += [Command(name) for name in registered("benchmarks")]
 TAKING_A_METHOD = [m for m in COMMAND_MODULES if getattr(m, "TAKES_METHOD", False)]

@@ -84,11 +84,12 @@ def weight_name(layer: str, kind: str) -> str:
     return f"dense_feature_extraction.model.{VGG16[layer]}.{kind}"
 
 
-def random_state(seed: int) -> dict[str, torch.Tensor]:
-    """He-normal weights and small normal biases."""
+def random_state(seed: int, narrower: int = 1) -> dict[str, torch.Tensor]:
+    """He-normal weights and small normal biases, of all channels or so many times fewer."""
     generator = torch.Generator().manual_seed(seed)
     state = {}
-    for layer, (outputs, inputs) in SHAPES.items():
+    for layer, sizes in SHAPES.items():
+        outputs, inputs = (size if size == 3 else size // narrower for size in sizes)
         weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
         state[weight_name(layer, "weight")] = weight * (2 / (inputs * 9)) ** 0.5
         state[weight_name(layer, "bias")] = 0.1 * torch.randn(outputs, generator=generator)
@@ -150,8 +151,15 @@ def feature_map(
 
 def derivative(features: torch.Tensor, kernel: Sequence[Sequence[float]]) -> torch.Tensor:
     """Cross-correlation of every channel of (512, h, w) with a 3x3 filter, zeros outside."""
-    weight = torch.tensor(kernel, dtype=features.dtype, device=features.device)[None, None]
-    return F.conv2d(features[:, None], weight, padding=1)[:, 0]
+    _, height, width = features.shape
+    padded = F.pad(features, (1, 1, 1, 1))
+    terms = [
+        weight * padded[:, i : i + height, j : j + width]
+        for i, row in enumerate(kernel)
+        for j, weight in enumerate(row)
+        if weight
+    ]
+    return sum(terms[1:], terms[0])
 
 
 def detect(features: torch.Tensor) -> torch.Tensor:

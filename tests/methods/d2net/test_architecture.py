@@ -1,6 +1,6 @@
 """D2-Net's architecture as data against the network itself."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import d2net_reference as reference
@@ -26,6 +26,11 @@ def state() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
+def net(state: dict[str, torch.Tensor]) -> D2Network:
+    return D2Network(state)
+
+
+@pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory, state: dict[str, torch.Tensor]) -> Path:
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_file(state, path)
@@ -48,10 +53,10 @@ def outputs(net: D2Network, image: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 @pytest.mark.parametrize("size", [(96, 80), (67, 91), (30, 17)])
-def test_sizes_and_channels_of_every_layer(state, size):
+def test_sizes_and_channels_of_every_layer(net, size):
     traced = described(size).trace()
     image = torch.rand(size[1], size[0], 3)
-    real = [tuple(x.shape) for x in outputs(D2Network(state), image)]
+    real = [tuple(x.shape) for x in outputs(net, image)]
     assert [(t.size[1], t.size[0], t.layer.outputs) for t in traced] == real
 
 
@@ -131,28 +136,34 @@ def test_limits_on_edges_are_the_extractors(size):
     assert found.input_size == resize_to_limits(image, 1600, 2800).shape[1::-1]
 
 
-def score_map(image: np.ndarray, weights: Path, **options) -> ScoreMap | None:
-    return D2SingleScale(D2Config(weights=str(weights), **options), Runtime()).score_map(image)
+@pytest.fixture
+def score_map(net, weights, monkeypatch) -> Callable[..., ScoreMap | None]:
+    monkeypatch.setattr("methods.d2net.method.D2Network", lambda *_: net)
+
+    def of(image: np.ndarray, **options) -> ScoreMap | None:
+        return D2SingleScale(D2Config(weights=str(weights), **options), Runtime()).score_map(image)
+
+    return of
 
 
-def test_the_score_map(state, weights):
+def test_the_score_map(state, score_map):
     image = np.random.default_rng(0).integers(0, 256, (72, 90, 3), dtype=np.uint8)
     pixels = torch.from_numpy(preprocess(image, "caffe")).permute(2, 0, 1)[None]
     dense = reference.feature_map(state, pixels, True)
-    found = score_map(image, weights)
+    found = score_map(image)
     assert found is not None
     np.testing.assert_allclose(found.values, soft_scores(dense[None])[0], rtol=1e-3)
     first, second = (float(cells_to_pixels(torch.tensor(float(cell)))) for cell in (0, 1))
     assert (found.origin, found.step) == ((first, first), (second - first, second - first))
 
 
-def test_the_score_map_of_a_shrunk_image_lies_over_the_whole_one(weights):
+def test_the_score_map_of_a_shrunk_image_lies_over_the_whole_one(score_map):
     image = np.random.default_rng(1).integers(0, 256, (80, 160, 3), dtype=np.uint8)
-    found = score_map(image, weights, max_edge=80)
+    found = score_map(image, max_edge=80)
     assert found is not None
     assert found.values.shape == (9, 19)
     assert (found.origin, found.step) == ((3, 3), (8, 8))
 
 
-def test_the_score_map_of_an_image_without_a_cell(weights):
-    assert score_map(np.zeros((7, 60, 3), np.uint8), weights) is None
+def test_the_score_map_of_an_image_without_a_cell(score_map):
+    assert score_map(np.zeros((7, 60, 3), np.uint8)) is None

@@ -362,7 +362,8 @@ def test_load_state_dict_takes_the_format_that_it_is_told(half, tmp_path):
 # The key under which features are cached
 
 
-def test_the_key_follows_what_decides_the_features(half, half_file, tmp_path):
+def test_the_key_follows_what_decides_the_features(half, half_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("methods.d2net.method.D2Network", lambda *_: None)  # is slow to build
     copy = tmp_path / "elsewhere.pth"
     copy.write_bytes(half_file.read_bytes())
     other = tmp_path / "half.pth"  # the same name, one value differs
