@@ -52,13 +52,7 @@ SHAPES: dict[str, Distance] = {  # negative inside
 
 
 def make_cifar10_sample(cache: Path) -> Path:
-    """Renders the batches on first use; the same recipe gives the same bytes.
-
-    Args:
-        cache: the cache folder; see `build_sample`.
-
-    Returns:
-        The folder that holds the batches.
+    """Renders the batches into the cache on first use; the same recipe gives the same bytes.
 
     Raises:
         D2EvalError: the folder can't be written.

@@ -19,6 +19,7 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.machine.resources import Cost
 from d2eval.pipeline import recent_features
+from d2eval.pipeline.ahead import one_by_one
 from d2eval.pipeline.pairs import open_matcher
 from d2eval.pipeline.store import Store, StoredFeatures
 
@@ -36,6 +37,9 @@ class Source:
 
     def __init__(self):
         self.reads = []
+
+    def features(self, items, workers):
+        return one_by_one(self.read, items, workers)
 
     def read(self, image, name):
         self.reads.append(name)
