@@ -5,7 +5,7 @@ from typing import Any
 
 from d2eval.cifar10.run import SECONDS
 from d2eval.cifar10.runs import Cifar10Run, PublishedRow, Values, load_published, short
-from d2eval.report.tables import Table, TableSection, build_table
+from d2eval.report.tables import Table, TableLine, TableSection, build_table
 from d2eval.runs.columns import Column
 from d2eval.runs.folder import format_value
 
@@ -85,7 +85,8 @@ def _section(title: str, records: list[dict[str, Any]]) -> TableSection:
         if len(texts) == 1 and (text := texts.pop()):
             notes.append(f"{header}: {text}")
             shown = [{k: v for k, v in record.items() if k != name} for record in shown]
-    return TableSection(title, "", shown, notes, flat)
+    lines = [TableLine(record, [own]) for record, own in zip(shown, flat, strict=True)]
+    return TableSection(title, "", lines, notes)
 
 
 def _beside(

@@ -8,7 +8,7 @@ from d2eval.comparison.differences import LEVEL, Comparison, Difference
 from d2eval.foundation.text.labels import make_label
 from d2eval.metrics.bootstrap import FEWEST, RESAMPLES
 from d2eval.report.names import method_name
-from d2eval.report.tables import Table, TableSection, build_table
+from d2eval.report.tables import Table, TableLine, TableSection, build_table
 from d2eval.runs.columns import Column
 from d2eval.runs.items import Measure, RunItems
 
@@ -92,22 +92,31 @@ def _sections(own: Comparison, largest: int) -> Iterator[TableSection]:
         notes.append("On the embedded sample: it tells nothing of the benchmark.")
     if first.stand_in or second.stand_in:
         notes.append("Stand-in weights are not the paper's.")
-    lines = [_record(line, own.first) for line in own.differences if line.measure.shown]
-    flat = [_flat(line, own) for line in own.differences]
-    yield TableSection(f"{second.label} against {first.label}", before, lines, notes, flat)
+    lines = [
+        TableLine(_record(line, own.first) if line.measure.shown else {}, [_flat(line, own)])
+        for line in own.differences
+    ]
+    yield TableSection(f"{second.label} against {first.label}", before, lines, notes)
     measure = own.first.ranked.measure
     extremes = [
-        {
-            "name": extreme.name,
-            "first": _number(extreme.first, measure),
-            "second": _number(extreme.second, measure),
-            **({"difference": _signed(extreme.difference, measure)} if extreme.is_finite else {}),
-        }
+        TableLine(
+            {
+                "name": extreme.name,
+                "first": _number(extreme.first, measure),
+                "second": _number(extreme.second, measure),
+                **(
+                    {"difference": _signed(extreme.difference, measure)}
+                    if extreme.is_finite
+                    else {}
+                ),
+            },
+            [],
+        )
         for extreme in own.extremes[:largest]
         if extreme.difference
     ]
     if extremes:
-        yield TableSection("", f"Largest differences in {measure.text}:", extremes, (), ())
+        yield TableSection("", f"Largest differences in {measure.text}:", extremes, ())
 
 
 def _called(runs: RunItems) -> str:

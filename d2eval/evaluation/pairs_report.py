@@ -1,5 +1,6 @@
 """Table and figure of a benchmark of image pairs that has no published numbers."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -7,12 +8,14 @@ from d2eval.evaluation.pairs import Curves
 from d2eval.evaluation.pairs_runs import PairsRun
 from d2eval.foundation.errors import D2EvalError
 from d2eval.report.figures import Choice, write_figure
-from d2eval.report.tables import Table, TableSection, build_table
+from d2eval.report.tables import Table, TableLine, TableSection, build_table
 from d2eval.report.threshold_curves import Axes, draw, measured_curves
 from d2eval.runs.columns import Column, number
+from d2eval.runs.folder import format_value
 from d2eval.runs.measured import SUMMARY
 from d2eval.runs.rows import REMEDY, reading
 
+_NUMBER = re.compile(r"[-+.0-9e]+")
 _ABOUT = ("method", "split", "dataset", "weights")
 
 
@@ -20,17 +23,28 @@ def summary_table(benchmark: str, runs: Sequence[PairsRun], notes: Sequence[str]
     """A line for each run and split; runs on the sample in a part of their own."""
     sections, names = [], dict.fromkeys(["label"])
     for title, is_sample in (("", False), ("Embedded sample", True)):
-        own = [
-            {"label": run.label, **{k: v for k, v in row.items() if v}}
-            for run in runs
-            if run.is_sample == is_sample
-            for row in run.rows.values()
+        lines = [
+            _line(run, split) for run in runs if run.is_sample == is_sample for split in run.rows
         ]
-        if own:
-            sections.append(TableSection(title, "", own, (), own))
-        names |= dict.fromkeys(name for record in own for name in record)
+        if lines:
+            sections.append(TableSection(title, "", lines, ()))
+        names |= dict.fromkeys(name for line in lines for name in line.flat[0])
     columns = [Column(name) for name in names]
     return build_table(benchmark, [f"# {benchmark}"], sections, _columns(names), columns, notes)
+
+
+def _line(run: PairsRun, split: str) -> TableLine:
+    """A split's numbers, each with the ends of its interval where that is known."""
+    shown, flat = {"label": run.label}, {"label": run.label}
+    for name, text in run.rows[split].items():
+        if not text:
+            continue
+        shown[name] = flat[name] = text
+        if ends := run.intervals.get(split, {}).get(name):
+            low, high = map(format_value, ends)
+            flat |= {f"{name}_low": low, f"{name}_high": high}
+            shown[name] = f"{_rounded(text)} ({ends[0]:.4g} to {ends[1]:.4g})"
+    return TableLine(shown, [flat])
 
 
 def _columns(names: Iterable[str]) -> list[Column]:
@@ -42,7 +56,7 @@ def _columns(names: Iterable[str]) -> list[Column]:
 
 
 def _rounded(text: str) -> str:
-    return f"{float(text):.4g}" if "." in text else text
+    return f"{float(text):.4g}" if _NUMBER.fullmatch(text) and "." in text else text
 
 
 def plot_curves(

@@ -10,16 +10,16 @@ from d2eval.localization.notes import notes_of
 from d2eval.localization.runs import Runs
 from d2eval.metrics.poses import Threshold
 from d2eval.report.names import method_name
-from d2eval.report.tables import Table, TableSection, build_table
+from d2eval.report.tables import Table, TableLine, TableSection, build_table
 from d2eval.runs.columns import Column
 from d2eval.runs.results import MEASURED, PUBLISHED, SITE, Numbers, numbers_of, records_of
 
 _Beside = dict[Section, dict[str, dict[str, Any]]]  # section -> label -> fields of its line
 _COLUMNS = (
-    Column("published", "Published"),
-    Column("measured", "Measured"),
+    Column("published", "Published", best="most"),
+    Column("measured", "Measured", best="most"),
     Column("difference", "Measured diff."),
-    Column("site", "Site"),
+    Column("site", "Site", best="most"),
     Column("site_difference", "Site diff."),
     Column("counts", "Localized"),
     Column("intervals", "95 % intervals"),
@@ -62,9 +62,8 @@ def table_of_runs(report: Report[Any], runs: Runs) -> Table:
         TableSection(
             section.title,
             f"At {' / '.join(map(threshold_text, section.thresholds))}:",
-            [_record(report, line) for line in lines],
+            [TableLine(_record(report, line), [*_flat_records(report, line)]) for line in lines],
             notes_of(report, section, lines),
-            [record for line in lines for record in _flat_records(report, line)],
         )
         for section, lines in arrange(report, runs).items()
     ]
@@ -150,7 +149,7 @@ def threshold_text(threshold: Threshold) -> str:
 def _shared(report: Report[Any], line: Line) -> dict[str, Any]:
     """Values that a line has in CSV and Markdown alike."""
     cost, (printed, measured) = report.cost.metric, report.cost.columns
-    record: dict[str, Any] = {"row": line.name, "label": line.label}
+    record: dict[str, Any] = {"row": line.name, "label": line.label, "method": line.kind.named}
     if line.published:
         record["published_in"] = line.published.said
         record[printed.name] = line.published.get(cost, "printed")
@@ -190,7 +189,7 @@ def _by_threshold(line: Line) -> dict[str, str]:
 def _flat_records(report: Report[Any], line: Line) -> Iterator[dict[str, Any]]:
     """A line's values for the CSV: a record for each threshold."""
     shared = {**_shared(report, line), **vars(line.section.group), "section": line.section.title}
-    shared |= {**vars(line.kind), "method": line.kind.named}
+    shared = {**vars(line.kind), **shared}
     if line.measured:
         shared |= {
             "queries": line.queries,

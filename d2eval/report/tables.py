@@ -1,6 +1,6 @@
 """Tables as text: CSV with full precision, Markdown rounded as a paper rounds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, count, product
 from pathlib import Path
@@ -24,6 +24,15 @@ class Table:
     csv: str  # all lines in one flat table, full precision
     markdown: str  # a table for each section, rounded as the paper rounds, with notes
     notes: Sequence[str]  # what the user should be told about the runs that it was made from
+    content: "Content | None" = None  # what it shows, where it can be shown in another way
+
+
+@dataclass(frozen=True)
+class TableLine:
+    """A line of a table."""
+
+    shown: Mapping[str, Any]  # its cells in Markdown, by column; empty keeps it out of there
+    flat: Sequence[Mapping[str, Any]]  # its rows in the CSV, by column
 
 
 @dataclass(frozen=True)
@@ -32,9 +41,18 @@ class TableSection:
 
     title: str  # its heading; "" for none
     before: str  # a line above the rows; "" for none
-    records: Sequence[Mapping[str, Any]]  # the rows of Markdown, by column
+    lines: Sequence[TableLine]
     notes: Sequence[str]  # below them
-    flat: Sequence[Mapping[str, Any]]  # the rows of the CSV, by column
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a table shows."""
+
+    start: Sequence[str]  # paragraphs of Markdown above the sections
+    sections: Sequence[TableSection]
+    columns: Sequence[Column]  # of Markdown
+    flat: Sequence[Column]  # of the CSV
 
 
 def build_table(
@@ -48,13 +66,14 @@ def build_table(
     """A table of sections."""
     parts = [*start]
     for section in sections:
-        grid = markdown_grid(columns, section.records)
+        grid = markdown_grid(columns, [line.shown for line in section.lines if line.shown])
         below = "\n".join(f"- {note}" for note in section.notes)
         parts += filter(
             None, (section.title and f"## {section.title}", section.before, grid, below)
         )
-    records = [record for section in sections for record in section.flat]
-    return Table(name, flat_csv(flat, records), "\n\n".join(parts) + "\n", notes)
+    records = [record for own in sections for line in own.lines for record in line.flat]
+    markdown, content = "\n\n".join(parts) + "\n", Content(start, sections, columns, flat)
+    return Table(name, flat_csv(flat, records), markdown, notes, content)
 
 
 def paper_count(count: float) -> str:
@@ -75,6 +94,21 @@ def markdown_grid(columns: Sequence[Column], records: Sequence[Mapping[str, Any]
     only about the rows becomes a note where it says the same of all, and where it is long, letters
     that a note explains.
     """
+    cells, notes = shown_cells(columns, records)
+    escaped = [(column, [texts[0], *map(markdown_text, texts[1:])]) for column, texts in cells]
+    # a line begins with a character that belongs to no column
+    grids = [_grid([cells for _, cells in part]) for part in page_parts(escaped, PAGE - 1, _width)]
+    below = "\n".join(f"- {title}: {markdown_text(note)}." for title, note in notes)
+    return "\n\n".join([*grids, *([below] if notes else [])])
+
+
+Cells = tuple[Column, list[str]]  # with the header as first cell
+
+
+def shown_cells(
+    columns: Sequence[Column], records: Sequence[Mapping[str, Any]]
+) -> tuple[list[Cells], list[tuple[str, str]]]:
+    """The columns for which a record has a value, and notes: the column's header, and a text."""
     keys = [column for column in columns if column.key]
     names = [next((k.text(r[k.name]) for k in keys[::-1] if k.name in r), "") for r in records]
     filled = [c for c in columns if c.header and any(c.name in record for record in records)]
@@ -82,19 +116,16 @@ def markdown_grid(columns: Sequence[Column], records: Sequence[Mapping[str, Any]
     for column in filled:
         texts = [column.text(r[column.name]) if column.name in r else "" for r in records]
         if column.about:
-            texts, note = _shortened(column, texts, names)
-            notes += [note] if note else []
+            texts, note = _shortened(texts, names)
+            notes += [(str(column.header), note)] if note else []
         if column.key:
             texts = [_cut(text) for text in texts]
         if any(texts):
-            shown.append((column, [str(column.header), *map(markdown_text, texts)]))
-    grids = [_grid(part) for part in _parts(shown)]
-    return "\n\n".join([*grids, *(["\n".join(notes)] if notes else [])])
+            shown.append((column, [str(column.header), *texts]))
+    return shown, notes
 
 
-def _shortened(
-    column: Column, texts: list[str], names: Sequence[str]
-) -> tuple[list[str], str | None]:
+def _shortened(texts: list[str], names: Sequence[str]) -> tuple[list[str], str | None]:
     """The cells of a column that is about the rows, and the note that takes from them."""
     distinct = list(dict.fromkeys(filter(None, texts)))
     if len(distinct) == 1:
@@ -102,13 +133,12 @@ def _shortened(
         which = "all rows" if all(texts) else "all rows that have one"
         if len(own) <= _FEW:
             which = ", ".join(own)
-        said = markdown_text(f"{distinct[0]} ({which})")
-        return [""] * len(texts), f"- {column.header}: {said}."
+        return [""] * len(texts), f"{distinct[0]} ({which})"
     if max(map(len, distinct)) <= _LONG:
         return texts, None
     letters = dict(zip(distinct, _letters(), strict=False))
-    explained = "; ".join(f"{letters[text]}: {markdown_text(text)}" for text in distinct)
-    return [letters.get(text, "") for text in texts], f"- {column.header}: {explained}."
+    explained = "; ".join(f"{letters[text]}: {text}" for text in distinct)
+    return [letters.get(text, "") for text in texts], explained
 
 
 def _letters() -> Iterator[str]:
@@ -125,29 +155,33 @@ def _cut(text: str) -> str:
     return f"{text[: _LONGEST_KEY - end - 1]}\N{HORIZONTAL ELLIPSIS}{text[-end:]}"
 
 
-_Shown = tuple[Column, list[str]]  # with the header as first cell
-
-
-def _parts(shown: Sequence[_Shown]) -> Iterator[list[list[str]]]:
+def page_parts(
+    shown: Sequence[Cells], page: int, width: Callable[[Sequence[str]], int]
+) -> Iterator[list[Cells]]:
     """Columns that fit a page together, the keys first.
 
     All parts but the first leave out the rows that have nothing but their keys there.
+
+    Args:
+        shown: the columns.
+        page: how wide a part may be.
+        width: of a column's cells and what stands between them.
     """
-    keys = [cells for column, cells in shown if column.key]
-    parts: list[list[list[str]]] = [[]]
-    for column, cells in shown:
-        if not column.key:
-            if parts[-1] and _width([*keys, *parts[-1], cells]) > PAGE:
+    keys = [own for own in shown if own[0].key]
+    parts: list[list[Cells]] = [[]]
+    for own in shown:
+        if not own[0].key:
+            if parts[-1] and sum(width(cells) for _, cells in [*keys, *parts[-1], own]) > page:
                 parts.append([])
-            parts[-1].append(cells)
+            parts[-1].append(own)
     yield [*keys, *parts[0]]
     for part in parts[1:]:
-        kept = [any(cells) for cells in zip(*part, strict=True)]
-        yield [list(compress(cells, kept)) for cells in (*keys, *part)]
+        kept = [any(row) for row in zip(*(cells for _, cells in part), strict=True)]
+        yield [(column, list(compress(cells, kept))) for column, cells in (*keys, *part)]
 
 
-def _width(columns: Sequence[Sequence[str]]) -> int:
-    return sum(max(map(len, cells)) + 3 for cells in columns) + 1
+def _width(cells: Sequence[str]) -> int:
+    return max(map(len, cells)) + 3
 
 
 def _grid(columns: Sequence[Sequence[str]]) -> str:
@@ -167,7 +201,16 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     Raises:
         D2EvalError: the folder can't be written.
     """
-    paths = [folder / f"{table.name}.csv", folder / f"{table.name}.md"]
-    for path, text in zip(paths, (table.csv, table.markdown), strict=True):
+    return write_texts(table.name, {"csv": table.csv, "md": table.markdown}, folder)
+
+
+def write_texts(name: str, texts: Mapping[str, str], folder: Path) -> list[Path]:
+    """Writes a text for each ending, and returns the paths.
+
+    Raises:
+        D2EvalError: the folder can't be written.
+    """
+    paths = [folder / f"{name}.{ending}" for ending in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
         write_text(path, text)
     return paths

@@ -91,6 +91,10 @@ def test_data_of_its_own_and_their_check(outside, tmp_path, capsys):
     assert main(["plot", "planar", *runs, str(tmp_path / "plots")]) == 0
     names = {"planar.png", "planar.svg", "planar_sample.png", "planar_sample.svg"}
     assert {path.name for path in (tmp_path / "plots").iterdir()} == names
+    assert outside("planar", "--method", "upright_rootsift") == 0
+    names = ["rootsift-sample", "upright_rootsift-sample"]
+    assert main(["compare", *names, *runs, str(tmp_path / "compared")]) == 0
+    assert "too few pairs (4)" in capsys.readouterr().out
     (data / "wall_0.png").unlink()
     capsys.readouterr()
     assert main(["check-data", "planar", str(data)]) == 2

@@ -62,6 +62,11 @@ def table_thresholds() -> list[int]:
     return list(presentation("hpatches")["table"]["thresholds_px"])
 
 
+def auc_thresholds() -> list[int]:
+    """The thresholds of the AUC of homographies, in px."""
+    return list(load_protocol("hpatches").content["homography"]["corner_error_px"])
+
+
 def shown_thresholds() -> list[int]:
     """The thresholds of the HPatches table and figure, as far as they are measured.
 
@@ -119,7 +124,10 @@ def score_columns(thresholds_px: Iterable[int]) -> list[Column]:
         Column(name, kind=REAL, empty=True, optional=True)
         for name in ("seconds_per_image", "peak_memory_mib")
     ]
-    return [*counts, *(Column(f"mma_{t}px", kind=REAL, most=1.0) for t in thresholds_px), *costs]
+    mma = [Column(f"mma_{t}px", kind=REAL, most=1.0) for t in thresholds_px]
+    further = ["matching_score", "repeatability", *(f"h_auc_{t}px" for t in auc_thresholds())]
+    scores = [Column(name, kind=REAL, most=1.0, optional=True) for name in further]
+    return [*counts, *mma, *scores, *costs]
 
 
 def _load_curves() -> dict[str, dict[str, dict[str, str]]]:

@@ -1,21 +1,30 @@
 """The paper's HPatches table, with what was measured here beside what was published."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from d2eval.evaluation.pairing import metric_of
 from d2eval.evaluation.pairs_runs import PairsRun
-from d2eval.hpatches.report.published import PaperRow, load_paper, load_runs, table_thresholds
+from d2eval.hpatches.report.published import (
+    PaperRow,
+    auc_thresholds,
+    load_paper,
+    load_runs,
+    table_thresholds,
+)
 from d2eval.hpatches.report.shared import shared_counts
 from d2eval.report.names import method_name
-from d2eval.report.tables import Table, TableSection, build_table, paper_count
+from d2eval.report.tables import Table, TableLine, TableSection, build_table, paper_count
 from d2eval.runs.columns import Column
 from d2eval.runs.measured import RunRoots
 from d2eval.runs.published import presentation
 from d2eval.runs.results import Numbers
 
 COUNTS = ("features", "matches")
-KINDS = ("published", "measured", "difference")  # of the columns of an MMA
+ENDS = ("low", "high")  # of an interval
+KINDS = ("published", "measured", *ENDS, "difference")  # of the columns of an MMA
+SCORES = ("matching_score", "repeatability")
 COUNT_KINDS = (
     "published", "published_exact", "measured", "published_shared", "measured_shared", "difference"
 )  # fmt: skip
@@ -50,14 +59,14 @@ def table_of_runs(runs: Sequence[PairsRun], notes: Sequence[str] = ()) -> Table:
     start = [
         "# HPatches sequences: the D2-Net paper's table",
         "Mean features of an image, mean matches of a pair and mean matching accuracy (MMA, "
-        "overall). Published and measured numbers stand in columns of their own.",
+        "overall). Published and measured numbers stand in columns of their own. Intervals are of "
+        "a bootstrap over sequences, where there are enough.",
     ]
     sections = []
     for section, title in presentation("hpatches")["table"]["sections"].items():
         if own := [line for line in lines if line.section == section]:
-            records, shown = map(_record, own), map(_markdown_record, own)
-            notes_below = _notes(section, own)
-            sections.append(TableSection(title, "", [*shown], notes_below, [*records]))
+            shown = [TableLine(_markdown_record(line), [_record(line)]) for line in own]
+            sections.append(TableSection(title, "", shown, _notes(section, own)))
     return build_table("hpatches", start, sections, _columns(), _csv_columns(), notes)
 
 
@@ -94,7 +103,9 @@ def _csv_columns() -> list[Column]:
     counts = [f"{count}_{kind}" for count in COUNTS for kind in COUNT_KINDS]
     mma = [f"mma_{t}px_{kind}" for t in table_thresholds() for kind in KINDS]
     costs = ["seconds_per_image", "peak_memory_mib"]
-    names = ("shared_sequences", *counts, *mma, *costs, "dataset", "weights")
+    scores = [f"{name}_{end}" for name in _scores() for end in ("measured", *ENDS)]
+    matches = [f"matches_{end}" for end in ENDS]
+    names = ("shared_sequences", *counts, *matches, *mma, *scores, *costs, "dataset", "weights")
     return [*columns, *map(Column, names)]
 
 
@@ -108,12 +119,16 @@ def _columns() -> list[Column]:
         Column("features_measured", "Features measured", paper_count),
         Column("matches_published", "Matches published"),
         Column("matches_measured", "Matches measured", paper_count),
-        Column("mma_published", f"{mma} published"),
-        Column("mma_measured", f"{mma} measured"),
+        Column("mma_published", f"{mma} published", best="most"),
+        Column("mma_measured", f"{mma} measured", best="most"),
+        Column("mma_interval", f"{mma} 95 % intervals"),
         Column("shared_sequences", "Shared seq."),
         Column("features_shared", "Features published, measured there"),
         Column("matches_shared", "Matches published, measured there"),
         Column("differences", "Features, matches diff."),
+        *(Column(name, name.replace("_", " ").capitalize(), best="most") for name in SCORES),
+        Column("h_auc", f"Homography AUC@{','.join(map(str, auc_thresholds()))}px", best="most"),
+        Column("h_auc_interval", "AUC 95 % intervals"),
         Column("seconds_per_image", "Seconds / image", "{:.2f}".format),
         Column("peak_memory_mib", "Peak MiB", "{:.0f}".format),
         Column("dataset", "Dataset", about=True),
@@ -132,12 +147,31 @@ def _markdown_record(line: Line) -> dict[str, Any]:
         if f"{count}_published_shared" in record:
             sides = (record[f"{count}_{kind}_shared"] for kind in ("published", "measured"))
             record[f"{count}_shared"] = " / ".join(f"{value:.1f}" for value in sides)
-    for kind in ("published", "measured"):
-        values = [record.get(f"mma_{t}px_{kind}") for t in table_thresholds()]
-        if any(value is not None for value in values):
-            texts = ("-" if value is None else f"{value:.4f}" for value in values)
-            record[f"mma_{kind}"] = " / ".join(texts)
+    mma = [f"mma_{t}px" for t in table_thresholds()]
+    auc = [f"h_auc_{t}px" for t in auc_thresholds()]
+    cells = {
+        "mma_published": [_cell(record, name, "published") for name in mma],
+        "mma_measured": [_cell(record, name, "measured") for name in mma],
+        "mma_interval": [_interval(record, name) for name in mma],
+        "h_auc": [_cell(record, name, "measured") for name in auc],
+        "h_auc_interval": [_interval(record, name) for name in auc],
+        **{name: [_cell(record, name, "measured")] for name in SCORES},
+    }
+    record |= {name: " / ".join(own) for name, own in cells.items() if {*own} != {"-"}}
+    for name in SCORES:
+        if (interval := _interval(record, name)) != "-":
+            record[name] += f" ({interval})"
     return record
+
+
+def _cell(record: Mapping[str, Any], name: str, kind: str) -> str:
+    value = record.get(f"{name}_{kind}")
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _interval(record: Mapping[str, Any], name: str) -> str:
+    ends = [record.get(f"{name}_{end}") for end in ENDS]
+    return "-" if None in ends else "-".join(f"{end:.3f}" for end in ends)
 
 
 def _record(line: Line) -> dict[str, Any]:
@@ -153,7 +187,7 @@ def _record(line: Line) -> dict[str, Any]:
             "matches_published": paper.matches,
             "matches_published_exact": exact.get("mean_matches"),
         }
-        record |= _mma(exact, "published")
+        record |= _numbers(exact, "published")
     if run:
         measured = run.numbers["overall"]
         record |= {
@@ -166,7 +200,7 @@ def _record(line: Line) -> dict[str, Any]:
             "weights": run.weights,
             **{name: measured.get(name) for name in ("seconds_per_image", "peak_memory_mib")},
         }
-        record |= _mma(measured, "measured")
+        record |= _numbers(measured, "measured")
     if paper and run:
         sides = ("measured", "published_exact")
         if run.is_partial:
@@ -192,10 +226,20 @@ def _shared(paper: PaperRow, run: PairsRun) -> dict[str, Any]:
     return record
 
 
-def _mma(numbers: Numbers, kind: str) -> dict[str, float]:
-    """The MMA at the table's thresholds, by column."""
-    mma = numbers.curve("mma")
-    return {f"mma_{t}px_{kind}": mma[t] for t in table_thresholds() if t in mma}
+def _scores() -> list[str]:
+    """What is measured beyond the paper's table."""
+    return [*SCORES, *(f"h_auc_{t}px" for t in auc_thresholds())]
+
+
+def _numbers(numbers: Numbers, kind: str) -> dict[str, Any]:
+    """What is scored, and ends of its intervals, by column."""
+    found: dict[str, Any] = {f"matches_{end}": numbers.get("mean_matches", end) for end in ENDS}
+    names = [*(f"mma_{t}px" for t in table_thresholds()), *_scores()]
+    for name in names:
+        metric, threshold = metric_of(name)
+        found[f"{name}_{kind}"] = numbers.get(metric, threshold=threshold)
+        found |= {f"{name}_{end}": numbers.get(metric, end, threshold) for end in ENDS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _notes(section: str, lines: Sequence[Line]) -> list[str]:
