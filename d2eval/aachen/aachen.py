@@ -157,8 +157,6 @@ class Aachen(LocalizationBenchmark):
             naming.file_part(chosen.pairs),
             naming.file_part(chosen.reference_poses),
             naming.number_part("holdout", chosen.holdout),
-            naming.data_part(request.sample),
-            naming.number_part("seed", request.runtime.seed, 0),
         ]
 
     def _matching_words(self, request: Request) -> list[str | None]:

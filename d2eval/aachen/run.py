@@ -28,7 +28,7 @@ from d2eval.foundation.files.leftovers import scratch_folder
 from d2eval.localization.submission import submission
 from d2eval.pipeline.store import Store
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
-from d2eval.runs.manifest import environment, write_manifest
+from d2eval.runs.manifest import circumstances, write_manifest
 
 NAME = "aachen"
 
@@ -232,9 +232,11 @@ def run(
             "weights": described["weights"],
             "root": str(dataset.root),
             "extracted_now": matching.extracted,
-            "wall_seconds": round(sum(row["seconds"] for row in stages.rows), 3),
-            "peak_memory_mib": round(max(row["peak_memory_mib"] for row in stages.rows), 1),
-            **environment(settings.device),
+            **circumstances(
+                settings.device,
+                sum(row["seconds"] for row in stages.rows),
+                [row["peak_memory_mib"] for row in stages.rows],
+            ),
         }
         extra = {"protocol": benchmark.protocol, **labels}
         write_csv(folder / "queries.csv", [{**row, **extra} for row in queries], QUERIES)

@@ -104,8 +104,6 @@ class Cifar10(Benchmark):
             naming.file_part(self.options.config),
             naming.number_part("seeds", self.options.seeds, 1),
             None if self._device(request) == "cpu" else request.runtime.device.partition(":")[0],
-            naming.data_part(request.sample),
-            naming.number_part("seed", request.runtime.seed, 0),
         ]
 
     def run(self, dataset: Cifar10Data, request: Request, name: RunName) -> Evaluated:

@@ -12,7 +12,7 @@ from d2eval.cifar10.training import Epoch, Training
 from d2eval.evaluation.benchmark import Evaluated, Request
 from d2eval.foundation.machine.resources import measure
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
-from d2eval.runs.manifest import environment, write_manifest
+from d2eval.runs.manifest import circumstances, write_manifest
 
 SECONDS = ("real_s", "user_s", "sys_s")
 TRAININGS, EPOCHS = "trainings.csv", "epochs.csv"
@@ -68,8 +68,7 @@ def run(
         ]
         manifest = {
             **work, "label": folder.name, "method": protocol.network["name"], "weights": None,
-            "root": str(data.root), "wall_seconds": round(cost.seconds, 3),
-            "peak_memory_mib": round(cost.peak_memory_mib, 1), **environment(device),
+            "root": str(data.root), **circumstances(device, cost.seconds, [cost.peak_memory_mib]),
         }  # fmt: skip
         write_csv(folder / TRAININGS, rows)
         write_csv(folder / EPOCHS, epochs)

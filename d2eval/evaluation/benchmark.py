@@ -148,6 +148,8 @@ class Benchmark(ABC):
     def words(self, request: Request) -> list[str | None]:
         """What a run is called by when the user doesn't say; see `d2eval.evaluation.naming`.
 
+        Words for the sample and the seed follow by themselves.
+
         Raises:
             D2EvalError: the request and the benchmark's options don't go together.
         """

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from d2eval.evaluation.benchmark import Benchmark, Evaluated, Request
-from d2eval.evaluation.naming import run_name
+from d2eval.evaluation.naming import run_name, shared_parts
 from d2eval.foundation.terminal.console import note
 
 
@@ -18,7 +18,8 @@ def run_benchmark(benchmark: Benchmark, data: Path | None, request: Request) -> 
     """
     benchmark.report(None)  # what can't be reported is told now, not after the work
     request = replace(request, sample=data is None)
-    name = run_name(request.name, benchmark.words(request))
+    shared = shared_parts(request.sample, request.runtime.seed)
+    name = run_name(request.name, [*benchmark.words(request), *shared])
     root = benchmark.sample(request.runtime.cache) if data is None else data
     dataset = benchmark.load(root, sample=data is None)
     for line in dataset.notes:

@@ -78,9 +78,9 @@ def protocol_part(protocol: str, benchmark: str) -> str | None:
     return protocol.removeprefix(f"{benchmark}_") if protocol != benchmark else None
 
 
-def data_part(sample: bool) -> str | None:
-    """A word for the embedded sample."""
-    return "sample" if sample else None
+def shared_parts(sample: bool, seed: int) -> list[str | None]:
+    """Words for the embedded sample, and for a seed that isn't the default, of every benchmark."""
+    return ["sample" if sample else None, number_part("seed", seed, 0)]
 
 
 def number_part(word: str, number: int | None, default: int | None = None) -> str | None:

@@ -24,23 +24,14 @@ Intervals = Mapping[str, Mapping[str, tuple[float, float]]]  # split -> column o
 
 @dataclass(frozen=True)
 class Compared:
-    """A number of the summary, and the rows' that it is of.
+    """A number of the summary, and the rows' that it is of."""
 
-    Attributes:
-        summary: column of ``summary.csv``, such as "mma_3px".
-        column: of ``pairs.csv``.
-        title: what a comparison calls it; "" for the column's name.
-        statistic: of the rows' numbers.
-        lower: whether less is better.
-        shown: whether a comparison has it in Markdown; its CSV has all.
-    """
-
-    summary: str
-    column: str
-    title: str = ""
-    statistic: Statistic = field(default_factory=Statistic)
-    lower: bool = False
-    shown: bool = True
+    summary: str  # column of ``summary.csv``, such as "mma_3px"
+    column: str  # of ``pairs.csv``
+    title: str = ""  # what a comparison calls it; "" for the column's name
+    statistic: Statistic = field(default_factory=Statistic)  # of the rows' numbers
+    lower: bool = False  # whether less is better
+    shown: bool = True  # whether a comparison has it in Markdown; its CSV has all
 
     @property
     def measure(self) -> Measure:
@@ -101,25 +92,15 @@ class Pairing:
 
 @dataclass(frozen=True)
 class PairNumbers:
-    """The rows of a run's pairs.
+    """The rows of a run's pairs."""
 
-    Attributes:
-        cluster: what a cluster is called.
-        items: which pair each row is of.
-        clusters: of each row, by name.
-        splits: likewise.
-        columns: numbers, by column.
-        compared: what is said of them.
-        ranked: column by which clusters differ.
-    """
-
-    cluster: str
-    items: Sequence[Key]
-    clusters: Sequence[str]
-    splits: Sequence[str]
-    columns: Mapping[str, Sequence[float]]
-    compared: Sequence[Compared]
-    ranked: str
+    cluster: str  # what a cluster is called
+    items: Sequence[Key]  # which pair each row is of
+    clusters: Sequence[str]  # of each row, by name
+    splits: Sequence[str]  # likewise
+    columns: Mapping[str, Sequence[float]]  # numbers, by column
+    compared: Sequence[Compared]  # what is said of them
+    ranked: str  # column by which clusters differ
 
     @property
     def subsets(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -118,7 +117,7 @@ class PairsBenchmark(Benchmark):
 
     def words(self, request: Request) -> list[str | None]:
         """Method, matcher and options."""
-        from d2eval.evaluation.naming import data_part, matcher_parts, method_parts, number_part
+        from d2eval.evaluation.naming import matcher_parts, method_parts, number_part
 
         assert request.method is not None  # noqa: S101 - needs_method
         return [
@@ -126,8 +125,6 @@ class PairsBenchmark(Benchmark):
             *matcher_parts(request.matcher, self.matcher()),
             number_part("top", self.top_k),
             *self.option_words(),
-            data_part(request.sample),
-            number_part("seed", request.runtime.seed, 0),
         ]
 
     def option_words(self) -> list[str | None]:
@@ -144,7 +141,7 @@ class PairsBenchmark(Benchmark):
         from d2eval.foundation.machine.resources import measure
         from d2eval.pipeline.pairs import open_matcher
         from d2eval.runs.folder import run_folder, write_csv
-        from d2eval.runs.manifest import environment, write_manifest
+        from d2eval.runs.manifest import circumstances, write_manifest
 
         assert request.method is not None  # noqa: S101 - needs_method
         dataset.check()
@@ -174,9 +171,7 @@ class PairsBenchmark(Benchmark):
                 **self.about(dataset),
                 "root": str(dataset.root),
                 "extracted_now": source.extracted,
-                "wall_seconds": round(cost.seconds, 3),
-                "peak_memory_mib": round(max(p for p in peaks if not math.isnan(p)), 1),
-                **environment(runtime.device),
+                **circumstances(runtime.device, cost.seconds, peaks),
             }
             rows = [{**row, **labels} for row in collected.rows]
             write_csv(folder / "pairs.csv", rows)

@@ -154,8 +154,6 @@ class Inloc(LocalizationBenchmark):
             "global" if chosen.global_retrieval else None,
             naming.file_part(chosen.retrieval),
             naming.file_part(chosen.reference_poses),
-            naming.data_part(request.sample),
-            naming.number_part("seed", request.runtime.seed, 0),
         ]
 
     def _dense(self) -> DenseChoice:

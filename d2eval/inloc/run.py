@@ -1,6 +1,5 @@
 """A whole run: features, candidates of every query, verified poses, scores, outputs."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -31,7 +30,7 @@ from d2eval.inloc.verification.imresize import shrink
 from d2eval.inloc.verification.render import scaled_intrinsics
 from d2eval.localization.submission import submission
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
-from d2eval.runs.manifest import environment, write_manifest
+from d2eval.runs.manifest import circumstances, write_manifest
 
 NAME = "inloc"
 VERSION = 2  # raise it when a change of the code changes verified poses
@@ -229,12 +228,10 @@ def _manifest(
     stages: Sequence[Row],
 ) -> dict[str, Any]:
     peaks = [image.cost.peak_memory_mib for image in images.values()]
-    known = [p for p in (*peaks, *(s["peak_memory_mib"] for s in stages)) if not math.isnan(p)]
+    peaks += [stage["peak_memory_mib"] for stage in stages]
     return {
         "method": " and ".join(own["method"] for own in described.values()),
         "weights": {name: own["weights"] for name, own in described.items()},
         "root": str(task.dataset.root),
-        "wall_seconds": round(sum(stage["seconds"] for stage in stages), 3),
-        "peak_memory_mib": round(max(known), 1),
-        **environment(task.runtime.device),
+        **circumstances(task.runtime.device, sum(stage["seconds"] for stage in stages), peaks),
     }

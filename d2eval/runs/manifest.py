@@ -1,8 +1,9 @@
 """The manifest of a run: everything that decides its numbers, beside them."""
 
 import json
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -50,6 +51,13 @@ def environment(device: str) -> dict[str, Any]:
         "command": ["d2eval", *sys.argv[1:]],
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def circumstances(device: str, seconds: float, peaks: Iterable[float]) -> dict[str, Any]:
+    """What a run took, by the peaks of memory (MiB) that are known, and its `environment`."""
+    peak = max(peak for peak in peaks if not math.isnan(peak))
+    taken = {"wall_seconds": round(seconds, 3), "peak_memory_mib": round(peak, 1)}
+    return {**taken, **environment(device)}
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from d2eval.contracts.method import Runtime
 from d2eval.evaluation.benchmark import Request
-from d2eval.evaluation.naming import method_parts, protocol_part, run_name
+from d2eval.evaluation.naming import method_parts, protocol_part, run_name, shared_parts
 from d2eval.foundation.errors import D2EvalError
 from d2eval.inloc.inloc import Inloc, InlocOptions
 from d2eval.pipeline.extraction import MethodChoice
@@ -17,7 +17,8 @@ def inloc(method, strategy, **options):
     benchmark = Inloc(InlocOptions(strategy=strategy, **options))
     choice = MethodChoice(method) if method else None
     request = Request(choice, runtime=Runtime(seed=seed), sample=data is None)
-    return run_name(None, benchmark.words(request)).label
+    shared = shared_parts(request.sample, request.runtime.seed)
+    return run_name(None, [*benchmark.words(request), *shared]).label
 
 
 @pytest.mark.parametrize(
