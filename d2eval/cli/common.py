@@ -205,15 +205,15 @@ def add_options(
     types = typing.get_type_hints(config)
     for flag, field in option_flags(config, start).items():
         help_text = field.metadata.get("help", "")
-        kind: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "type": _of_text(types[field.name]),
             "choices": field.metadata.get("choices"),
             "metavar": field.metadata.get("metavar"),
         }
         if types[field.name] is bool:
-            kind = {"action": argparse.BooleanOptionalAction}
+            arguments = {"action": argparse.BooleanOptionalAction}
         try:
-            group.add_argument(flag, default=field.default, help=help_text, **kind)
+            group.add_argument(flag, default=field.default, help=help_text, **arguments)
         except argparse.ArgumentError as error:
             raise D2EvalError(
                 f"{owner}: its option {flag} is one of this command's own; rename the field"

@@ -48,8 +48,8 @@ class WeightsGroup:
         addresses = addresses_of(self.folder(cache), file)
         if sha256 == self.sha256.get(file) or theirs in addresses:
             return None
-        source = urlsplit(addresses[0]).netloc if addresses else "an unrecorded source"
-        return f"from {source}, unverified"
+        host = urlsplit(addresses[0]).netloc if addresses else "an unrecorded source"
+        return f"from {host}, unverified"
 
 
 def weights_groups() -> dict[str, WeightsGroup]:

@@ -72,7 +72,7 @@ def draw_pyramid(canvas: Canvas, architecture: Architecture, x: float, top: floa
     layout = pyramid_layout(architecture)
     for i, note in enumerate(reversed(layout.notes)):
         canvas.text(x, top - layout.size[1] + 0.1 + i * LINE_IN, note, SMALL_PT)
-    source: tuple[float, float] | None = None  # the right edge of the coarser map
+    coarser: tuple[float, float] | None = None  # the right edge of the coarser map
     for level, column in zip(architecture.levels, layout.columns, strict=True):
         traced = trace(architecture.layers, level.size)
         middle, y = x + column / 2, top - layout.image
@@ -88,7 +88,7 @@ def draw_pyramid(canvas: Canvas, architecture: Architecture, x: float, top: floa
         canvas.text(middle, y - 0.125, NETWORK_BOX, align="center")
         y -= 0.25
         lowest = y - 0.62
-        if source is None:
+        if coarser is None:
             canvas.arrow((middle, y), (middle, lowest))
         else:
             plus = y - 0.28
@@ -96,11 +96,11 @@ def draw_pyramid(canvas: Canvas, architecture: Architecture, x: float, top: floa
             canvas.circle(middle, plus, 0.085)
             canvas.text(middle, plus, "+", FONT_PT, align="center", bold=True)
             canvas.arrow((middle, plus - 0.085), (middle, lowest))
-            canvas.elbow(source, (middle - 0.085, plus))
+            canvas.elbow(coarser, (middle - 0.085, plus))
         wide, tall = (part * layout.per_pixel * CELLS_PER_PIXEL for part in traced[-1].size)
         color = COLORS[role_of(traced[-1].layer)]
         canvas.rectangle(middle - wide / 2, lowest - tall, wide, tall, color)
-        source = middle + wide / 2, lowest - min(tall / 2, 0.08)
+        coarser = middle + wide / 2, lowest - min(tall / 2, 0.08)
         flop = sum(item.flop for item in traced)
         bottom = lowest - layout.cells - 0.12
         for i, line in enumerate(_map_lines(traced[-1], flop)):

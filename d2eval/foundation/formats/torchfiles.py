@@ -66,14 +66,14 @@ def read_torch(path: Path, kind: str, remedy: str) -> object:
     size = require_file(path, remedy)
     try:
         # Of the older format, whose texts may claim any length, no more is read than is there.
-        source: Any = path
+        content: Any = path
         if not _is_sound_archive(path, size):
-            source = io.BytesIO(read_bytes(path, remedy))
-            _check_names(source, _LEGACY_PICKLES)
-            source.seek(0)
+            content = io.BytesIO(read_bytes(path, remedy))
+            _check_names(content, _LEGACY_PICKLES)
+            content.seek(0)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_stand_ins()):
             warnings.simplefilter("ignore")  # on pickles that it refuses in the next moment
-            return torch.load(source, map_location="cpu", weights_only=True)
+            return torch.load(content, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         if named is None:
