@@ -42,6 +42,8 @@ class MyFeature(Method):
     """Shi-Tomasi corners with normalised patches."""
 
     description = "template: Shi-Tomasi corners + normalised 16x16 patches"  # CHANGE
+    license = "BSD-3-Clause"  # CHANGE: of its weights, or of what it runs
+    papers = ()  # CHANGE: keys of entries in citations.bib beside your file or package
     descriptor_dim = PATCH * PATCH  # CHANGE: columns of your descriptors
     version = 1  # edits of this file are seen; raise it for a change that no file of yours shows
     Config = MyConfig  # leave it out if there are no options

@@ -39,6 +39,8 @@ class MyMatcher(Matcher):
     """
 
     description = "template: mutual nearest neighbours of like height"  # CHANGE
+    license = "BSD-3-Clause"  # CHANGE: of its weights, or of what it runs
+    papers = ()  # CHANGE: keys of entries in citations.bib beside your file or package
     version = 1  # edits of this file are seen; raise it for a change that no file of yours shows
     Config = MyConfig  # leave it out if there are no options
     weights = NONE_NEEDED  # CHANGE: leave it out if there are weights

@@ -47,6 +47,8 @@ class RootSIFT(Method):
     """
 
     description = "DoG + RootSIFT (COLMAP)"
+    license = "BSD-3-Clause"
+    papers = ("arandjelovic2012rootsift", "lowe2004sift", "schoenberger2016sfm")
     version = 2  # orientations
     descriptor_dim = 128
     Config = SiftConfig

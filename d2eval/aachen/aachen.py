@@ -88,6 +88,10 @@ class Aachen(LocalizationBenchmark):
     """
 
     name = "aachen"
+    papers = (
+        "dusmanu2019d2net", "sattler2018benchmarking", "sattler2012image", "zhang2021reference",
+        "schoenberger2016sfm",
+    )  # fmt: skip
     Options = AachenOptions
     needs_method = False
     matcher_default = "the protocol's, mnn; dense maps take none"

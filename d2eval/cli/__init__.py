@@ -5,8 +5,8 @@ benchmark, see `d2eval.cli.evaluate`. Only the command that is asked for is impo
 what is heavy when it runs. One whose options depend on its first argument has
 ``add_chosen(parser, argument)``. A command that takes
 ``--method`` sets ``TAKES_METHOD``: the options of the method named are added to its own, and with
-``--method`` given several times it runs once for each. With ``METHOD_FIRST`` the method is the
-first argument instead. ``PRINTS_ONLY``: its output is all that it gives, no files.
+several methods (see `d2eval.cli.several`) it runs once for each. With ``METHOD_FIRST`` the method
+is the first argument instead. ``PRINTS_ONLY``: its output is all that it gives, no files.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 
 from d2eval.cli.caches import claim_caches
 from d2eval.cli.parsing import Parser, check_options, given
+from d2eval.cli.several import MISTAKES, explained, for_each_method, run_each
 from d2eval.cli.streams import steady_streams
 from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.foundation.errors import D2EvalError
@@ -39,7 +40,8 @@ COMMANDS = {
         "add what the Aachen benchmark's site returned for a submission",
     ),
     "speed": ("d2eval.cli.speed", "measure seconds, memory and operations per second"),
-    "methods": ("d2eval.cli.methods", "list the methods"),
+    "methods": ("d2eval.cli.methods", "list methods and matchers, or say all of some"),
+    "cite": ("d2eval.cli.cite", "print BibTeX of what a table, or a method, used"),
     "describe": ("d2eval.cli.describe", "table and drawing of a method's network"),
     "show": ("d2eval.cli.show", "draw a method's keypoints on an image"),
     "prepare": ("d2eval.cli.prepare", "prepare a dataset for training"),
@@ -57,24 +59,6 @@ EXAMPLES = """examples:
   python -m d2eval import-result aachen --method d2_ms --values 44.9 66.3 88.8 --epoch 2019
   python -m d2eval COMMAND --help
 """
-
-
-def _for_each_method(command: str | None, arguments: list[str]) -> list[list[str]]:
-    """The arguments, once for each method where several are named.
-
-    Raises:
-        D2EvalError: their runs would get one name.
-    """
-    if command is None:
-        return [arguments]
-    methods, others = given("--method", arguments)
-    takes_one = getattr(_module(command), "TAKES_METHOD", False)
-    if len(methods) < 2 or not takes_one:
-        return [arguments]
-    if given("--name", others)[0]:
-        raise D2EvalError("--name names one run; leave it out where --method is given repeatedly")
-    at = others.index("--") if "--" in others else len(others)
-    return [[*others[:at], "--method", m, *others[at:]] for m in dict.fromkeys(methods)]
 
 
 def _first_method(command: str, following: Sequence[str]) -> str | None:
@@ -171,32 +155,18 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
         LIMITS.read(os.environ)
         claim_caches(arguments)
         command = command if command in (*COMMANDS, *_benchmarks()) else None
-        several = _for_each_method(command, list(arguments))
+        several = [list(arguments)]
+        if command is not None and getattr(_module(command), "TAKES_METHOD", False):
+            several = for_each_method(list(arguments))
         parsed = [_parser(command, each).parse_args(each) for each in several]
         for args in parsed:
             if getattr(args, "cache", args) is None:
                 args.cache = default_cache()
-        # All are understood before the first runs, and one that fails is the last.
-        return next((code for args in parsed if (code := int(args.run(args)))), 0)
+        return run_each(parsed)  # all are understood before the first runs
     except SystemExit as ended:  # argparse's, after help or a mistake
         return int(ended.code or 0)
-    except D2EvalError as error:
-        complain(str(error))
-        return 2
-    except OSError as error:  # a path that may not be looked at, that is too long, and the like
-        complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
-        return 2
-    except UnicodeEncodeError as error:
-        complain(
-            f"{error.object!a}: a name that this machine's encoding ({error.encoding}) "
-            "can't say; set PYTHONUTF8=1"
-        )
-        return 2
-    except MemoryError as error:
-        complain(
-            f"out of memory ({error or 'no size known'}); finished work is kept: give "
-            "less at once, or more memory, and run the same command again"
-        )
+    except MISTAKES as error:
+        complain(explained(error))
         return 2
     except KeyboardInterrupt:
         complain("interrupted; what was finished is kept, the same command goes on from there")

@@ -142,7 +142,8 @@ def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True)
         metavar="NAME",
         help="a name that 'd2eval methods' lists, module:Class, precomputed:WHERE (a folder of "
         "feature files, or hloc's .h5), or external:COMMAND (a program that is given a list of "
-        "images and a folder); may be repeated, to run one after the other",
+        "images and a folder); several, repeated or joined by commas, run one after the other; "
+        "all: every method that lacks nothing",
     )
     add_runtime_arguments(parser, "threads that read images and write features meanwhile")
 

@@ -44,6 +44,9 @@ class Adapter(ABC):
     Attributes:
         table: of the registry, which has its name.
         description: one line for lists.
+        license: of its weights, or of what it runs where it has none, in a few letters.
+        papers: keys of entries in ``citations.bib`` (`d2eval.contracts.citations`), the main one
+            first; () where there is none.
         version: raise it when a change changes what it gives: of a shipped method's code, which has
             to be recorded by tests/methods/record_sources.py, or of what no file of others shows.
         Config: a frozen dataclass of `option` fields.
@@ -52,6 +55,8 @@ class Adapter(ABC):
 
     table: ClassVar[str] = METHODS
     description: ClassVar[str]
+    license: ClassVar[str] = NOT_STATED.name
+    papers: ClassVar[tuple[str, ...] | None] = None
     version: ClassVar[int] = 1
     Config: ClassVar[type] = NoOptions
     weights: WeightsInfo = NOT_STATED
@@ -66,7 +71,10 @@ class Adapter(ABC):
 
     @classmethod
     def weights_state(cls, runtime: Runtime) -> str:
-        """Which weights would be used now, for ``d2eval methods``."""
+        """Which weights would be used now, for ``d2eval methods``.
+
+        It begins with ``missing: `` where something is, and then ends with what gets it.
+        """
         return cls.weights.name
 
     def identity(self, name: str, config: Any) -> Identity:

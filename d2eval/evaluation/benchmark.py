@@ -104,6 +104,7 @@ class Benchmark(ABC):
             neither a method nor a matcher.
         matcher_default: what matches where no matcher is named, in words.
         examples: command lines for its help.
+        papers: keys of entries in ``citations.bib`` (`d2eval.contracts.citations`).
         site_parts: what the site that scores submissions tells apart, such as "floor" -> its
             default (None: it must be said) and a text for the help; empty: there is no site.
     """
@@ -114,6 +115,7 @@ class Benchmark(ABC):
     takes_method: ClassVar[bool] = True
     matcher_default: ClassVar[str] = "the protocol's, mnn"
     examples: ClassVar[str] = ""
+    papers: ClassVar[tuple[str, ...]] = ()
     site_parts: ClassVar[Mapping[str, tuple[str | None, str]]] = {}
 
     def __init__(self, options: Any = None) -> None:

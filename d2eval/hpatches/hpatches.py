@@ -71,6 +71,7 @@ class HPatches(PairsBenchmark):
     """
 
     name = "hpatches"
+    papers = ("dusmanu2019d2net", "balntas2017hpatches")
     Options = HPatchesOptions
     examples = """examples:
   python -m d2eval hpatches --method d2_ms

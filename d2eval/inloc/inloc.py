@@ -76,6 +76,7 @@ class Inloc(LocalizationBenchmark):
     """
 
     name = "inloc"
+    papers = ("dusmanu2019d2net", "taira2018inloc", "wijmans2017rgbd")
     Options = InlocOptions
     needs_method = False
     matcher_default = "the protocol's, mnn; dense maps take none"

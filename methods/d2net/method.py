@@ -65,6 +65,8 @@ class D2SingleScale(Method):
     """D2-Net at the image's own scale, off the shelf."""
 
     description = "D2-Net, single scale, off-the-shelf VGG16"
+    license = "BSD-3-Clause-Clear"
+    papers = ("dusmanu2019d2net",)
     version = 3  # equal outputs where the image is flat
     descriptor_dim = CHANNELS
     Config = D2Config

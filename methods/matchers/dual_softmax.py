@@ -41,6 +41,8 @@ class DualSoftmax(Matcher):
     """
 
     description = "mutual nearest neighbours by dual softmax"
+    license = "BSD-3-Clause"
+    papers = ("rocco2018ncnet",)
     Config = DualSoftmaxConfig
     weights = NONE_NEEDED
 

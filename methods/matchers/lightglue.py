@@ -55,6 +55,8 @@ class LightGlue(Matcher):
     """Pairs that LightGlue is sure of; each feature is in one at most."""
 
     description = "LightGlue (kornia), for aliked and disk"
+    license = "Apache-2.0"
+    papers = ("lindenberger2023lightglue",)
     Config = LightGlueConfig
 
     def __init__(self, config: LightGlueConfig, runtime: Runtime) -> None:

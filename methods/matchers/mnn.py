@@ -36,6 +36,8 @@ class MutualNearest(Matcher):
     """
 
     description = "mutual nearest neighbours"
+    license = "BSD-3-Clause"
+    papers = ()
     Config = MutualNearestConfig
     weights = NONE_NEEDED
 

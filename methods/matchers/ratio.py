@@ -37,6 +37,8 @@ class Ratio(Matcher):
     """
 
     description = "nearest neighbours by Lowe's ratio test, one way"
+    license = "BSD-3-Clause"
+    papers = ("lowe2004sift",)
     Config = RatioConfig
     weights = NONE_NEEDED
 
@@ -66,6 +68,8 @@ class MutualRatio(Ratio):
     """Mutual nearest neighbours that pass the ratio test from both sides, as in hloc."""
 
     description = "mutual nearest neighbours by Lowe's ratio test, both ways"
+    license = "BSD-3-Clause"
+    papers = ("lowe2004sift",)
 
     def match(self, first: Features, second: Features) -> Matches:
         """Pairs by rising first index."""

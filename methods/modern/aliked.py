@@ -53,6 +53,8 @@ class Aliked(KorniaMethod):
     """ALIKED; scores are its score map's values at the keypoints."""
 
     description = "ALIKED n16 (kornia)"
+    license = "BSD-3-Clause"
+    papers = ("zhao2023aliked",)
     descriptor_dim = 128
     Config = AlikedConfig
     bundle = BundledWeights("aliked_n16.safetensors", "the authors' aliked-n16.pth (BSD-3-Clause)")

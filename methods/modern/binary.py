@@ -79,6 +79,7 @@ class Binary(Method):
     """A detector of OpenCV's; scores are its responses, scales its keypoints' diameters."""
 
     weights = NONE_NEEDED
+    license = "Apache-2.0"
     bits: ClassVar[int]
     least_side: ClassVar[int]  # pixels; smaller images have no features, and OpenCV breaks on some
     _detector: Any
@@ -106,6 +107,7 @@ class Orb(Binary):
     """FAST corners of a pyramid, ranked by Harris, with steered BRIEF of 256 bits."""
 
     description = "ORB (OpenCV): oriented FAST + rotated BRIEF, 256 bits"
+    papers = ("rublee2011orb",)
     descriptor_dim = bits = ORB_BITS
     least_side = 63  # a pixel between borders of 31
     Config = OrbConfig
@@ -127,6 +129,7 @@ class Akaze(Binary):
     """
 
     description = "AKAZE (OpenCV 4): nonlinear scale space + M-LDB, 486 bits"
+    papers = ("alcantarilla2013akaze",)
     bits = AKAZE_BITS
     descriptor_dim = AKAZE_BITS + 1
     least_side = 16
@@ -140,7 +143,7 @@ class Akaze(Binary):
         """
         akaze = _akaze()
         if akaze is None:
-            raise D2EvalError(f"{_no_akaze()}; run: pip install 'opencv-python<5'")
+            raise D2EvalError(_no_akaze())
         self._detector = akaze.create(threshold=config.threshold)
 
     @classmethod
@@ -155,4 +158,4 @@ def _akaze() -> Any:
 
 
 def _no_akaze() -> str:
-    return f"OpenCV {cv2.__version__} has no AKAZE, which is of opencv-python below 5"
+    return f"OpenCV {cv2.__version__} has no AKAZE; run: pip install 'opencv-python<5'"

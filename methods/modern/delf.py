@@ -130,6 +130,8 @@ class Delf(FetchedMethod):
     """DELF of 2017; scores are attention, scales the inverse of the image's."""
 
     description = "DELF, 1024 dimensions"
+    license = "Apache-2.0"
+    papers = ("noh2017delf",)
     descriptor_dim = DIM
     Config: ClassVar[type] = DelfConfig
     fetched = FIRST

@@ -42,6 +42,8 @@ class Disk(KorniaMethod):
     """Maxima of DISK's heatmap; scores are its values, keypoints whole pixels."""
 
     description = "DISK (kornia)"
+    license = "Apache-2.0"
+    papers = ("tyszkiewicz2020disk",)
     descriptor_dim = 128
     Config = DiskConfig
     bundle = BundledWeights("disk_depth.safetensors", "the authors' depth-save.pth (Apache-2.0)")

@@ -189,6 +189,8 @@ class HesAffNetHardNet(FetchedMethod):
     """HesAffNet + HardNet++; scores are responses above the threshold, scales sigmas."""
 
     description = "HesAffNet + HardNet++ (kornia)"
+    license = "MIT"
+    papers = ("mishkin2018affnet", "mishchuk2017hardnet")
     descriptor_dim = 128
     Config = HesAffNetConfig
     fetched = WEIGHTS

@@ -66,6 +66,8 @@ class KeyNetHardTFeat(KorniaMethod):
     """Key.Net's maxima; scores are its responses, scales the patches' radii."""
 
     description = "Key.Net + AffNet + OriNet + HardTFeat (kornia)"
+    license = "MIT"
+    papers = ("barroso2019keynet", "mishkin2018affnet", "mishchuk2017hardnet")
     descriptor_dim = 128
     Config = KeyNetConfig
     bundle = BundledWeights(

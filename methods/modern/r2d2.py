@@ -82,6 +82,8 @@ class R2d2(FetchedMethod):
     """R2D2 of several scales; scores are repeatability times reliability."""
 
     description = "R2D2 (WASF N16), multi-scale"
+    license = "CC BY-NC-SA 3.0"
+    papers = ("revaud2019r2d2",)
     descriptor_dim = DIM
     Config = R2d2Config
     fetched = WEIGHTS

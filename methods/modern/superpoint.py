@@ -78,6 +78,8 @@ class SuperPoint(FetchedMethod):
     """SuperPoint; scores are the heatmap's values, keypoints whole pixels."""
 
     description = "SuperPoint"
+    license = "non-commercial"
+    papers = ("detone2018superpoint",)
     descriptor_dim = DIM
     Config = SuperPointConfig
     fetched = WEIGHTS

@@ -41,6 +41,8 @@ class XFeat(KorniaMethod):
     """XFeat; scores are the heatmap's values times the reliability."""
 
     description = "XFeat (kornia)"
+    license = "Apache-2.0"
+    papers = ("potje2024xfeat",)
     descriptor_dim = 64
     Config = XFeatConfig
     bundle = BundledWeights("xfeat.safetensors", "the authors' xfeat.pt (Apache-2.0)")

@@ -90,6 +90,8 @@ class Vgg16Dense(MapsMethod):
     """VGG16's conv5_3 (stride 16) and pool3 (stride 8)."""
 
     description = "VGG16 conv5_3 and pool3, dense; NetVLAD or GeM for whole images"
+    license = "MIT"
+    papers = ("simonyan2015vgg", "arandjelovic2016netvlad")
     version = 3  # equal outputs where the image is flat
     Config = Vgg16Config
 

@@ -53,6 +53,10 @@ class HessianAffineRootSIFT(Method):
     """
 
     description = "Hessian-affine + RootSIFT (VLFeat)"
+    license = "BSD-2-Clause"
+    papers: ClassVar[tuple[str, ...]] = (
+        "arandjelovic2012rootsift", "mikolajczyk2002affine", "vedaldi2008vlfeat",
+    )  # fmt: skip
     descriptor_dim = DIMENSIONS
     Config: ClassVar[type] = HessianConfig
     weights = NONE_NEEDED
@@ -110,6 +114,9 @@ class AffineRootSIFT(HessianAffineRootSIFT):
     """
 
     description = "DoG + affine shape + RootSIFT (VLFeat)"
+    papers = (
+        "arandjelovic2012rootsift", "lowe2004sift", "mikolajczyk2002affine", "vedaldi2008vlfeat",
+    )  # fmt: skip
     Config = DogConfig
     detector = DOG
 

@@ -14,7 +14,7 @@ def listed(tmp_path, capsys):
         assert main(["methods", "--cache", str(tmp_path), *arguments]) == 0
         out, error = capsys.readouterr()
         assert error == ""
-        return {line.split()[0]: line for line in out.splitlines() if line}
+        return {line.split()[0]: line for line in reversed(out.splitlines()) if line}
 
     return listed
 
@@ -32,19 +32,48 @@ def install(folder, entry_points: str, **modules: str) -> None:
 def test_every_method_has_its_line(listed):
     lines = listed()
     assert set(registered()) < set(lines)
-    assert "  128  DoG + RootSIFT (COLMAP)" in lines["rootsift"]
-    assert lines["rootsift"].endswith("  none needed")
-    assert lines["d2_ss"].endswith("  bundled stand-in")
-    assert "  512  D2-Net, single scale, trained" in lines["d2_ss_trained"]
-    assert lines["d2_ss_trained"].endswith("  trained here, homographies of BSDS500")
+    assert [cell.strip() for cell in lines["d2_ss"].split("  ") if cell] == [
+        "d2_ss", "512", "bundled stand-in", "BSD-3-Clause-Clear", "Dusmanu et al., CVPR 2019",
+    ]  # fmt: skip
+    for word in ("  128  none needed", "  BSD-3-Clause  ", "  Arandjelovic & Zisserman, CVPR 2012"):
+        assert word in lines["rootsift"]
+    assert "  Barroso-Laguna et al., ICCV 2019" in lines["keynet_hardtfeat"]
+    assert lines["lightglue"].endswith("  Lindenberger et al., ICCV 2023")
+    assert lines["mnn"].endswith("  -")
 
 
 def test_the_columns_are_aligned(listed):
     lines = listed()
     starts = {lines[name].index(text) for name, text in (
-        ("method", "description"), ("d2_ss", "D2-Net"), ("rootsift", "DoG"),
+        ("method", "licence"), ("d2_ss", "BSD-3"), ("r2d2", "CC BY"), ("ratio", "BSD-3"),
     )}  # fmt: skip
     assert len(starts) == 1
+    assert max(len(lines[name]) for name in [*registered(), *registered("matchers")]) <= 100
+
+
+def test_what_is_missing_stands_whole_below_the_table_with_the_command(listed):
+    lines = listed()
+    assert "  128  missing           CC BY-NC-SA 3.0" in lines["r2d2"]
+    assert lines["r2d2:"].endswith("run 'd2eval fetch r2d2 --accept-license'")
+    assert lines["lightglue:"].endswith("run 'd2eval fetch lightglue'")
+    assert lines["d2_ss_trained:"] == "d2_ss_trained: trained here, homographies of BSDS500"
+    assert "d2_ss:" not in lines
+
+
+def test_all_that_is_known_of_some(capsys, tmp_path):
+    names = ["rootsift", "ratio", "methods.TEMPLATE:MyFeature"]
+    assert main(["methods", *names, "--cache", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "rootsift: DoG + RootSIFT (COLMAP)", "  dimensions: 128", "  weights: none needed",
+        "  licence: BSD-3-Clause", "  paper: Arandjelovic & Zisserman, CVPR 2012",
+        "  paper: Lowe, IJCV 2004", "  paper: Schonberger & Frahm, CVPR 2016",
+        "ratio: nearest neighbours by Lowe's ratio test, one way", "  dimensions: -",
+        "  weights: none needed", "  licence: BSD-3-Clause", "  paper: Lowe, IJCV 2004",
+        "methods.TEMPLATE:MyFeature: template: Shi-Tomasi corners + normalised 16x16 patches",
+        "  dimensions: 256", "  weights: none needed", "  licence: BSD-3-Clause",
+    ]  # fmt: skip
+    assert main(["methods", "rotsift"]) == 2
+    assert "did you mean rootsift" in capsys.readouterr().err
 
 
 def test_the_other_ways_are_in_the_footer(listed):
@@ -83,9 +112,10 @@ def test_broken_entry_points_are_shown_and_the_others_stay(listed, tmp_path, mon
     monkeypatch.syspath_prepend(tmp_path)
     lines = listed()
     for name, (_, _, reason) in BROKEN.items():
-        assert "  broken: " in lines[name]
-        assert reason in lines[name]
-    assert lines["rootsift"].endswith("none needed")
+        assert "  broken  " in lines[name]
+        assert lines[f"{name}:"].startswith(f"{name}: broken: ")
+        assert reason in lines[f"{name}:"]
+    assert "  none needed  " in lines["rootsift"]
     for name in modules:
         sys.modules.pop(name, None)
 

@@ -14,6 +14,7 @@ from option_contract import assert_options
 from d2eval.cli import COMMANDS
 from d2eval.cli.common import add_config_arguments
 from d2eval.cli.evaluate import Command
+from d2eval.contracts.citations import papers_of
 from d2eval.contracts.features import NORM_TOLERANCE, Features
 from d2eval.contracts.method import Method, Runtime, method_class, registered
 from d2eval.contracts.weights import NONE_NEEDED, NOT_STATED
@@ -93,6 +94,9 @@ def test_what_it_says_of_itself(name, runtime):
     cls = method_class(name)
     assert cls.description.strip()
     assert "\n" not in cls.description
+    assert cls.license != NOT_STATED.name
+    assert cls.papers is not None
+    assert len(papers_of(cls)) == len(cls.papers)
     assert isinstance(cls.descriptor_dim, int)
     assert cls.descriptor_dim > 0
     assert isinstance(cls.version, int)

@@ -11,10 +11,12 @@ from option_contract import assert_options
 
 from d2eval.cli.evaluate import Command
 from d2eval.cli.matchers import add_matcher_options
+from d2eval.contracts.citations import papers_of
 from d2eval.contracts.features import Features
 from d2eval.contracts.matcher import Matcher, matcher_class, matches_of
 from d2eval.contracts.method import Runtime
 from d2eval.contracts.registry import registered
+from d2eval.contracts.weights import NOT_STATED
 from d2eval.foundation.files.paths import default_cache
 
 TEMPLATE = "methods.TEMPLATE_MATCHER:MyMatcher"
@@ -65,6 +67,9 @@ def test_what_it_says_of_itself(name):
     cls = matcher_class(name)
     assert cls.description.strip()
     assert "\n" not in cls.description
+    assert cls.license != NOT_STATED.name
+    assert cls.papers is not None
+    assert len(papers_of(cls)) == len(cls.papers)
     assert isinstance(cls.version, int)
     assert cls.weights_state(Runtime(cache=default_cache())).strip()
 
