@@ -61,6 +61,11 @@ EXAMPLES = """examples:
 """
 
 
+def _for_each_method(command: str | None, arguments: list[str]) -> list[list[str]]:
+    takes_method = command is not None and getattr(_module(command), "TAKES_METHOD", False)
+    return for_each_method(arguments) if takes_method else [arguments]
+
+
 def _first_method(command: str, following: Sequence[str]) -> str | None:
     """The argument right after ``command``; what its options are can't be known before."""
     if not following or following[0] in ("-h", "--help"):
@@ -155,9 +160,7 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
         LIMITS.read(os.environ)
         claim_caches(arguments)
         command = command if command in (*COMMANDS, *_benchmarks()) else None
-        several = [list(arguments)]
-        if command is not None and getattr(_module(command), "TAKES_METHOD", False):
-            several = for_each_method(list(arguments))
+        several = _for_each_method(command, list(arguments))
         parsed = [_parser(command, each).parse_args(each) for each in several]
         for args in parsed:
             if getattr(args, "cache", args) is None:
