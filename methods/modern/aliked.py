@@ -2,12 +2,14 @@
 
 Zhao et al., "ALIKED: A Lighter Keypoint and Descriptor Extraction Network via Deformable
 Transformation", IEEE TIM 2023. Settings are the defaults of the authors' ``nets/aliked.py``:
-suppression radius 2, scores above 0.2, at most 5000 keypoints; the variant is n16.
+suppression radius 2, scores above 0.2, at most 5000 keypoints; the variant is n16. Suppression is
+theirs, too, which kornia's isn't: what a keypoint suppresses suppresses nothing itself.
 """
 
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
 from d2eval.contracts.features import Features, no_features
 from d2eval.contracts.method import Runtime
@@ -26,6 +28,8 @@ from methods.modern.networks import (
 )
 
 VARIANTS = ("n16", "n16rot", "n32")  # those of 128 dimensions
+RADIUS, ROUNDS = 2, 2  # of the suppression
+TEMPERATURE = 0.1  # of the softmax over scores around a keypoint
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,26 @@ class AlikedConfig:
             )
 
 
+def suppressed(scores: torch.Tensor) -> torch.Tensor:
+    """(H, W) scores -> (H, W) of bool: maxima of 5x5 pixels, then those of what is left, twice."""
+
+    def spread(values: torch.Tensor) -> torch.Tensor:
+        return functional.max_pool2d(values[None], 2 * RADIUS + 1, stride=1, padding=RADIUS)[0]
+
+    found = scores == spread(scores)
+    for _ in range(ROUNDS):
+        near = spread(found.float()) > 0
+        rest = scores.masked_fill(near, 0)
+        found |= (rest == spread(rest)) & ~near
+    inside = torch.zeros_like(found)
+    inside[RADIUS:-RADIUS, RADIUS:-RADIUS] = True
+    return found & inside
+
+
 class Aliked(KorniaMethod):
     """ALIKED; scores are its score map's values at the keypoints."""
 
+    version = 2  # the authors' suppression
     description = "ALIKED n16 (kornia)"
     license = "BSD-3-Clause"
     papers = ("zhao2023aliked",)
@@ -68,14 +89,41 @@ class Aliked(KorniaMethod):
         state, path = self.choose(config.weights, runtime)
         from kornia.feature import ALIKED
 
-        network = ALIKED(f"aliked-{config.variant}", config.num_features, config.threshold)
-        self._network = load_into(network, state, path, runtime.device)
+        network = ALIKED(f"aliked-{config.variant}")
+        self._config, self._network = config, load_into(network, state, path, runtime.device)
 
     @torch.inference_mode()
     def extract(self, image: RgbImage) -> Features:
-        """Features of ``image``."""
+        """Features of ``image``, row by row if there are no more than wanted, else strongest first."""
         size = image.shape[1], image.shape[0]
         if min(size) < LEAST_SIDE:
             return no_features(self.descriptor_dim, size, with_scales=False)
-        found = self._network(rgb_tensor(image, self.device))[0]
-        return features_of(found.keypoints, found.keypoint_scores, found.descriptors, size)
+        maps, scores = self._network.extract_dense_map(rgb_tensor(image, self.device))
+        points = self._refined(scores[0, 0], self._chosen(scores[0, 0]))
+        last = points.new_tensor(size) - 1
+        grid = 2 * points / last - 1
+        descriptors = self._network.desc_head(maps, [grid])[0][0]
+        values = functional.grid_sample(scores, grid[None, None], align_corners=True)[0, 0, 0]
+        return features_of(points, values, descriptors, size)
+
+    def _chosen(self, scores: torch.Tensor) -> torch.Tensor:
+        """(N, 2) rows and columns of keypoints in (H, W) scores."""
+        threshold, most = self._config.threshold, self._config.num_features
+        maxima = suppressed(scores)
+        chosen = maxima & (scores > threshold)
+        if threshold and not chosen.any():
+            chosen = maxima & (scores > scores.mean())
+        cells = chosen.nonzero()
+        if len(cells) > most or not threshold:
+            values = scores[cells[:, 0], cells[:, 1]]
+            cells = cells[values.argsort(descending=True, stable=True)[:most]]
+        return cells
+
+    def _refined(self, scores: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """(N, 2) x and y of keypoints: means of 5x5 pixels around, by a softmax of their scores."""
+        steps = torch.arange(-RADIUS, RADIUS + 1, device=scores.device)
+        rows, columns = (cells[:, k, None] + steps for k in range(2))
+        around = scores[rows[:, :, None], columns[:, None, :]].flatten(1)
+        weights = (around / TEMPERATURE).softmax(dim=1).unflatten(1, (len(steps), len(steps)))
+        offsets = torch.stack([weights.sum(1) @ steps.float(), weights.sum(2) @ steps.float()], 1)
+        return cells.flip(1) + offsets

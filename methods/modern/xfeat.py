@@ -3,7 +3,8 @@
 Potje et al., "XFeat: Accelerated Features for Lightweight Image Matching", CVPR 2024. Settings are
 the defaults of the authors' ``modules/xfeat.py``: at most 4096 keypoints, heatmap above 0.05,
 suppression in windows of 5 pixels, images shrunk to multiples of 32. As in their code, pixel i of
-the shrunk image lies at i times the ratio of sizes, up to half a pixel from its centre.
+the shrunk image lies at i times the ratio of sizes, up to half a pixel from its centre. Unlike
+theirs, kornia has no keypoints within two pixels of a border; all others are the same.
 """
 
 from dataclasses import dataclass
