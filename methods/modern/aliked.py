@@ -94,7 +94,7 @@ class Aliked(KorniaMethod):
 
     @torch.inference_mode()
     def extract(self, image: RgbImage) -> Features:
-        """Features of ``image``, row by row if there are no more than wanted, else strongest first."""
+        """Features of ``image``: row by row, or strongest first where there are too many."""
         size = image.shape[1], image.shape[0]
         if min(size) < LEAST_SIDE:
             return no_features(self.descriptor_dim, size, with_scales=False)

@@ -6,7 +6,10 @@ HardTFeat: TFeat's network trained with HardNet's loss). Settings are the defaul
 ``extract_kpts_dsc.py`` and ``keynet_configs.py``: 5000 keypoints, levels of an upsampled image and
 of four that shrink, by sqrt(2) each, suppression in windows of 15 pixels, none within 15 pixels of
 a level's border, patches of 22 of its pixels' radius. As there, pixel i of a level lies at i times
-the ratio of sizes.
+the ratio of sizes. kornia's detector differs in three things: it ranks the keypoints of all levels
+together, where theirs gives each level a share; it has none where neighbours are equal, with which
+theirs fills what is left, from flat parts of the image; a stronger response at the border counts.
+Of 2798 keypoints of v_graffiti's first image, all are among their 4957.
 """
 
 from dataclasses import dataclass
