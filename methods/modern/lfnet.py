@@ -192,6 +192,8 @@ class LFNet(FetchedMethod):
     """LF-Net outdoor; a patch's half side is 16 pixels times the scale."""
 
     description = "LF-Net, outdoor"
+    license = "research only"
+    papers = ("ono2018lfnet",)
     descriptor_dim = DIM
     Config = LFNetConfig
     fetched = WEIGHTS
