@@ -7,6 +7,7 @@ theirs, too, which kornia's isn't: what a keypoint suppresses suppresses nothing
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -90,7 +91,8 @@ class Aliked(KorniaMethod):
         from kornia.feature import ALIKED
 
         network = ALIKED(f"aliked-{config.variant}")
-        self._config, self._network = config, load_into(network, state, path, runtime.device)
+        self._config = config
+        self._network: Any = load_into(network, state, path, runtime.device)
 
     @torch.inference_mode()
     def extract(self, image: RgbImage) -> Features:
