@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import undrawn
 from PIL import Image
 
 from d2eval.cli import main
@@ -42,9 +41,8 @@ def scores(rows: Path) -> list[dict[str, str]]:
 
 
 def test_it_gives_the_rows_of_the_same_features_from_files(
-    folder, tiny_hpatches, monkeypatch, capsys
+    folder, tiny_hpatches, no_figures, capsys
 ):
-    undrawn.leave_out(monkeypatch.setattr)
     for method in ("precomputed:feats", "external:sh make.sh {images} {output}"):
         line = ["hpatches", "--method", method, "--data", str(tiny_hpatches), "--cache", "cache"]
         assert main([*line, "--output", "runs"]) == 0
