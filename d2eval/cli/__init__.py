@@ -34,6 +34,8 @@ COMMANDS = {
     "extract": ("d2eval.cli.extract", "write a method's features for outside tools"),
     "tables": ("d2eval.cli.tables", "regenerate the paper's tables, measured beside published"),
     "compare": ("d2eval.cli.compare", "say whether runs differ, with intervals and tests"),
+    "export": ("d2eval.cli.export", "write a run to one file for somebody else"),
+    "import": ("d2eval.cli.import_run", "take in a run that somebody else exported"),
     "plot": ("d2eval.cli.plot", "draw the paper's curves, measured over published"),
     "import-result": (
         "d2eval.cli.import_result",

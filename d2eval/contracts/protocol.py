@@ -54,6 +54,11 @@ def load_toml(path: Path) -> dict[str, Any]:
     return content
 
 
+def protocol_names() -> list[str]:
+    """The stems of the benchmark files that there are."""
+    return sorted(path.stem for path in bundled("benchmarks").glob("*.toml"))
+
+
 def load_protocol(name: str) -> ProtocolFile:
     """Reads ``benchmarks/<name>.toml``, over the file that it extends.
 
