@@ -3,17 +3,12 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
-from d2eval.contracts.features import Features
-from d2eval.contracts.matching import Matches
 from d2eval.metrics.homography import FloatArray, project
 
 
-def match_errors(
-    features_1: Features, features_k: Features, matches: Matches, homography: FloatArray
-) -> FloatArray:
-    """(M,) distances in pixels of image k between H x_1 and x_k: one direction only."""
-    projected = project(homography, features_1.keypoints[matches[:, 0]])
-    errors = np.linalg.norm(features_k.keypoints[matches[:, 1]] - projected, axis=1)
+def match_errors(points_1: FloatArray, points_k: FloatArray, homography: FloatArray) -> FloatArray:
+    """(M,) distances in pixels of image k between H x_1 and its match x_k: one direction only."""
+    errors = np.linalg.norm(points_k - project(homography, points_1), axis=1)
     return np.where(np.isfinite(errors), errors, np.inf)
 
 
