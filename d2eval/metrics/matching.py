@@ -1,12 +1,15 @@
 """How right matches and keypoints are under a known homography."""
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from d2eval.metrics.homography import FloatArray, project
 
 
-def match_errors(points_1: FloatArray, points_k: FloatArray, homography: FloatArray) -> FloatArray:
+def match_errors(
+    points_1: npt.NDArray[np.floating], points_k: npt.NDArray[np.floating], homography: FloatArray
+) -> FloatArray:
     """(M,) distances in pixels of image k between H x_1 and its match x_k: one direction only."""
     errors = np.linalg.norm(points_k - project(homography, points_1), axis=1)
     return np.where(np.isfinite(errors), errors, np.inf)
