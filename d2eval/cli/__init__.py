@@ -44,6 +44,7 @@ COMMANDS = {
     "speed": ("d2eval.cli.speed", "measure seconds, memory and operations per second"),
     "methods": ("d2eval.cli.methods", "list methods and matchers, or say all of some"),
     "cite": ("d2eval.cli.cite", "print BibTeX of what a table, or a method, used"),
+    "protocols": ("d2eval.cli.protocols", "list protocols, or say in what two differ"),
     "describe": ("d2eval.cli.describe", "table and drawing of a method's network"),
     "show": ("d2eval.cli.show", "draw a method's keypoints on an image"),
     "prepare": ("d2eval.cli.prepare", "prepare a dataset for training"),
