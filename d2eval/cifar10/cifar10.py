@@ -158,8 +158,6 @@ class Cifar10(Benchmark):
         from d2eval.cifar10.curves import plot
         from d2eval.cifar10.runs import load_runs
 
-        if choice.query is not None:
-            raise D2EvalError(f"--query: {self.name} has no such figure; leave it out")
         found, notes = load_runs(runs)
         return plot(found, output, choice), notes
 

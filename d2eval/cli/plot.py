@@ -1,9 +1,8 @@
 """Draws the paper's curves, with measured ones on top of the published ones, and pictures.
 
 Works from result files alone. Runs on the embedded sample get a figure of their own without
-published curves. 'aachen' draws recall over the position error, each run seen from above, and with
---query the matches of a query with its best database images (these need the image files). 'inloc'
-draws recall, and with --query a query beside the views from its best poses.
+published curves. 'aachen' draws recall over the position error, and each run seen from above;
+'inloc' draws recall. `d2eval view` draws single pairs and queries.
 """
 
 import argparse
@@ -18,10 +17,8 @@ EXAMPLES = """examples:
   python -m d2eval plot mma --runs results/runs --no-published     # your runs alone
   python -m d2eval plot mma --sample
   python -m d2eval plot aachen
-  python -m d2eval plot aachen --run d2_ms --query all
-  python -m d2eval plot aachen --query IMG_20161227_192316.jpg
+  python -m d2eval plot aachen --run d2_ms
   python -m d2eval plot inloc
-  python -m d2eval plot inloc --run dense_pv --query IMG_0731.JPG
 """
 
 
@@ -47,11 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", dest="label", metavar="LABEL", help="aachen, inloc: draw this run only"
     )
-    parser.add_argument(
-        "--query",
-        metavar="NAME",
-        help="aachen, inloc: also draw the matches or views of this query image, or of all",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.report.figures import Choice
 
     benchmark = benchmark_class(MMA if args.figure == "mma" else args.figure)()
-    choice = Choice(args.label, args.query, not args.no_published, args.sample)
+    choice = Choice(args.label, not args.no_published, args.sample)
     paths, notes = benchmark.figures(args.runs, args.output, choice)
     for line in notes:
         note(line)

@@ -20,15 +20,16 @@ from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:  # what is heavy is imported when a benchmark runs, not for its help
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from d2eval.contracts.architecture import Architecture
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.pipeline.extraction import MethodChoice
-    from d2eval.report.figures import Choice
+    from d2eval.report.figures import Choice, Sources
     from d2eval.report.tables import Table
     from d2eval.runs.folder import Row, RunName
-    from d2eval.runs.items import RunItems
-    from d2eval.runs.measured import RunRoots
+    from d2eval.runs.items import Key, RunItems
+    from d2eval.runs.measured import RunPlace, RunRoots
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,26 @@ class Benchmark(ABC):
             D2EvalError: the benchmark's runs don't compare, or a file is missing or broken.
         """
         raise D2EvalError(f"{self.name}: it doesn't say how its runs compare")
+
+    def item_name(self, key: Key) -> str:
+        """How the pair or query of a key of `items_of` is called, and chosen by a user."""
+        return "/".join(key)
+
+    def item_names(self, folder: Path, label: str) -> list[str]:
+        """The pairs or queries of the run in ``folder``.
+
+        Raises:
+            D2EvalError: a file is missing or broken.
+        """
+        return [self.item_name(key) for key in self.items_of(folder, label).clusters]
+
+    def view(self, runs: Sequence[RunPlace], item: str, sources: Sources) -> Figure:
+        """A picture of what each of ``runs`` found of a pair or query, from what is stored.
+
+        Raises:
+            D2EvalError: there are no such pictures, or something isn't there that they need.
+        """
+        raise D2EvalError(f"{self.name}: it has no pictures of what its runs are of")
 
     def architecture(self) -> Architecture | None:
         """The network that it trains or measures, for ``d2eval describe``; None without one."""

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +53,7 @@ class Collected:
         for (image, unit), split in progress(
             zip(found, used.values(), strict=True), what, len(items)
         ):
-            unit = replace(unit, features=unit.features.top_k(self.top_k))
+            unit = unit.best(self.top_k)
             held[image.path] = unit
             self.hashes[image.path] = image.sha256
             self.images.append(

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from d2eval.hpatches.dataset import Dataset
     from d2eval.hpatches.report.published import PaperRow
     from d2eval.hpatches.report.shared import Shared
+    from d2eval.metrics.homography import FloatArray
     from d2eval.report.figures import Choice
     from d2eval.report.tables import Table
     from d2eval.runs.folder import Row
+    from d2eval.runs.items import Key
     from d2eval.runs.measured import RunRoots
 
 
@@ -163,6 +165,18 @@ class HPatches(PairsBenchmark):
 
         return evaluate_pair(first, second, matches, pair.truth, self.numbers, seed)
 
+    def errors(
+        self, pair: ImagePair, first: Features, second: Features, matches: Matches
+    ) -> FloatArray:
+        """Distances in the other image from where the homography takes a match's first point."""
+        from d2eval.metrics.matching import match_errors
+
+        return match_errors(first, second, matches, pair.truth)
+
+    def item_name(self, key: Key) -> str:
+        """Such as "v_bird/1-5": a sequence, and its first image with another."""
+        return "{}/1-{}".format(*key)
+
     def summarize(self, rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
         """Overall, illumination and viewpoint."""
         from d2eval.hpatches.evaluation import summarize
@@ -218,8 +232,6 @@ class HPatches(PairsBenchmark):
         """The paper's curves."""
         from d2eval.hpatches.report.curves import plot_mma
 
-        if choice.run or choice.query:
-            raise D2EvalError(
-                "--run and --query go with `d2eval plot aachen` and `plot inloc`; leave them out"
-            )
+        if choice.run:
+            raise D2EvalError("--run goes with another benchmark's figure; leave it out")
         return plot_mma(runs, output, published=choice.published, sample_only=choice.sample_only)

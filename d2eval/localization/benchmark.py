@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,14 @@ from d2eval.evaluation.benchmark import Benchmark
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from d2eval.localization.description import Report
     from d2eval.localization.site import SiteFormat
-    from d2eval.report.figures import Choice
+    from d2eval.report.figures import Choice, Sources
     from d2eval.report.tables import Table
     from d2eval.runs.items import RunItems
-    from d2eval.runs.measured import RunRoots
+    from d2eval.runs.measured import RunPlace, RunRoots
 
 
 class LocalizationBenchmark(Benchmark):
@@ -44,6 +46,18 @@ class LocalizationBenchmark(Benchmark):
 
         return load_items(self.description(), folder, label)
 
+    def item_names(self, folder: Path, label: str) -> list[str]:
+        """All queries, with a reference pose or without."""
+        from d2eval.localization.pictures import query_names
+
+        return query_names(self.description(), folder)
+
+    def view(self, runs: Sequence[RunPlace], item: str, sources: Sources) -> Figure:
+        """What the runs left of a query."""
+        from d2eval.localization.pictures import draw_query
+
+        return draw_query(self.description(), runs, item, sources)
+
     def site(self) -> SiteFormat[Any]:
         """What visuallocalization.net returns."""
         return self.description().site
@@ -56,7 +70,7 @@ class LocalizationBenchmark(Benchmark):
         return table_of_runs(self.description(), load_runs(self.description(), runs))
 
     def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
-        """Recall, pictures of each run, and with a query pictures of that."""
+        """Recall, and pictures of each run."""
         from d2eval.localization.pictures import plot_all
 
         return plot_all(self.description(), runs, output / self.name, choice)

@@ -1,13 +1,16 @@
 """What a benchmark of camera poses says of its report; the rest is the same for each."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from matplotlib.figure import Figure
+
 from d2eval.localization.groups import Group, Kind, LocalizedRun, Section
 from d2eval.localization.site import SiteFormat, SiteResult
+from d2eval.report.figures import Sources
 from d2eval.runs.columns import Column
 from d2eval.runs.manifest import Manifest
 from d2eval.runs.results import Numbers
@@ -50,14 +53,20 @@ class CurveRule:
 
 
 @dataclass(frozen=True)
+class PicturedRun:
+    """A run and what it says of one query."""
+
+    path: Path  # of the file that its pictures are drawn from
+    title: str  # its label and the query's error
+
+
+@dataclass(frozen=True)
 class QueryPictures:
     """Pictures of single queries, which a run may leave."""
 
-    file: str  # what they are drawn from: its groups have the queries' names
-    what: str  # that file is, for errors
-    folder: str  # what they show, and where they go in that of the run's figures
-    hint: str  # for somebody whose query isn't there
-    plot: Callable[[Path, Sequence[str], Path], Iterator[Path]]  # draws some of them into a folder
+    file: str  # what they are drawn from
+    hint: str  # for somebody whose run has none
+    draw: Callable[[Sequence[PicturedRun], str, Sources], Figure]  # what runs found of a query
 
 
 @dataclass(frozen=True)

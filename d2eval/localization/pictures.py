@@ -1,27 +1,28 @@
 """All figures of a benchmark of camera poses: recall, and pictures of runs and of queries."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.formats.hdf5 import group_names
-from d2eval.foundation.terminal.progress import progress
+from d2eval.localization.columns import chosen
 from d2eval.localization.curves import plot_recall
-from d2eval.localization.description import Report
-from d2eval.localization.groups import LocalizedRun
-from d2eval.localization.runs import choose, load_folder, load_runs, no_runs
+from d2eval.localization.description import PicturedRun, Report
+from d2eval.localization.runs import QUERIES, choose, load_errors, load_folder, load_runs, no_runs
 from d2eval.localization.table import table_of_runs
-from d2eval.report.figures import Choice, choose_queries
+from d2eval.report.figures import Choice, Sources
 from d2eval.report.tables import write_table
-from d2eval.runs.measured import RunRoots
-from d2eval.runs.rows import REMEDY
+from d2eval.runs.measured import RunPlace, RunRoots
+from d2eval.runs.rows import REMEDY, read_rows, reading
 
 
 def plot_all(
     report: Report[Any], roots: RunRoots, output: Path, choice: Choice
 ) -> tuple[list[Path], list[str]]:
-    """Draws ``recall*.*``, and pictures of each run and of chosen queries into ``<label>/``.
+    """Draws ``recall*.*``, and pictures of each run into ``<label>/``.
 
     Returns:
         The files written, and notes for the user on what was left out.
@@ -41,8 +42,6 @@ def plot_all(
         pictures, more = report.plot_run(run, output / run.label)
         paths += pictures
         notes += more
-    if choice.query is not None:
-        paths += _plot_queries(report, drawn, output, choice.query)
     if not paths:
         raise D2EvalError(
             f"nothing to draw: no measured run is there; run `d2eval {report.name}` first, or "
@@ -69,19 +68,40 @@ def write_report(report: Report[Any], folder: Path | None) -> list[Path]:
     return [*recall, *report.plot_run(run, folder)[0]]
 
 
-def _plot_queries(
-    report: Report[Any], runs: Sequence[LocalizedRun], output: Path, wanted: str
-) -> list[Path]:
-    own = report.pictures
-    paths: list[Path] = []
-    having = [run for run in runs if (run.folder / own.file).is_file()]
-    for run in progress(having, f"drawing {own.folder}"):
-        path = run.folder / own.file
-        chosen = choose_queries(group_names(path, own.what, REMEDY), wanted)
-        paths += own.plot(path, chosen, output / run.label / own.folder)
-    if not paths:
-        where = ", ".join(str(run.folder / own.file) for run in having) or f"no {own.file}"
-        raise D2EvalError(
-            f"--query {wanted}: no {own.folder} of such a query ({where}); {own.hint}"
-        )
-    return paths
+def query_names(report: Report[Any], folder: Path) -> list[str]:
+    """The queries of the run in ``folder``.
+
+    Raises:
+        D2EvalError: a file is missing or broken.
+    """
+    path = folder / QUERIES
+    with reading(path, REMEDY):
+        return [row["name"] for row in read_rows(path, chosen(report.queries, "name"))]
+
+
+def draw_query(
+    report: Report[Any], runs: Sequence[RunPlace], query: str, sources: Sources
+) -> Figure:
+    """What each run found of a query.
+
+    Raises:
+        D2EvalError: a run left no pictures, or an image is missing.
+    """
+    found = []
+    for run in runs:
+        path = run.path / report.pictures.file
+        if not path.is_file():
+            raise D2EvalError(f"{path}: is missing; {report.pictures.hint}")
+        found.append(PicturedRun(path, f"{run.label}{_error(report, run.path, query)}"))
+    return report.pictures.draw(found, query, sources)
+
+
+def _error(report: Report[Any], folder: Path, query: str) -> str:
+    """Such as " (0.03 m, 0.4 deg)"; nothing without a reference pose."""
+    for own in load_errors(report, folder).values():
+        if query in own:
+            metres, degrees = own[query]
+            if math.isinf(metres):
+                return " (no pose, or one of another frame)"
+            return f" ({metres:.2f} m, {degrees:.1f}\N{DEGREE SIGN})"
+    return ""

@@ -31,7 +31,7 @@ class PairMatcher:
 
         Of each image ``top_k`` features were kept; None: all.
         """
-        return {"matcher": self.identity.key, "version": VERSION, "top_k": top_k}
+        return matches_content(self.identity, top_k)
 
     def describe(self) -> dict[str, Any]:
         """The matcher's identity, for the manifest, and whether it is the protocol's own."""
@@ -43,6 +43,11 @@ class PairMatcher:
         described = ", ".join(f"{k} {v}" for k, v in self.identity.config.items())
         line = f"matcher {self.identity.method}" + (f": {described}" if described else "")
         return [] if self.is_default else [line]
+
+
+def matches_content(matcher: Identity, top_k: int | None) -> dict[str, Any]:
+    """See `PairMatcher.content`."""
+    return {"matcher": matcher.key, "version": VERSION, "top_k": top_k}
 
 
 def open_matcher(

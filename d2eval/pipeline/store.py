@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,10 @@ class StoredFeatures:
     features: Features
     key: str
     cost: Cost
+
+    def best(self, top_k: int | None) -> "StoredFeatures":
+        """The ``top_k`` features of highest score; None: all."""
+        return replace(self, features=self.features.top_k(top_k))
 
 
 @dataclass(frozen=True)

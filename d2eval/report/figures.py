@@ -20,7 +20,9 @@ _CHARACTER_IN, _HANDLE_IN = 0.074, 0.72  # of a legend entry
 _MOST_COLUMNS = 6
 _MOST_BESIDE = 3  # panels in a row
 _NO_SLASHES = str.maketrans("/\\", "__")
-_METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,17 @@ class Choice:
     """What to draw."""
 
     run: str | None = None  # label of the only run to draw; None for all
-    query: str | None = None  # query whose matches are drawn, or "all"; None for none
     published: bool = True  # whether published numbers stand in the recall panels
     sample_only: bool = False  # draw runs on the embedded sample only
 
 
-def choose_queries(names: Sequence[str], wanted: str) -> list[str]:
-    """The names that ``wanted`` means: "all", a whole name, or the end of one after a slash."""
-    if wanted == "all":
-        return list(names)
-    return [name for name in names if name == wanted or name.endswith(f"/{wanted}")]
+@dataclass(frozen=True)
+class Sources:
+    """What a picture of a pair or a query is made from beside a run's rows, and how."""
+
+    cache: Path  # where features and matches are stored
+    data: Path | None = None  # the dataset's folder; None: where the run found it
+    lines: int = 200  # most matches of two images that have a line
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
@@ -95,7 +98,7 @@ def add_legend(
 def write_figure(
     figure: Figure, folder: Path, stem: str, kinds: Sequence[str] = ("png", "svg")
 ) -> list[Path]:
-    """Writes ``<stem>.png`` and ``<stem>.svg``; the same figure gives the same SVG.
+    """Writes ``<stem>.<kind>`` for each kind; the same figure gives the same SVG and PDF.
 
     In the stem, which may be an image's name, an underscore stands for each slash.
 

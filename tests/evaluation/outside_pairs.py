@@ -56,6 +56,7 @@ class Planar(PairsBenchmark):
     name = "planar"
     Options = PlanarOptions
     curves = Curves("mean_correct_{}px", THRESHOLDS_PX, "correct matches")
+    error_bins = THRESHOLDS_PX
 
     def load(self, root: Path, *, sample: bool = False) -> PairDataset:
         """The listed pairs."""
@@ -97,11 +98,17 @@ class Planar(PairsBenchmark):
         self, pair: ImagePair, first: Features, second: Features, matches: Matches, seed: int
     ) -> dict[str, float]:
         """Counts, and the share of matches within each threshold."""
-        points = np.c_[first.keypoints[matches[:, 0]], np.ones(len(matches))] @ pair.truth.T
-        apart = points[:, :2] / points[:, 2:] - second.keypoints[matches[:, 1]]
-        errors = np.hypot(*apart.T)
+        errors = self.errors(pair, first, second, matches)
         shares = {
             f"correct_{t}px": float((errors <= t).mean()) if len(errors) else 0.0
             for t in THRESHOLDS_PX
         }
         return {"features": len(first), "matches": len(matches), **shares}
+
+    def errors(
+        self, pair: ImagePair, first: Features, second: Features, matches: Matches
+    ) -> np.ndarray:
+        """Distances in the second image."""
+        points = np.c_[first.keypoints[matches[:, 0]], np.ones(len(matches))] @ pair.truth.T
+        apart = points[:, :2] / points[:, 2:] - second.keypoints[matches[:, 1]]
+        return np.hypot(*apart.T)

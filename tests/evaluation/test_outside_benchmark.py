@@ -11,6 +11,8 @@ from places import REPOSITORY
 
 from d2eval import D2EvalError, evaluate
 from d2eval.cli import main
+from d2eval.report.figures import Sources
+from d2eval.runs.measured import RunPlace
 
 HERE = Path(__file__).parent
 LINE = "outside_pairs:Planar"
@@ -95,25 +97,27 @@ def test_data_of_its_own_and_their_check(outside, tmp_path, capsys):
     names = ["rootsift-sample", "upright_rootsift-sample"]
     assert main(["compare", *names, *runs, str(tmp_path / "compared")]) == 0
     assert "too few pairs (4)" in capsys.readouterr().out
+    # A picture's matches are the row's.
+    run = RunPlace("rootsift", tmp_path / "runs/planar/rootsift")
+    figure = benchmark_class("planar")().view([run], "wall_0", Sources(tmp_path / "cache"))
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    counts = {name: int(count) for name, count in (text.split(": ") for text in legend)}
+    row = rows(run.path / "pairs.csv")[0]
+    assert list(counts)[1:] == ["1 to 2 px", "2 to 4 px", "4 to 8 px", "> 8 px"]
+    assert sum(counts.values()) == int(row["matches"]) > 50
+    within = sum(list(counts.values())[:2]) / int(row["matches"])
+    assert within == pytest.approx(float(row["correct_2px"]))
+    view = ["view", "planar", "--run", "rootsift", "--pair", "wall_0", "--cache"]
+    assert main([*view, str(tmp_path / "cache"), *runs, str(tmp_path / "views")]) == 0
+    assert cv2.imread(str(tmp_path / "views/planar/rootsift/wall_0.png")) is not None
+    capsys.readouterr()
+    assert main([*view, str(tmp_path / "empty"), *runs, str(tmp_path / "views")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "features of" in said and "make them by `d2eval" in said
     (data / "wall_0.png").unlink()
     capsys.readouterr()
     assert main(["check-data", "planar", str(data)]) == 2
     assert "wall_0.png: is missing" in capsys.readouterr().out
-
-
-def test_several_seeds(outside, tmp_path, capsys):
-    words = ("planar", "--method", "rootsift", "--first-pairs", "2", "--seed", "3")
-    assert outside(*words, "--seeds", "2") == 0
-    out = capsys.readouterr().out
-    assert "over 2 seeds:\n  overall, features: mean " in out and "std. 0," in out
-    assert outside(*words, "--seeds", "2", "--name", "own") == 0
-    folders = {path.name for path in (tmp_path / "runs/planar").iterdir()}
-    assert folders == {"rootsift-sample-seed3", "rootsift-sample-seed4", "own", "own-seed4"}
-    seeds = [
-        json.loads((tmp_path / "runs/planar" / name / "manifest.json").read_text())["seed"]
-        for name in ("own", "own-seed4")
-    ]
-    assert seeds == [3, 4]
 
 
 def test_its_mistakes_are_one_line(outside, tmp_path, capsys):

@@ -1,33 +1,31 @@
 """Pictures of a query's matches with its best database images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from d2eval.aachen.protocol import load_benchmark
+from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.limits import Budget
 from d2eval.foundation.formats.hdf5 import member, open_own_hdf5, read_dataset, text_attribute
-from d2eval.foundation.images.decoding import RgbImage, read_image
+from d2eval.foundation.images.decoding import read_image
 from d2eval.foundation.text.words import check_name, whole
-from d2eval.report.figures import new_figure, write_figure
+from d2eval.localization.description import PicturedRun
+from d2eval.report.figures import Sources
+from d2eval.report.matches import COLORS, MatchedImages, MatchKind, draw_matches
 from d2eval.runs.rows import REMEDY
 
 FILE, WHAT = "matches.h5", "file of matches"
-_GAP_PX = 20
-_WIDTH_IN = 14.0
-_OPAQUE_LINES, _LEAST_OPACITY = 150, 0.25  # more lines let the images shine through
-# kind in the file -> its name, colour, line width and most opacity; drawn in this order
-KINDS = {
-    0: ("rejected by verification", "red", 0.4, 0.7),
-    1: ("verified, no inlier of the pose", "orange", 0.6, 0.8),
-    2: ("inlier of the pose", "limegreen", 0.8, 0.9),
-}
+KINDS = (  # the one of 2 in the file first, that of 0 last
+    MatchKind("inlier of the pose", COLORS[0]),
+    MatchKind("verified, no inlier", COLORS[2]),
+    MatchKind("rejected by verification", COLORS[4]),
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class MatchedPair:
     # (M, 2) pixels, origin at the centre of the top-left pixel
     points_query: npt.NDArray[np.float64]
     points_database: npt.NDArray[np.float64]  # (M, 2) likewise
-    kind: npt.NDArray[np.int64]  # (M,) a key of `KINDS` each
+    kind: npt.NDArray[np.int64]  # (M,) 2 of an inlier, 1 of a verified match, 0 of a rejected one
 
 
 def load_pairs(path: Path, query: str) -> list[MatchedPair]:
@@ -80,74 +78,33 @@ def _pair(group: h5py.Group, rank: str, query: str, images: Path, budget: Budget
         )
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError(f"{unit.name}: points that aren't finite")
-    if not set(np.unique(kind)) <= set(KINDS):
-        raise ValueError(f"{unit.name}: a kind is none of {', '.join(map(str, KINDS))}")
+    if not set(np.unique(kind)) <= set(range(len(KINDS))):
+        raise ValueError(f"{unit.name}: a kind is none of 0, 1, 2")
     name = check_name(text_attribute(unit, "name"), str(unit.name))
     return MatchedPair(query, name, whole(rank), images, first, second, kind)
 
 
-def plot_matches(path: Path, queries: Sequence[str], output: Path) -> Iterator[Path]:
-    """Draws a picture for each of the database images of each query, into ``output``.
+def draw(runs: Sequence[PicturedRun], query: str, sources: Sources) -> Figure:
+    """The query beside its best database images: all that were left, of several runs the best.
 
     Raises:
         D2EvalError: the file or an image is missing or broken.
     """
-    for query in queries:
-        for pair in load_pairs(path, query):
-            yield from write_figure(draw(pair), output, f"{query}__{pair.rank}", ["png"])
-
-
-def draw(pair: MatchedPair) -> Figure:
-    """Both images side by side, matches as lines by their kind.
-
-    Raises:
-        D2EvalError: an image is missing or broken.
-    """
-    left, right = (read_image(pair.images / name) for name in (pair.query, pair.database))
-    canvas, shift = side_by_side(left, right)
-    height, width = canvas.shape[:2]
-    figure = new_figure(_WIDTH_IN, _WIDTH_IN * height / width + 0.6)
-    axes = figure.add_axes((0, 0, 1, _WIDTH_IN * height / width / figure.get_figheight()))
-    axes.imshow(canvas)
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    axes.set_axis_off()
-    _draw_lines(axes, pair, shift)
-    counts = {kind: int((pair.kind == kind).sum()) for kind in KINDS}
-    figure.suptitle(
-        f"{pair.query}  -  {pair.database} (rank {pair.rank})\n{len(pair.kind)} matches: "
-        f"{counts[2]} inliers of the pose (green), {counts[1]} verified but no inliers (orange), "
-        f"{counts[0]} rejected (red)",
-        fontsize=11, y=0.995, parse_math=False,
-    )  # fmt: skip
-    return figure
-
-
-def side_by_side(left: RgbImage, right: RgbImage) -> tuple[RgbImage, int]:
-    """Both images on one white canvas, top edges level.
-
-    Returns:
-        The canvas, and what is added to x in the right image.
-    """
-    shift = left.shape[1] + _GAP_PX
-    shape = (max(left.shape[0], right.shape[0]), shift + right.shape[1], 3)
-    canvas = np.full(shape, 255, np.uint8)
-    canvas[: left.shape[0], : left.shape[1]] = left
-    canvas[: right.shape[0], shift:] = right
-    return canvas, shift
-
-
-def _draw_lines(axes: Axes, pair: MatchedPair, shift: int) -> None:
-    shifted = pair.points_database + np.array([shift, 0])
-    segments = np.stack([pair.points_query, shifted], axis=1)
-    for order, (kind, (name, color, width, opacity)) in enumerate(KINDS.items()):
-        own = segments[pair.kind == kind]
-        opacity *= max(min(_OPAQUE_LINES / max(len(own), 1), 1.0), _LEAST_OPACITY)
-        axes.add_collection(
-            LineCollection(
-                list(own), colors=color, linewidths=width, alpha=opacity, label=name,
-                zorder=2 + order,
-            )
-        )  # fmt: skip
-        if kind:
-            ends = own.reshape(-1, 2)
-            axes.scatter(ends[:, 0], ends[:, 1], s=5, c=color, linewidths=0, zorder=2 + order)
+    rows = []
+    for run in runs:
+        pairs = load_pairs(run.path, query)
+        if not pairs:
+            raise D2EvalError(f"{run.path}: has no matches of {query}; {REMEDY}")
+        for pair in pairs if len(runs) == 1 else pairs[:1]:
+            images = pair.images
+            if sources.data is not None:
+                images = sources.data / load_benchmark("aachen").layout.images
+            title = f"{run.title}, rank {pair.rank}: {pair.database}\n{len(pair.kind):,} matches"
+            left, right = (read_image(images / name) for name in (query, pair.database))
+            rows.append(
+                MatchedImages(
+                    title, left, right, pair.points_query, pair.points_database,
+                    len(KINDS) - 1 - pair.kind, KINDS,
+                )
+            )  # fmt: skip
+    return draw_matches(rows, query, sources.lines)

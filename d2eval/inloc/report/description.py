@@ -90,9 +90,8 @@ class InlocReport(Report[Group]):
     )  # fmt: skip
     rule = CurveRule(last_m=2.0, strict=True, one_angle=True)
     pictures = QueryPictures(
-        views.FILE, views.WHAT, "views",
-        "runs with Dense PV leave them, and queries.csv has the names", views.plot_views,
-    )  # fmt: skip
+        views.FILE, "runs with --dense-pv leave it, those that ship are rows alone", views.draw
+    )
     published = (
         Published("inloc.csv", PAPERS, KINDS),
         *(

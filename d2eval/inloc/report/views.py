@@ -1,6 +1,6 @@
 """Pictures of queries beside the views from their best poses, and where these differ."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from matplotlib.image import AxesImage
 from d2eval.foundation.files.limits import Budget
 from d2eval.foundation.formats.hdf5 import member, open_own_hdf5, read_dataset, text_attribute
 from d2eval.foundation.images.decoding import ImageFile, RgbImage
-from d2eval.report.figures import new_figure, write_figure
+from d2eval.localization.description import PicturedRun
+from d2eval.report.figures import Sources, new_figure
 from d2eval.runs.rows import REMEDY
 
 FILE, WHAT = "views.h5", "file of views"
@@ -119,43 +120,40 @@ def error_map(
     return errors, (left, left + columns * step, top + rows * step, top)
 
 
-def plot_views(path: Path, queries: Sequence[str], output: Path) -> Iterator[Path]:
-    """Draws a picture for each of the queries, into ``output``.
-
-    Raises:
-        D2EvalError: the file is missing or broken.
-    """
-    for query in queries:
-        yield from write_figure(draw(load_views(path, query)), output, query, ["png"])
-
-
-def draw(found: QueryViews) -> Figure:
+def draw(runs: Sequence[PicturedRun], query: str, sources: Sources) -> Figure:
     """A row for each view: the query, the rendered view, and the map of descriptor distances.
 
-    The maps of a figure share their scale.
+    Of several runs it is the view of each one's answer. The maps of a figure share their scale.
+
+    Raises:
+        D2EvalError: a file is missing or broken, or has no such query.
     """
-    rows = max(len(found.views), 1)
-    height, width = found.image.shape[:2]
+    found = [(run, load_views(run.path, query)) for run in runs]
+    most = _most([view.errors for _, own in found for view in own.views])
+    rows: list[tuple[PicturedRun, QueryViews, View | None]] = []
+    for run, own in found:
+        shown: Sequence[View | None] = own.views[: None if len(runs) == 1 else 1]
+        rows += [(run, own, view) for view in shown or [None]]
+    height, width = found[0][1].image.shape[:2]
     panel = _HEIGHT_IN * width / height
-    figure = new_figure(3 * panel + 1.0, rows * (_HEIGHT_IN + 0.35) + 0.35)
+    figure = new_figure(3 * panel + 1.0, len(rows) * (_HEIGHT_IN + 0.35) + 0.35)
     grid = figure.add_gridspec(
-        rows, 4, width_ratios=(panel, panel, panel, 0.12), wspace=0.04, hspace=0.09,
+        len(rows), 4, width_ratios=(panel, panel, panel, 0.12), wspace=0.04, hspace=0.09,
         left=0.01, right=1 - 0.6 / figure.get_figwidth(), bottom=0.01,
         top=1 - 0.65 / figure.get_figheight(),
     )  # fmt: skip
-    most = _most([view.errors for view in found.views])
-    for row, view in enumerate(found.views or [None]):
+    for row, (run, own, view) in enumerate(rows):
         panels = [figure.add_subplot(grid[row, column]) for column in range(3)]
         for axes in panels:
             axes.set_axis_off()
-        panels[0].imshow(found.image)
-        panels[0].set_title("query", fontsize=10)
+        panels[0].imshow(own.image)
+        panels[0].set_title(run.title, fontsize=10, parse_math=False)
         if view is not None:
             _draw_rendered(panels[1], view)
-            shown = _draw_errors(panels[2], view, found.image, most)
-            figure.colorbar(shown, cax=figure.add_subplot(grid[row, 3]))
-    note = "magenta where the scan has no point" if found.views else "no pose"
-    figure.suptitle(f"{found.query}: {note}", fontsize=11, y=0.995, parse_math=False)
+            shown_map = _draw_errors(panels[2], view, own.image, most)
+            figure.colorbar(shown_map, cax=figure.add_subplot(grid[row, 3]))
+    note = "magenta where the scan has no point" if any(row[2] for row in rows) else "no pose"
+    figure.suptitle(f"{query}: {note}", fontsize=11, y=0.995, parse_math=False)
     return figure
 
 

@@ -5,23 +5,26 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from PIL import Image
 from sealed_files import sealed_hdf5
 
-from d2eval.aachen.report.matches import WHAT, draw, load_pairs, side_by_side
+from d2eval.aachen.report.matches import WHAT, draw, load_pairs
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.sealed import HEAD_BYTES
 from d2eval.foundation.formats.hdf5 import group_names
-from d2eval.report.figures import choose_queries
+from d2eval.foundation.formats.poses import POSE_COLUMNS
+from d2eval.localization.description import PicturedRun
+from d2eval.report.figures import Sources
+from d2eval.report.matches import COLORS
 from d2eval.runs.rows import REMEDY
 
 query_names = partial(group_names, what=WHAT, remedy=REMEDY)
 
 NAMES = ("query/night/a.jpg", "query/night/b.jpg")
 NIGHT_2019 = ("2019", "night")
+REFERENCE = {f"ref_{n}": v for n, v in zip(POSE_COLUMNS, (1.0, 0, 0, 0, 0, 0, 0), strict=True)}
 QUERY_POINTS = np.array([[0, 0], [10, 5], [20, 10], [30, 20]], np.float32)
 DATABASE_POINTS = QUERY_POINTS + np.float32(2)
 KIND = np.array([2, 0, 1, 2], np.int8)
@@ -71,67 +74,68 @@ def test_reading(tmp_path: Path, images: Path, write_matches) -> None:
     assert load_pairs(path, "a.jpg") == []
 
 
-def test_choosing_queries() -> None:
-    assert choose_queries(NAMES, "all") == list(NAMES)
-    assert choose_queries(NAMES, NAMES[1]) == [NAMES[1]]
-    assert choose_queries(NAMES, "b.jpg") == [NAMES[1]]
-    assert choose_queries(NAMES, ".jpg") == []
+def drawn(folder: Path, *, runs: int = 1, data: Path | None = None) -> Figure:
+    own = [PicturedRun(folder / "matches.h5", f"run {i}") for i in range(runs)]
+    return draw(own, NAMES[0], Sources(folder, data))
 
 
-def test_side_by_side() -> None:
-    left, right = np.zeros((3, 4, 3), np.uint8), np.full((5, 2, 3), 7, np.uint8)
-    canvas, shift = side_by_side(left, right)
-    assert canvas.shape == (5, shift + 2, 3)
-    assert np.array_equal(canvas[:3, :4], left)
-    assert np.array_equal(canvas[:, shift:], right)
-    assert (canvas[3:, :shift] == 255).all() and (canvas[:, 4:shift] == 255).all()
-
-
-def test_lines_join_the_points_in_the_color_of_their_kind(tmp_path: Path, write_matches) -> None:
+def test_a_row_for_each_database_image_and_of_several_runs_the_best(
+    tmp_path: Path, write_matches
+) -> None:
     write_matches(tmp_path)
-    figure = draw(load_pairs(tmp_path / "matches.h5", NAMES[0])[0])
-    shift = 64 + 20
-    found = {}
-    for lines in figure.axes[0].collections:
-        if isinstance(lines, LineCollection):
-            found[tuple(lines.get_colors()[0][:3])] = np.array(lines.get_segments())
-    assert [len(found[to_rgba(c)[:3]]) for c in ("red", "orange", "limegreen")] == [1, 1, 2]
-    expected = [[[0, 0], [2 + shift, 2]], [[30, 20], [32 + shift, 22]]]
-    assert np.array_equal(found[to_rgba("limegreen")[:3]], expected)
-    title = figure.get_suptitle()
-    assert "4 matches: 2 inliers of the pose (green), 1 verified but no inliers" in title
-    assert "query/night/a.jpg  -  db/1.png (rank 1)" in title
+    titles = [axes.get_title(loc="left") for axes in drawn(tmp_path).axes]
+    assert titles == [f"run 0, rank {rank}: db/1.png\n4 matches" for rank in (1, 2)]
+    titles = [axes.get_title(loc="left") for axes in drawn(tmp_path, runs=2).axes]
+    assert titles == [f"run {run}, rank 1: db/1.png\n4 matches" for run in (0, 1)]
+
+
+def test_inliers_are_blue_and_rejected_ones_red(tmp_path: Path, write_matches) -> None:
+    write_matches(tmp_path)
+    axes = drawn(tmp_path).axes[0]
+    legend = {line.get_label(): line.get_color() for line in axes.get_legend().get_lines()}
+    assert legend == {
+        "inlier of the pose: 2": COLORS[0],
+        "verified, no inlier: 1": COLORS[2],
+        "rejected by verification: 1": COLORS[4],
+    }
 
 
 def test_the_command(runs: Path, write_aachen_run, write_matches, tmp_path: Path, capsys) -> None:
-    write_matches(write_aachen_run("run", "d2_ss", {NIGHT_2019: None}))
-    call = ["plot", "aachen", "--runs", str(runs), "--output", str(tmp_path / "plots")]
-    assert main([*call, "--query", "b.jpg"]) == 0
-    pictures = sorted((tmp_path / "plots/aachen/run/matches").iterdir())
-    names = ["query_night_b.jpg__1.png", "query_night_b.jpg__2.png"]
-    assert [path.name for path in pictures] == names
-    with Image.open(pictures[0]) as image:
-        assert image.size[0] > 1500
-    assert main([*call, "--query", "all"]) == 0
-    assert len(list((tmp_path / "plots/aachen/run/matches").iterdir())) == 4
+    rows = [{"name": name, "split": "night", "registered": 0, **REFERENCE} for name in NAMES]
+    counts = {NIGHT_2019: [0, 0, 0, 0]}
+    folder = write_aachen_run("run", "d2_ss", counts, queries=rows)
+    write_matches(folder)
+    call = ["view", "aachen", "--run", "run", "--runs", str(runs), "--output", str(tmp_path / "v")]
+    assert main([*call, "--worst", "1", "--format", "pdf"]) == 0  # equal errors go by name
+    (picture,) = (tmp_path / "v/aachen/run").iterdir()
+    assert picture.name == "query_night_a.jpg.pdf"
+    assert picture.read_bytes().startswith(b"%PDF")
     capsys.readouterr()
-    assert main([*call, "--query", "c.jpg"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "--query c.jpg: no matches of such a query" in error
+    (folder / "matches.h5").unlink()
+    for words, message in (
+        (["--query", "c.jpg"], "c.jpg: run has no such pair or query; there are 2"),
+        (["--query", "b.jpg"], "matches.h5: is missing; runs that ship are rows alone"),
+        ([], "name a --pair or --query"),
+    ):
+        assert main([*call, *words]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and message in error
 
 
 def test_an_image_that_is_gone_is_one_line(tmp_path: Path, images: Path, write_matches) -> None:
     write_matches(tmp_path)
-    (images / "db/1.png").unlink()
-    with pytest.raises(D2EvalError, match=r"1\.png: is missing"):
-        draw(load_pairs(tmp_path / "matches.h5", NAMES[0])[0])
+    moved = tmp_path / "moved/images"
+    moved.mkdir(parents=True)
+    images.rename(moved / "images_upright")
+    with pytest.raises(D2EvalError, match=r"a\.jpg: is missing"):
+        drawn(tmp_path)
+    assert len(drawn(tmp_path, data=tmp_path / "moved").axes) == 2
 
 
 def test_no_match_at_all_still_draws(tmp_path: Path, write_matches) -> None:
     empty = np.zeros((0, 2), np.float32)
     write_matches(tmp_path, points_query=empty, points_database=empty, kind=np.zeros(0, np.int8))
-    figure = draw(load_pairs(tmp_path / "matches.h5", NAMES[0])[0])
-    assert "0 matches: 0 inliers" in figure.get_suptitle()
+    assert "0 matches" in drawn(tmp_path).axes[0].get_title(loc="left")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from sealed_files import sealed_hdf5
 
@@ -14,12 +15,14 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.sealed import HEAD_BYTES
 from d2eval.foundation.formats.hdf5 import group_names
 from d2eval.inloc.report.views import WHAT, draw, error_map, load_views
+from d2eval.localization.description import PicturedRun
+from d2eval.report.figures import Sources
 from d2eval.runs.rows import REMEDY
 
 query_names = partial(group_names, what=WHAT, remedy=REMEDY)
 
 SPARSE = ("sparse", "d2_ms", "dense_pv")
-NAMES = ("IMG_0001.JPG", "IMG_0002.JPG")
+NAMES = ("IMG_0000.JPG", "IMG_0002.JPG")
 CENTERS = np.array([[6, 5], [10, 5], [6, 9], [14, 9]], np.uint16)
 DISTANCES = np.array([0.5, 0.25, 0.75, 1.0], np.float16)
 
@@ -66,12 +69,11 @@ def test_a_map_of_nothing_and_of_one() -> None:
 
 def test_what_is_drawn(views: Path) -> None:
     assert query_names(views) == list(NAMES)
-    found = load_views(views, NAMES[0])
-    assert [view.rank for view in found.views] == [1, 2]
-    figure = draw(found)
+    assert [view.rank for view in load_views(views, NAMES[0]).views] == [1, 2]
+    figure = drawn(views, NAMES[0], "mine (0.10 m)")
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles[:3] == [
-        "query", "rank 1: DUC_cutout_000_30_0.jpg, score 1.600",
+        "mine (0.10 m)", "rank 1: DUC_cutout_000_30_0.jpg, score 1.600",
         "distance of descriptors, median 0.625",
     ]  # fmt: skip
     panels = [axes for axes in figure.axes if axes.images]
@@ -82,21 +84,31 @@ def test_what_is_drawn(views: Path) -> None:
     assert tuple(shown.get_extent()) == (4.0, 16.0, 11.0, 3.0) and shown.get_clim() == (0, 1)
 
 
+def drawn(path: Path, query: str, *titles: str) -> Figure:
+    return draw([PicturedRun(path, title) for title in titles], query, Sources(path.parent))
+
+
 def test_a_query_without_a_pose(views: Path) -> None:
-    assert draw(load_views(views, NAMES[1])).get_suptitle() == f"{NAMES[1]}: no pose"
+    assert drawn(views, NAMES[1], "mine").get_suptitle() == f"{NAMES[1]}: no pose"
+
+
+def test_of_several_runs_the_answers_are_drawn(views: Path) -> None:
+    titles = [axes.get_title() for axes in drawn(views, NAMES[0], "mine", "other").axes]
+    assert [title for title in titles if title in ("mine", "other")] == ["mine", "other"]
+    assert [title for title in titles if "rank" in title] == [
+        "rank 1: DUC_cutout_000_30_0.jpg, score 1.600"
+    ] * 2
 
 
 def test_the_command(views: Path, runs: Path, tmp_path: Path, capsys) -> None:
     options = ["--runs", str(runs), "--output", str(tmp_path), "--run", "mine"]
-    assert main(["plot", "inloc", *options, "--query", "all"]) == 0
-    folder = tmp_path / "inloc/mine/views"
-    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.png" for name in NAMES]
-    assert main(["plot", "inloc", *options, "--query", "IMG_0003.JPG"]) == 2
-    error = capsys.readouterr().err
-    assert "no views of such a query" in error and str(views) in error
+    assert main(["view", "inloc", *options, "--best", "1"]) == 0
+    ((picture,),) = [list((tmp_path / "inloc/mine").iterdir())]
+    assert picture.suffix == ".png"
     views.unlink()
-    assert main(["plot", "inloc", *options, "--query", "all"]) == 2
-    assert "(no views.h5)" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["view", "inloc", *options, "--best", "1"]) == 2
+    assert "views.h5: is missing; runs with --dense-pv leave it" in capsys.readouterr().err
 
 
 def test_broken_files_are_one_line(views: Path) -> None:

@@ -1,1 +1,0 @@
-"""Pose from pairs of images with known intrinsics."""
