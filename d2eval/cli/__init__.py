@@ -34,6 +34,8 @@ COMMANDS = {
     "extract": ("d2eval.cli.extract", "write a method's features for outside tools"),
     "tables": ("d2eval.cli.tables", "regenerate the paper's tables, measured beside published"),
     "compare": ("d2eval.cli.compare", "say whether runs differ, with intervals and tests"),
+    "export": ("d2eval.cli.export", "write a run to one file for somebody else"),
+    "import": ("d2eval.cli.import_run", "take in a run that somebody else exported"),
     "view": ("d2eval.cli.view", "draw the matches of a pair, or what became of a query"),
     "plot": ("d2eval.cli.plot", "draw the paper's curves, measured over published"),
     "import-result": (
@@ -43,6 +45,7 @@ COMMANDS = {
     "speed": ("d2eval.cli.speed", "measure seconds, memory and operations per second"),
     "methods": ("d2eval.cli.methods", "list methods and matchers, or say all of some"),
     "cite": ("d2eval.cli.cite", "print BibTeX of what a table, or a method, used"),
+    "protocols": ("d2eval.cli.protocols", "list protocols, or say in what two differ"),
     "describe": ("d2eval.cli.describe", "table and drawing of a method's network"),
     "show": ("d2eval.cli.show", "draw a method's keypoints on an image"),
     "prepare": ("d2eval.cli.prepare", "prepare a dataset for training"),

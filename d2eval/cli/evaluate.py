@@ -1,6 +1,7 @@
 """The command of a benchmark: the same for all of them."""
 
 import argparse
+from dataclasses import fields, replace
 
 from d2eval.cli.common import (
     add_fresh_argument,
@@ -10,12 +11,14 @@ from d2eval.cli.common import (
     add_runtime_arguments,
     method_choice,
     options_of,
+    positive,
     runtime_of,
 )
 from d2eval.cli.matchers import add_matcher_argument, matcher_choice
 from d2eval.evaluation.benchmark import Benchmark, Request, benchmark_class
+from d2eval.foundation.errors import told
 from d2eval.foundation.files.paths import expanded
-from d2eval.foundation.terminal.console import say
+from d2eval.foundation.terminal.console import note, say
 
 
 class Command:
@@ -31,6 +34,8 @@ class Command:
         self.benchmark: type[Benchmark] = benchmark_class(name)
         self.__doc__ = self.benchmark.__doc__
         self.TAKES_METHOD = self.benchmark.takes_method
+        # whether the benchmark itself goes through seeds, within a run
+        self.has_seeds = any(own.name == "seeds" for own in fields(self.benchmark.Options))
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Adds the options of every benchmark, and its own."""
@@ -46,13 +51,20 @@ class Command:
             "--data", type=expanded, metavar="DIR",
             help="the dataset's folder (default: the sample)",
         )  # fmt: skip
+        if not self.has_seeds:
+            parser.add_argument(
+                "--seeds", type=positive, default=1, metavar="N",
+                help="a run for each of N seeds, from --seed on; says how far their numbers spread",
+            )  # fmt: skip
         owner = f"benchmark {self.name!r}"
         add_options(parser, self.benchmark.Options, owner, f"options of {self.name}")
         add_output_argument(parser)
 
     def run(self, args: argparse.Namespace) -> int:
-        """Runs the evaluation and prints the summary."""
+        """Runs the evaluation, once for each seed, and prints the summary."""
+        from d2eval.comparison.spread import spread_lines
         from d2eval.evaluation.evaluate import run_benchmark
+        from d2eval.evaluation.naming import number_part
 
         request = Request(
             method=method_choice(args) if args.method else None,
@@ -63,5 +75,19 @@ class Command:
             name=args.name,
             tell=say,
         )
-        run_benchmark(self.benchmark(options_of(self.benchmark.Options, args)), args.data, request)
+        benchmark = self.benchmark(options_of(self.benchmark.Options, args))
+        count, folders = 1 if self.has_seeds else args.seeds, []
+        for seed in range(args.seed, args.seed + count):
+            name = args.name
+            if name and seed != args.seed:
+                name = f"{name}-{number_part('seed', seed)}"
+            runtime = replace(request.runtime, seed=seed)
+            own = replace(request, runtime=runtime, name=name)
+            folders.append(run_benchmark(benchmark, args.data, own).folder)
+        if count > 1:
+            say(f"over {count} seeds:")
+            with told(note):
+                items = [benchmark.items_of(folder, folder.name) for folder in folders]
+                for line in spread_lines(items):
+                    say(f"  {line}")
         return 0

@@ -72,6 +72,24 @@ def choose(name: str, runs: Sequence[Found]) -> Found:
     return own[0]
 
 
+def choose_anywhere(name: str, benchmark: str | None, roots: RunRoots) -> Found:
+    """The one run that ``name`` means, of a benchmark or of the only one that has such a run.
+
+    Raises:
+        D2EvalError: there is none, or there are several.
+    """
+    searched = (
+        [benchmark] if benchmark else [b for b in registered(BENCHMARKS) if has_runs(roots, b)]
+    )
+    runs = {own: finished_runs(roots, own) for own in searched}
+    having = [own for own in searched if runs_named(name, runs[own])]
+    if len(having) > 1:
+        raise D2EvalError(f"{name}: runs of {', '.join(having)} are called so; name --benchmark")
+    return choose(
+        name, runs[having[0]] if having else [run for own in runs.values() for run in own]
+    )
+
+
 def with_seeds(chosen: Sequence[Found], runs: Sequence[Found]) -> list[list[Found]]:
     """Each run with those of other seeds, for the seeds that all of them have.
 

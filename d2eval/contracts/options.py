@@ -59,6 +59,12 @@ def checked_options(config: Any, values: Mapping[str, Any]) -> Any:
     return config(**found)
 
 
+def is_required(field: "dataclasses.Field[Any]") -> bool:
+    """Whether a field of a dataclass has no default."""
+    none = dataclasses.MISSING
+    return field.default is none and field.default_factory is none
+
+
 def _checked(name: str, value: Any, kind: Any) -> Any:
     kinds = typing.get_args(kind) or (kind,)
     if Path in kinds and isinstance(value, str):

@@ -16,7 +16,7 @@ from d2eval.runs.items import Key, Measure, Series
 from d2eval.runs.rows import REMEDY, read_rows, reading
 
 PAIRS = "pairs.csv"
-_AT = re.compile(r"(.+)_([0-9]+)px")
+_AT = re.compile(r"(.+)_([0-9]+)(?:px|deg)")
 _ABOUT = (*COSTS, "dataset", "weights")  # what follows the numbers of a row
 
 Intervals = Mapping[str, Mapping[str, tuple[float, float]]]  # split -> column of summary -> ends

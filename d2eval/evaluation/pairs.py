@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from d2eval.contracts.matching import Matches
     from d2eval.evaluation.collection import Collected
     from d2eval.evaluation.pairing import Pairing
+    from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.metrics.homography import FloatArray
+    from d2eval.pipeline.resizing import Resize
     from d2eval.report.figures import Choice, Sources
     from d2eval.report.tables import Table
     from d2eval.runs.folder import Row, RunName
@@ -117,6 +119,11 @@ class PairsBenchmark(Benchmark):
         """How many features of an image are kept, of highest score; None: all."""
         return getattr(self.options, "top_k", None)
 
+    @property
+    def resize(self) -> Resize | None:
+        """To which size images are brought before their features are extracted; None: as is."""
+        return None
+
     def about(self, dataset: PairDataset) -> dict[str, Any]:
         """What else the manifest says."""
         return {}
@@ -129,7 +136,7 @@ class PairsBenchmark(Benchmark):
         return [
             *method_parts(request.method),
             *matcher_parts(request.matcher, self.matcher()),
-            number_part("top", self.top_k),
+            number_part("top", getattr(self.options, "top_k", None)),
             *self.option_words(),
         ]
 
@@ -146,6 +153,7 @@ class PairsBenchmark(Benchmark):
         from d2eval.evaluation.summary import aligned
         from d2eval.foundation.machine.resources import measure
         from d2eval.pipeline.pairs import open_matcher
+        from d2eval.pipeline.resizing import resized
         from d2eval.runs.folder import run_folder, write_csv
         from d2eval.runs.manifest import circumstances, write_manifest
 
@@ -156,6 +164,8 @@ class PairsBenchmark(Benchmark):
         runtime = request.runtime
         matcher = open_matcher(request.matcher, self.matcher(), runtime, request.method.name)
         source = request.method.open(runtime, request.name)
+        if self.resize is not None:
+            source = resized(source, self.resize)
         request.tell(source.headline(), *matcher.headlines(), *dataset.lines)
         collected = Collected(dataset, source, matcher, request, self.score, self.top_k)
         with run_folder(request.output / self.name, name) as place:
@@ -190,25 +200,29 @@ class PairsBenchmark(Benchmark):
         text = aligned(summary, self.shown)
         return Evaluated(folder, rows, summary, [*text, said], place.notes)
 
+    def part(self, run: PairsRun) -> str:
+        """What of the table and figure a run belongs to, such as a protocol, in a word; "": all."""
+        return ""
+
     def report(self, folder: Path | None) -> list[Path]:
         """Table and figure of one run."""
         from d2eval.evaluation.pairs_report import plot_curves, summary_table
         from d2eval.evaluation.pairs_runs import load_run
-        from d2eval.report.figures import Choice
         from d2eval.report.tables import write_table
 
         if folder is None:
             return []
         runs = [load_run(folder, self.name, pairing=self.pairing())]
-        write_table(summary_table(self.name, runs), folder)
-        return plot_curves(self.name, runs, self.curves, folder, Choice()) if self.curves else []
+        write_table(summary_table(self.name, runs, part=self.part), folder)
+        return plot_curves(self.name, runs, self.curves, folder) if self.curves else []
 
     def table(self, runs: RunRoots) -> Table:
         """A line for each run and split."""
         from d2eval.evaluation.pairs_report import summary_table
         from d2eval.evaluation.pairs_runs import load_runs
 
-        return summary_table(self.name, *load_runs(runs, self.name, pairing=self.pairing()))
+        found, notes = load_runs(runs, self.name, pairing=self.pairing())
+        return summary_table(self.name, found, notes, self.part)
 
     def results(self, runs: RunRoots) -> pd.DataFrame:
         """Each number of each run's summary."""
@@ -244,7 +258,20 @@ class PairsBenchmark(Benchmark):
         if self.curves is None:
             raise D2EvalError(f"{self.name} has no such figure")
         found, notes = load_runs(runs, self.name)
-        return plot_curves(self.name, found, self.curves, output, choice), notes
+        if choice.run is not None:
+            found = [run for run in found if run.label == choice.run]
+        if choice.sample_only:
+            found = [run for run in found if run.is_sample]
+        parts = sorted({self.part(run) for run in found}) or [""]
+        paths = [
+            path
+            for part in parts
+            for path in plot_curves(
+                "_".join(filter(None, (self.name, part))),
+                [run for run in found if self.part(run) == part], self.curves, output,
+            )
+        ]  # fmt: skip
+        return paths, notes
 
     def _work(
         self, collected: Collected, hashes: Mapping[Path, str] | None = None

@@ -1,13 +1,13 @@
 """Table and figure of a benchmark of image pairs that has no published numbers."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from d2eval.evaluation.pairs import Curves
 from d2eval.evaluation.pairs_runs import PairsRun
 from d2eval.foundation.errors import D2EvalError
-from d2eval.report.figures import Choice, write_figure
+from d2eval.report.figures import write_figure
 from d2eval.report.tables import Table, TableLine, TableSection, build_table
 from d2eval.report.threshold_curves import Axes, draw, measured_curves
 from d2eval.runs.columns import Column, number
@@ -19,13 +19,20 @@ _NUMBER = re.compile(r"[-+.0-9e]+")
 _ABOUT = ("method", "split", "dataset", "weights")
 
 
-def summary_table(benchmark: str, runs: Sequence[PairsRun], notes: Sequence[str] = ()) -> Table:
-    """A line for each run and split; runs on the sample in a part of their own."""
+def summary_table(
+    benchmark: str,
+    runs: Sequence[PairsRun],
+    notes: Sequence[str] = (),
+    part: Callable[[PairsRun], str] = lambda _: "",
+) -> Table:
+    """A line for each run and split, by the ``part`` that a run belongs to; the sample's last."""
     sections, names = [], dict.fromkeys(["label"])
-    for title, is_sample in (("", False), ("Embedded sample", True)):
-        lines = [
-            _line(run, split) for run in runs if run.is_sample == is_sample for split in run.rows
-        ]
+
+    def title_of(run: PairsRun) -> str:
+        return ": ".join(filter(None, ("Embedded sample" if run.is_sample else "", part(run))))
+
+    for title, _ in sorted({title_of(run): run.is_sample for run in runs}.items(), key=_last):
+        lines = [_line(run, split) for run in runs if title_of(run) == title for split in run.rows]
         if lines:
             sections.append(TableSection(title, "", lines, ()))
         names |= dict.fromkeys(name for line in lines for name in line.flat[0])
@@ -47,6 +54,11 @@ def _line(run: PairsRun, split: str) -> TableLine:
     return TableLine(shown, [flat])
 
 
+def _last(section: tuple[str, bool]) -> tuple[bool, str]:
+    title, is_sample = section
+    return is_sample, title
+
+
 def _columns(names: Iterable[str]) -> list[Column]:
     columns = [Column("label", "Run", key=True), Column("split", "Split", key=True)]
     for name in names:
@@ -60,7 +72,7 @@ def _rounded(text: str) -> str:
 
 
 def plot_curves(
-    benchmark: str, runs: Sequence[PairsRun], shown: Curves, output: Path, choice: Choice
+    benchmark: str, runs: Sequence[PairsRun], shown: Curves, output: Path
 ) -> list[Path]:
     """Draws ``<benchmark>.*``, and ``<benchmark>_sample.*`` if there are sample runs.
 
@@ -70,9 +82,7 @@ def plot_curves(
     paths: list[Path] = []
     for suffix, is_sample in (("", False), ("_sample", True)):
         own = [(run, _values(run, shown)) for run in runs if run.is_sample == is_sample]
-        if choice.run is not None:
-            own = [(run, values) for run, values in own if run.label == choice.run]
-        if own and (is_sample or not choice.sample_only):
+        if own:
             splits = list(dict.fromkeys(split for _, values in own for split in values))
             panels = [(split, split.capitalize()) for split in splits]
             axes = Axes(shown.thresholds, panels, shown.xlabel, shown.ylabel)
@@ -80,13 +90,15 @@ def plot_curves(
             figure = draw(measured_curves(own), axes, title)
             paths += write_figure(figure, output, benchmark + suffix)
     if not paths:
-        raise D2EvalError(f"nothing to draw: no run of it is there; run `d2eval {benchmark}` first")
+        raise D2EvalError("nothing to draw: no run of it is there; evaluate a method first")
     return paths
 
 
 def _values(run: PairsRun, shown: Curves) -> dict[str, dict[float, float]]:
     with reading(Path(run.label) / SUMMARY, REMEDY):
         return {
-            split: {t: number(row, c) for t in shown.thresholds if row[c := shown.column.format(t)]}
+            split: {
+                t: number(row, c) for t in shown.thresholds if row.get(c := shown.column.format(t))
+            }
             for split, row in run.rows.items()
         }

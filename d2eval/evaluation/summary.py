@@ -73,7 +73,7 @@ def aligned(summary: Sequence[Row], shown: Mapping[str, str]) -> list[str]:
 
 
 def _cell(name: str, value: Any) -> str:
-    """A share with three places, another number with one; "-" where nothing is known."""
+    """A share or an area with three places, another number with one; "-" where nothing is known."""
     if not isinstance(value, float):
         return str(value)
-    return "-" if math.isnan(value) else f"{value:.{3 if name.startswith('mma') else 1}f}"
+    return "-" if math.isnan(value) else f"{value:.{3 if name.startswith(('mma', 'auc')) else 1}f}"

@@ -37,7 +37,9 @@ def evaluate_pair(
     match among those in the part that both show (Ono et al., LF-Net, NeurIPS 2018; Revaud et al.,
     R2D2, NeurIPS 2019).
     """
-    errors = match_errors(features_1, features_k, matches, homography)
+    matched_1 = features_1.keypoints[matches[:, 0]]
+    matched_k = features_k.keypoints[matches[:, 1]]
+    errors = match_errors(matched_1, matched_k, homography)
     row: Row = {
         "features_1": len(features_1),
         "features_k": len(features_k),
@@ -60,9 +62,7 @@ def evaluate_pair(
         in_k[shared_1], features_k.keypoints[shared_k].astype(np.float64), benchmark.correct_px
     )
 
-    estimated = benchmark.estimator.estimate(
-        features_1.keypoints[matches[:, 0]], features_k.keypoints[matches[:, 1]], seed
-    )
+    estimated = benchmark.estimator.estimate(matched_1, matched_k, seed)
     error = corner_error(estimated, homography, features_1.image_size)
     row["corner_error_px"] = error
     for threshold in benchmark.corner_error_px:

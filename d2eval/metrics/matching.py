@@ -1,19 +1,17 @@
 """How right matches and keypoints are under a known homography."""
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from d2eval.contracts.features import Features
-from d2eval.contracts.matching import Matches
 from d2eval.metrics.homography import FloatArray, project
 
 
 def match_errors(
-    features_1: Features, features_k: Features, matches: Matches, homography: FloatArray
+    points_1: npt.NDArray[np.floating], points_k: npt.NDArray[np.floating], homography: FloatArray
 ) -> FloatArray:
-    """(M,) distances in pixels of image k between H x_1 and x_k: one direction only."""
-    projected = project(homography, features_1.keypoints[matches[:, 0]])
-    errors = np.linalg.norm(features_k.keypoints[matches[:, 1]] - projected, axis=1)
+    """(M,) distances in pixels of image k between H x_1 and its match x_k: one direction only."""
+    errors = np.linalg.norm(points_k - project(homography, points_1), axis=1)
     return np.where(np.isfinite(errors), errors, np.inf)
 
 

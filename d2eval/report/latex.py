@@ -15,7 +15,10 @@ _SPECIAL: dict[str, str | int | None] = {
     '"': r"\textquotedbl{}", "\N{DEGREE SIGN}": r"\textdegree{}",
     "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
 }  # fmt: skip
-_PREAMBLE = "% \\usepackage{booktabs} and \\usepackage[T1]{fontenc} belong into the preamble."
+_PREAMBLE = (
+    "% \\usepackage{booktabs} and \\usepackage[T1]{fontenc} belong into the preamble;\n"
+    "% all of these tables at once need \\extrafloats{200} there, too."
+)
 
 
 def latex_text(text: str) -> str:

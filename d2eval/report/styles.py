@@ -14,8 +14,8 @@ from typing import Any
 from d2eval.runs.published import presentation
 
 PALETTE = ("#CC6677", "#882255", "#332288", "#999933", "#44AA99", "#88CCEE")
-# Methods of the registry and of the paper's other tables. Any other one's colour is drawn by its
-# name, but not among those of the registry, which it is often compared with.
+# Rows of the paper's other tables. Any other method's colour is drawn by its name, but not among
+# RootSIFT's two, which it is often compared with.
 _ASSIGNED = {
     "rootsift": PALETTE[0], "upright_rootsift": PALETTE[1], "vgg16_dense": PALETTE[2],
     "affine_rootsift": PALETTE[3], "dense_sfm": PALETTE[4],

@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from d2eval.comparison.differences import compare
+from d2eval.comparison.spread import spread_lines
 from d2eval.foundation.errors import D2EvalError
 from d2eval.metrics.bootstrap import Statistic
 from d2eval.runs.items import Measure, RunItems, Series, over_seeds
@@ -94,6 +95,12 @@ def test_seeds_pair_and_their_spread_is_said():
     assert line.difference == pytest.approx(0.2)
     assert line.spread == pytest.approx((0.1, 0.2, 0.1))
     assert line.better == 1
+
+
+def test_spread_over_seeds_by_hand():
+    runs = [items([0] * 6 + [1] * n, measure=HIT, seed=n) for n in (2, 4, 6)]
+    # 2 of 8, 4 of 10, 6 of 12
+    assert spread_lines(runs) == ["all, localized: mean 38.33, std. 12.6, 25 to 50"]
 
 
 def test_hits_over_seeds_are_resampled_by_query():

@@ -120,6 +120,21 @@ def test_data_of_its_own_and_their_check(outside, tmp_path, capsys):
     assert "wall_0.png: is missing" in capsys.readouterr().out
 
 
+def test_several_seeds(outside, tmp_path, capsys):
+    words = ("planar", "--method", "rootsift", "--first-pairs", "2", "--seed", "3")
+    assert outside(*words, "--seeds", "2") == 0
+    out = capsys.readouterr().out
+    assert "over 2 seeds:\n  overall, features: mean " in out and "std. 0," in out
+    assert outside(*words, "--seeds", "2", "--name", "own") == 0
+    folders = {path.name for path in (tmp_path / "runs/planar").iterdir()}
+    assert folders == {"rootsift-sample-seed3", "rootsift-sample-seed4", "own", "own-seed4"}
+    seeds = [
+        json.loads((tmp_path / "runs/planar" / name / "manifest.json").read_text())["seed"]
+        for name in ("own", "own-seed4")
+    ]
+    assert seeds == [3, 4]
+
+
 def test_its_mistakes_are_one_line(outside, tmp_path, capsys):
     assert outside("planar", "--method", "rootsift", "--data", str(tmp_path / "nothing")) == 2
     assert "nothing/pairs.txt: can't be read" in capsys.readouterr().err

@@ -53,6 +53,9 @@ from d2eval.pipeline.featurefiles import read_feature_file, read_hloc_features
 from d2eval.runs.columns import Column, number
 from d2eval.runs.manifest import read_manifest
 from d2eval.runs.rows import read_rows, reading
+from d2eval.twoview.dataset import COLUMNS as TWO_VIEW_COLUMNS
+from d2eval.twoview.dataset import read_list as read_two_view_list
+from d2eval.twoview.protocol import load_two_view
 from methods.d2net.training import checkpoint
 from methods.d2net.training.data import posed
 from methods.d2net.training.data.depth_files import read_depth
@@ -377,6 +380,9 @@ RUN_ROWS = "method,split,pairs,mean_features,mean_matches,mma_1px,dataset,weight
 TENSORS = {"a.weight": torch.arange(24.0).reshape(2, 3, 4), "a.bias": torch.ones(2).half()}
 
 
+TWO_VIEW_NUMBERS = "500,500,320,240,500,500,320,240,1,0,0,1,0,1,0,0,0,0,1,0"
+
+
 def torch_files() -> list[bytes]:
     """As d2-net's train.py saves, and sparse, in both of PyTorch's formats."""
     beside = {"args": argparse.Namespace(lr=1e-3), "loss": [np.float64(0.5)], "epoch_idx": 2}
@@ -468,6 +474,12 @@ PARSERS = {
         Parser("cifar10-settings", "sweep.toml",
                texts("epochs = [1, 2]\n[[configurations]]\nnesterov = [true, false]\n"),
                lambda path: chosen_configurations(str(path), load_cifar10())),
+        Parser("two-view-list", "pairs.csv",
+               texts(f"{','.join(TWO_VIEW_COLUMNS)}\ns,a.jpg,b.jpg,{TWO_VIEW_NUMBERS}\n"),
+               read_two_view_list),
+        Parser("two-view-protocol", "mine.toml",
+               texts('extends = "twoview"\nkeypoints = 9\n[errors]\nfailure_deg = 90.0\n'),
+               lambda path: load_two_view(str(path))),
         Parser("toml", "x.toml", texts(TOML), load_toml),
         Parser("manifest", "manifest.json", texts(RUN_MANIFEST),
                lambda path: read_manifest(path.parent)),

@@ -62,23 +62,23 @@ def test_a_pair_is_called_by_both_images():
 
 
 def test_errors_by_hand():
-    errors = match_errors(
-        features_at(POINTS_1, SIZE_1),
-        features_at(POINTS_K, SIZE_K),
-        identity_matches(5),
-        PERSPECTIVE,
-    )
+    points_1, points_k = np.float64(POINTS_1[:5]), np.float64(POINTS_K[:5])
+    errors = match_errors(points_1, points_k, PERSPECTIVE)
     assert errors.tolist() == [5, 1, 0, 15, 3]
 
 
-def test_errors_are_in_image_k_and_follow_the_matches():
+def test_errors_are_in_image_k():
     # Image k is ten times as large: an error of 1 px in image 1 is one of 10 px here.
-    first, other = (
-        features_at([(1, 1), (5, 5)], (9, 9)),
-        features_at([(60, 50), (10, 10)], (90, 90)),
-    )
-    matches = np.array([[0, 1], [1, 0]], np.int32)
-    assert match_errors(first, other, matches, np.diag([10.0, 10, 1])).tolist() == [0, 10]
+    points_1, points_k = np.array([[1.0, 1], [5, 5]]), np.array([[10.0, 10], [60, 50]])
+    assert match_errors(points_1, points_k, np.diag([10.0, 10, 1])).tolist() == [0, 10]
+
+
+def test_accuracy_follows_the_matches():
+    first = features_at([(1, 1), (5, 5)], (90, 90))
+    other = features_at([(5, 5), (1, 1)], (90, 90))
+    for matches, accuracy in (([[0, 1], [1, 0]], 1), ([[0, 0], [1, 1]], 0)):
+        row = evaluate_pair(first, other, np.array(matches, np.int32), np.eye(3), BENCHMARK)
+        assert row["mma_1px"] == accuracy
 
 
 def test_accuracy_by_hand_includes_the_threshold():
@@ -151,7 +151,7 @@ def test_points_that_go_to_infinity_are_never_correct():
     vanishing = np.array([[1.0, 0, 0], [0, 1, 0], [-1 / 128, 0, 1]])
     first = features_at([(128, 0), (128, 7), (0, 3)], (400, 400))
     other = features_at([(128, 0), (128, 7), (0, 3)], (400, 400))
-    errors = match_errors(first, other, identity_matches(3), vanishing)
+    errors = match_errors(first.keypoints, other.keypoints, vanishing)
     assert errors.tolist() == [math.inf, math.inf, 0]
     row = evaluate_pair(first, other, identity_matches(3), vanishing, BENCHMARK)
     assert [row[f"mma_{t}px"] for t in THRESHOLDS] == [1 / 3] * 15
@@ -161,10 +161,7 @@ def test_points_that_go_to_infinity_are_never_correct():
 def test_points_behind_the_camera_are_divided_as_the_notebook_does():
     # w = 1 - 256 / 128 = -1: (256, 4) -> (-256, -4); the match at (0, 0) is off by its length.
     vanishing = np.array([[1.0, 0, 0], [0, 1, 0], [-1 / 128, 0, 1]])
-    errors = match_errors(
-        features_at([(256, 4)], (400, 400)), features_at([(0, 0)], (400, 400)),
-        identity_matches(1), vanishing,
-    )  # fmt: skip
+    errors = match_errors(np.array([[256.0, 4]]), np.zeros((1, 2)), vanishing)
     assert errors.tolist() == [math.sqrt(256**2 + 4**2)]
 
 

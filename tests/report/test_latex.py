@@ -76,7 +76,7 @@ def test_it_compiles(tmp_path):
     tables += [table(SHIPPED_RUNS) for table in TABLES.values()]
     body = "\n\\clearpage\n".join(latex_tables(own.name, own.content) for own in tables)
     (tmp_path / "paper.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}\n"
+        "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}\\extrafloats{200}\n"
         f"\\begin{{document}}\n{body}\n\\end{{document}}\n"
     )
     done = subprocess.run(

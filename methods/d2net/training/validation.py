@@ -10,7 +10,7 @@ import torch
 
 from d2eval.contracts.matching import mutual_nearest_neighbors
 from d2eval.foundation.images.decoding import RgbImage, read_image
-from d2eval.metrics.homography import project
+from d2eval.metrics.matching import match_errors, mean_matching_accuracy
 from methods.d2net.memory import choose_strips
 from methods.d2net.method import D2Config
 from methods.d2net.network import D2Network
@@ -109,10 +109,12 @@ def measure_matching(
         matches = mutual_nearest_neighbors(
             first.descriptors.cpu().numpy(), second.descriptors.cpu().numpy(), device
         )
-        moved = project(pair.homography, first.keypoints.cpu().numpy()[matches[:, 0]])
-        errors = np.linalg.norm(moved - second.keypoints.cpu().numpy()[matches[:, 1]], axis=1)
-        shares = [np.mean(errors <= t) if len(errors) else 0.0 for t in THRESHOLDS]
-        accuracies.append(shares)
+        errors = match_errors(
+            first.keypoints.cpu().numpy()[matches[:, 0]],
+            second.keypoints.cpu().numpy()[matches[:, 1]],
+            pair.homography,
+        )
+        accuracies.append([mean_matching_accuracy(errors, t) for t in THRESHOLDS])
         matched.append(len(matches))
     mma = tuple(float(share) for share in np.mean(accuracies, axis=0))
     return Matching(mma, float(np.mean(counts)), float(np.mean(matched)))

@@ -1,0 +1,1 @@
+"""Pose from pairs of images with known intrinsics."""

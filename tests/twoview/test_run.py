@@ -1,0 +1,167 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from fountain_pairs import make_fountain_pairs
+from places import DATA, needs
+
+import d2eval
+from d2eval.cli import main
+from d2eval.foundation.errors import D2EvalError
+from d2eval.sample.twoview import make_twoview_sample
+from d2eval.twoview.dataset import COLUMNS, read_list
+
+THIRD = """
+extends = "twoview"
+without = ["estimator.options"]
+name = "Mine"
+source = "me"
+keypoints = 300
+repeats = 2
+[resize]
+side = "long"
+size_px = [256]
+interpolation = "antialias"
+[pairs]
+file = "list.csv"
+count = 2
+by_scene = true
+[estimator]
+name = "poselib"
+options = {}
+thresholds_px = [1.0, 3.0]
+[errors]
+thresholds_deg = [2, 30]
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def sample(cache):
+    return make_twoview_sample(cache)
+
+
+def test_the_poses_of_the_sample_are_those_of_its_pictures(cache, tmp_path):
+    found = d2eval.evaluate("twoview", "orb", cache=cache, output=tmp_path)
+    assert len(found.rows) == 6
+    summary = found.summary.iloc[0]
+    assert summary["dataset"] == "sample"
+    assert summary["epipolar_precision_5e-04"] > 0.6
+    assert summary["auc_10deg"] > 0.7
+    manifest = json.loads((found.folder / "manifest.json").read_text())
+    assert manifest["protocol"] == "twoview"
+    assert len(manifest["protocol_sha256"]) == 64
+
+
+def test_a_third_partys_protocol_runs_by_its_path(sample, cache, tmp_path, capsys):
+    root = tmp_path / "data"
+    shutil.copytree(sample, root)
+    lines = (root / "pairs.csv").read_text().splitlines()
+    (root / "pairs.csv").unlink()
+    (tmp_path / "list.csv").write_text("\n".join([*lines[:2], lines[2].replace("square", "other")]))
+    (tmp_path / "mine.toml").write_text(THIRD)
+    runs = tmp_path / "runs"
+    command = ["twoview", "--method", "orb", "--data", str(root), "--cache", str(cache)]
+    assert main([*command, "--protocol", str(tmp_path / "mine.toml"), "--output", str(runs)]) == 0
+    capsys.readouterr()
+    manifest = json.loads((runs / "twoview/orb-mine/manifest.json").read_text())
+    assert manifest["dataset"]["completeness"] == "complete"
+    assert manifest["features"]["config"]["resized"]["size_px"] == [256]
+    header, *rows = (runs / "twoview/orb-mine/pairs.csv").read_text().splitlines()
+    assert "pose_error_deg_at_3px_run_2" in header.split(",")
+    assert [row.split(",")[3] for row in rows] == ["square", "other"]
+    features = [int(row.split(",")[4]) for row in rows]
+    assert max(features) <= 300
+    # Its row stands in a part of its own, beside those of other protocols.
+    assert main([*command, "--output", str(runs), "--top-k", "300", "--protocol", "twoview"]) == 2
+    assert "pairs.csv: is missing" in capsys.readouterr().err
+    assert main(["tables", "twoview", "--runs", str(runs), "--output", str(tmp_path)]) == 0
+    assert "## mine" in (tmp_path / "twoview.md").read_text()
+    assert main(["plot", "twoview", "--runs", str(runs), "--output", str(tmp_path)]) == 0
+    assert (tmp_path / "twoview_mine.png").is_file()
+
+
+def test_a_part_of_a_protocols_images_is_partial(sample, tmp_path):
+    from d2eval.twoview.dataset import load_pairs
+    from d2eval.twoview.protocol import load_two_view
+
+    protocol = load_two_view("megadepth1500_loftr")
+    first = read_list(protocol.folder / protocol.pairs.file)[0]
+    picture = next(sample.glob("*.jpg"))
+    for name in first.names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, tmp_path / name)
+    found = load_pairs(tmp_path, protocol)
+    assert found.completeness == "partial (1 of 1500 pairs)"
+    assert [pair.split for pair in found.pairs] == ["0015"]
+    (tmp_path / first.names[0]).unlink()
+    with pytest.raises(D2EvalError, match="holds no pair of MegaDepth-1500"):
+        load_pairs(tmp_path, protocol)
+
+
+NUMBERS = "500 500 320 240 500 500 320 240 1 0 0 1 0 1 0 0 0 0 1 0"
+LINE = ["s", "a.jpg", "b.jpg", *NUMBERS.split()]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("fx0", "wide", "must be numbers"), ("t1", "nan", "must be numbers"),
+        ("fy1", "-500", "focal length"), ("r11", "2", "no rotation"), ("r33", "-1", "no rotation"),
+        ("t1", "0", "in one place"), ("image0", "../a.jpg", "image name"),
+    ],
+)  # fmt: skip
+def test_a_broken_line_is_named(tmp_path, column, value, said):
+    line = [value if name == column else own for name, own in zip(COLUMNS, LINE, strict=True)]
+    path = tmp_path / "pairs.csv"
+    path.write_text("\n".join([",".join(COLUMNS), ",".join(line)]))
+    with pytest.raises(D2EvalError, match=f"line 2: .*{said}"):
+        read_list(path)
+
+
+def test_a_list_lacks_a_column_or_holds_a_pair_twice(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("\n".join([",".join(COLUMNS), ",".join(LINE), ",".join(LINE)]))
+    with pytest.raises(D2EvalError, match="line 3: the pair stands twice"):
+        read_list(path)
+    path.write_text("scene,image0,image1\n")
+    with pytest.raises(D2EvalError, match="the header lacks fx0"):
+        read_list(path)
+
+
+def test_check_data_names_what_is_missing(sample, tmp_path, capsys):
+    assert main(["check-data", "twoview", str(sample)]) == 0
+    root = tmp_path / "data"
+    shutil.copytree(sample, root)
+    (root / "0002.jpg").unlink()
+    assert main(["check-data", "twoview", str(root)]) == 2
+    assert "0002.jpg: no such image" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@needs(DATA / "aachen-fountain")
+def test_real_pairs_of_a_fountain(tmp_path):
+    root = make_fountain_pairs(DATA / "aachen-fountain", tmp_path / "data")
+    found = d2eval.evaluate("twoview", "rootsift", data=root, cache=tmp_path, output=tmp_path)
+    assert len(found.rows) == 88
+    day = ~(found.rows["image0"].str.contains("night") | found.rows["image1"].str.contains("night"))
+    near = found.rows[day & (found.rows["matches"] > 500)]
+    assert np.median(near["pose_error_deg"]) < 1
+    assert found.summary.iloc[0]["auc_10deg"] > 0.5
+
+
+def test_features_made_elsewhere_are_taken_as_they_are(sample, cache, tmp_path, capsys):
+    made = tmp_path / "made"
+    arguments = ["--method", "orb", "--cache", str(cache)]
+    assert main(["extract", str(sample), *arguments, "--output", str(made)]) == 0
+    text = 'extends = "twoview"\n[resize]\nside = "long"\nsize_px = [300]\n'
+    (tmp_path / "small.toml").write_text(text)
+    command = ["twoview", "--method", f"precomputed:{made}", "--data", str(sample)]
+    command += ["--cache", str(cache), "--output", str(tmp_path)]
+    assert main([*command, "--protocol", str(tmp_path / "small.toml")]) == 0
+    assert "images were not resized here" in capsys.readouterr().err
