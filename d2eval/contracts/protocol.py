@@ -79,6 +79,18 @@ class ProtocolFile:
         plain = json.loads(json.dumps(numbers, default=str), parse_int=float)  # 4 is 4.0
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
+    def choice(self, name: str, *choices: str) -> str:
+        """An entry that is one of several words.
+
+        Raises:
+            D2EvalError: it isn't.
+        """
+        value = str(self.value(name, str))
+        if value not in choices:
+            known = ", ".join(choices)
+            raise D2EvalError(f"{self.path}: {name} = {value!r}; choose from {known}")
+        return value
+
 
 def load_toml(path: Path) -> dict[str, Any]:
     """Reads a TOML file.

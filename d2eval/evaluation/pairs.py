@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -230,13 +230,20 @@ class PairsBenchmark(Benchmark):
         from d2eval.runs.results import results_frame
 
         found, _ = load_runs(runs, self.name, pairing=self.pairing())
-        return results_frame(self.name, (record for run in found for record in run.records()))
+        parts = ((self.part(run), record) for run in found for record in run.records())
+        return results_frame(
+            self.name,
+            ({**record, "subset": f"{part} {record['subset']}".strip()} for part, record in parts),
+        )
 
     def items_of(self, folder: Path, label: str) -> RunItems:
         """Each pair's numbers."""
-        from d2eval.evaluation.pairs_runs import load_items
+        from d2eval.evaluation.pairs_runs import load_items, load_run
 
-        return load_items(folder, self.name, self.pairing(), label)
+        found = load_items(folder, self.name, self.pairing(), label)
+        part = self.part(load_run(folder, self.name))
+        alike = {**found.alike, "protocol": part} if part else found.alike
+        return replace(found, alike=alike)
 
     def errors(
         self, pair: ImagePair, first: Features, second: Features, matches: Matches

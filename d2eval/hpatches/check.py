@@ -7,10 +7,10 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import read_image
 from d2eval.foundation.terminal.progress import progress
 from d2eval.hpatches.dataset import SPLITS, describe_completeness, inspect
-from d2eval.hpatches.protocol import HPatchesBenchmark
+from d2eval.hpatches.protocol import Selection
 
 
-def check(root: Path, benchmark: HPatchesBenchmark, pattern: str) -> Checked:
+def check(root: Path, benchmark: Selection, pattern: str) -> Checked:
     """Looks at every sequence whose name matches ``pattern`` and decodes its images.
 
     Counts are of sequences without any problem.

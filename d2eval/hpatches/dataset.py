@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from d2eval.evaluation.dataset import ImagePair, PairDataset
 from d2eval.foundation.errors import D2EvalError, reason_of, told
 from d2eval.foundation.files.paths import find, listed
 from d2eval.foundation.files.reading import read_text
-from d2eval.hpatches.protocol import HPatchesBenchmark
+from d2eval.hpatches.protocol import Selection
 from d2eval.metrics.homography import FloatArray, check_homography
 
 SUFFIX_ORDER = (".ppm", ".png", ".jpg", ".jpeg")  # the original first, then conversions of it
@@ -139,7 +140,7 @@ def _unmatched(root: Path, pattern: str, names: list[str]) -> str | None:
 
 
 def inspect(
-    root: Path, benchmark: HPatchesBenchmark, pattern: str = "*", strict: bool = False
+    root: Path, benchmark: Selection, pattern: str = "*", strict: bool = False
 ) -> Inspection:
     """Looks at every sequence under ``root`` whose name matches ``pattern``.
 
@@ -183,7 +184,7 @@ def inspect(
     return found
 
 
-def describe_completeness(sequences: list[Sequence], benchmark: HPatchesBenchmark) -> str:
+def describe_completeness(sequences: list[Sequence], benchmark: Selection) -> str:
     """Either "complete", with as many of each split as a full set, or "partial (S of 108 ...)"."""
     counts = {s: sum(sequence.split == s for sequence in sequences) for s in SPLITS}
     if counts == benchmark.complete:
@@ -192,7 +193,7 @@ def describe_completeness(sequences: list[Sequence], benchmark: HPatchesBenchmar
 
 
 def load_dataset(
-    root: Path, benchmark: HPatchesBenchmark, pattern: str = "*", sample: bool = False
+    root: Path, benchmark: Selection, pattern: str = "*", sample: bool = False
 ) -> Dataset:
     """The sequences to evaluate.
 
@@ -222,3 +223,40 @@ def fingerprint(dataset: Dataset, image_hashes: Mapping[Path, str]) -> str:
         for homography in sequence.homographies:
             digest.update(homography.tobytes())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HPatchesPairs(PairDataset):
+    """The pairs of HPatches sequences."""
+
+    found: Dataset  # the sequences
+
+    def fingerprint(self, content: Mapping[Path, str]) -> str:
+        """SHA-256 over the names, ``content`` of the images, and homographies."""
+        return fingerprint(self.found, content)
+
+
+def pairs_of_sequences(found: Dataset) -> HPatchesPairs:
+    """Image 1 of each sequence with each of the others."""
+    pairs = [
+        ImagePair(
+            sequence.images[0], sequence.images[k - 1], sequence.split,
+            {"sequence": sequence.name, "image": k}, homography,
+        )
+        for sequence in found.sequences
+        for k, homography in enumerate(sequence.homographies, start=2)
+    ]  # fmt: skip
+    images = sum(len(sequence.images) for sequence in found.sequences)
+    lines = [f"HPatches {found.completeness}: {len(found.sequences)} sequences, {images} images"]
+    if found.excluded:
+        lines.append(f"excluded by the protocol: {', '.join(found.excluded)}")
+    ignored = ", ".join(found.ignored)
+    return HPatchesPairs(
+        root=found.root,
+        pairs=pairs,
+        completeness=found.completeness,
+        counts={"sequences": len(found.sequences)},
+        lines=lines,
+        notes=[f"not sequences, left alone: {ignored}"] if ignored else [],
+        found=found,
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Checked
-from d2eval.evaluation.dataset import ImagePair, PairDataset
+from d2eval.evaluation.dataset import PairDataset
 from d2eval.evaluation.pairs import PairsBenchmark
 from d2eval.foundation.errors import D2EvalError
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from d2eval.contracts.features import Features
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
+    from d2eval.evaluation.dataset import ImagePair
     from d2eval.evaluation.pairing import Pairing
     from d2eval.evaluation.pairs_runs import PairsRun
-    from d2eval.hpatches.dataset import Dataset
+    from d2eval.hpatches.dataset import HPatchesPairs
     from d2eval.hpatches.report.published import PaperRow
     from d2eval.hpatches.report.shared import Shared
     from d2eval.metrics.homography import FloatArray
@@ -50,19 +51,6 @@ class HPatchesOptions:
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:
             raise D2EvalError("--top-k must be 1 or more")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HPatchesPairs(PairDataset):
-    """The pairs of HPatches sequences."""
-
-    found: Dataset  # the sequences
-
-    def fingerprint(self, content: Mapping[Path, str]) -> str:
-        """SHA-256 over the names, ``content`` of the images, and homographies."""
-        from d2eval.hpatches.dataset import fingerprint
-
-        return fingerprint(self.found, content)
 
 
 class HPatches(PairsBenchmark):
@@ -97,33 +85,10 @@ class HPatches(PairsBenchmark):
 
     def load(self, root: Path, *, sample: bool = False) -> HPatchesPairs:
         """The sequences below ``root``, each a folder of six images and five homographies."""
-        from d2eval.hpatches.dataset import load_dataset
+        from d2eval.hpatches.dataset import load_dataset, pairs_of_sequences
 
         found = load_dataset(root, self.numbers, self.options.sequences, sample=sample)
-        pairs = [
-            ImagePair(
-                sequence.images[0], sequence.images[k - 1], sequence.split,
-                {"sequence": sequence.name, "image": k}, homography,
-            )
-            for sequence in found.sequences
-            for k, homography in enumerate(sequence.homographies, start=2)
-        ]  # fmt: skip
-        images = sum(len(sequence.images) for sequence in found.sequences)
-        lines = [
-            f"HPatches {found.completeness}: {len(found.sequences)} sequences, {images} images"
-        ]
-        if found.excluded:
-            lines.append(f"excluded by the protocol: {', '.join(found.excluded)}")
-        ignored = ", ".join(found.ignored)
-        return HPatchesPairs(
-            root=found.root,
-            pairs=pairs,
-            completeness=found.completeness,
-            counts={"sequences": len(found.sequences)},
-            lines=lines,
-            notes=[f"not sequences, left alone: {ignored}"] if ignored else [],
-            found=found,
-        )
+        return pairs_of_sequences(found)
 
     def check(self, root: Path) -> Checked:
         """Looks at every sequence and decodes its images."""
@@ -147,6 +112,8 @@ class HPatches(PairsBenchmark):
 
     def about(self, dataset: PairDataset) -> dict[str, Any]:
         """The excluded sequences that were there."""
+        from d2eval.hpatches.dataset import HPatchesPairs
+
         assert isinstance(dataset, HPatchesPairs)  # noqa: S101 - what `load` gives
         return {"excluded": list(dataset.found.excluded)}
 

@@ -1,10 +1,27 @@
 """``benchmarks/hpatches.toml`` as a typed record."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from d2eval.contracts.matcher import MatcherChoice
 from d2eval.contracts.protocol import load_protocol
 from d2eval.metrics.homography import HomographyEstimator
+
+
+class Selection(Protocol):
+    """Which sequences a protocol is of; `HPatchesBenchmark` says what each attribute is."""
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Folders."""
+
+    @property
+    def images_per_sequence(self) -> int:
+        """Images."""
+
+    @property
+    def complete(self) -> dict[str, int]:
+        """Sequences by split."""
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ A relative pose is [R | t], which takes points of the first camera's frame to th
 matches alone, t is known up to its length and its sign.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from d2eval.foundation.errors import D2EvalError
+from d2eval.metrics.robust import check_estimator
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -126,23 +126,9 @@ class PoseEstimator:
     options: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.name not in _ESTIMATORS:
-            raise D2EvalError(f"name = {self.name!r}; choose from {', '.join(_ESTIMATORS)}")
-        thresholds = self.thresholds_px
-        numbers = all(isinstance(t, int | float) and t > 0 for t in thresholds)
-        if not thresholds or not numbers or len(set(thresholds)) < len(thresholds):
-            raise D2EvalError(f"thresholds_px = {thresholds}: must be different positive numbers")
+        check_estimator(self.name, self.thresholds_px, self.options, [*_ESTIMATORS])
         if not self.focal or not set(self.focal) <= set(FOCALS):
             raise D2EvalError(f"focal = {self.focal}: must be some of {', '.join(FOCALS)}")
-        known = _ESTIMATORS[self.name][1]()
-        for option, value in self.options.items():
-            if option not in known:
-                raise D2EvalError(f"options: {self.name} has no {option!r}")
-            if type(value) is not type(known[option]):
-                kind = type(known[option]).__name__
-                raise D2EvalError(f"options: {option} = {value!r} must be a {kind}")
-        if self.name == "opencv" and self.options.get("method", "RANSAC") not in _opencv_methods():
-            raise D2EvalError(f"options: method must be one of {', '.join(_opencv_methods())}")
 
     def estimate(
         self,
@@ -163,7 +149,7 @@ class PoseEstimator:
         """
         if len(points_0) < max(self.min_matches, 5):
             return None
-        found = _ESTIMATORS[self.name][0](self, points_0, points_1, intrinsics, threshold_px, seed)
+        found = _ESTIMATORS[self.name](self, points_0, points_1, intrinsics, threshold_px, seed)
         if found is None or not np.isfinite([*found.rotation.ravel(), *found.translation]).all():
             return None
         return found
@@ -245,33 +231,5 @@ def _pycolmap(
     return RelativePose(pose.rotation.matrix(), np.asarray(pose.translation), found["num_inliers"])
 
 
-def _opencv_methods() -> Sequence[str]:
-    import cv2
-
-    return ["RANSAC", "LMEDS", *(name for name in dir(cv2) if name.startswith("USAC_"))]
-
-
-def _opencv_options() -> Mapping[str, Any]:
-    return {"method": "", "prob": 0.0, "maxIters": 0}
-
-
-def _poselib_options() -> Mapping[str, Any]:
-    import poselib
-
-    taken = ("max_epipolar_error", "max_reproj_error", "seed")
-    return {k: v for k, v in poselib.RansacOptions().items() if k not in taken}
-
-
-def _pycolmap_options() -> Mapping[str, Any]:
-    import pycolmap
-
-    own = pycolmap.RANSACOptions().todict()
-    return {k: v for k, v in own.items() if k not in ("max_error", "random_seed")}
-
-
-_ESTIMATORS: dict[str, tuple[Callable[..., RelativePose | None], Callable[[], Mapping[str, Any]]]]
-_ESTIMATORS = {
-    "opencv": (_opencv, _opencv_options),
-    "poselib": (_poselib, _poselib_options),
-    "pycolmap": (_pycolmap, _pycolmap_options),
-}
+_ESTIMATORS: Mapping[str, Callable[..., RelativePose | None]]
+_ESTIMATORS = {"opencv": _opencv, "poselib": _poselib, "pycolmap": _pycolmap}

@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from d2eval.contracts.matcher import MatcherChoice
-from d2eval.contracts.protocol import ProtocolFile, load_protocol
+from d2eval.contracts.protocol import load_protocol
+from d2eval.evaluation.estimates import EstimateProtocol, Variants, check_numbers, shared_entries
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import expanded
 from d2eval.metrics.relative_pose import PoseEstimator
-from d2eval.pipeline.resizing import Resize
 
 
 @dataclass(frozen=True)
@@ -49,42 +48,24 @@ class Errors:
     epipolar: list
 
     def __post_init__(self) -> None:
-        for name in ("thresholds_deg", "epipolar"):
-            numbers = getattr(self, name)
-            if not numbers or not all(isinstance(n, int | float) and n > 0 for n in numbers):
-                raise D2EvalError(f"{name} = {numbers}: must be positive numbers")
+        check_numbers("thresholds_deg", self.thresholds_deg)
+        check_numbers("epipolar", self.epipolar)
         if not self.failure_deg > 0:
             raise D2EvalError(f"failure_deg = {self.failure_deg}: must be positive, or inf")
 
 
 @dataclass(frozen=True)
-class TwoViewProtocol:
+class TwoViewProtocol(EstimateProtocol):
     """The numbers of a protocol."""
 
-    protocol: str  # stem of the benchmark file
-    name: str  # how tables call it
-    folder: Path  # where its file lies
     pairs: PairList | None  # None: those of the user's folder alone
-    keypoints: int | None  # of highest score, of each image; None: all
-    keypoint_origin: str  # where pixels that intrinsics belong to count from: "corner", "center"
-    pose_pixels: str  # in which thresholds hold: of the "original" or the "resized" image
-    repeats: int  # estimates of each pair
-    resize: Resize
-    matcher: MatcherChoice  # the protocol's own
     estimator: PoseEstimator
     errors: Errors
-    sha256: str  # of the protocol's numbers
 
     @property
-    def variants(self) -> dict[str, tuple[float, int]]:
-        """Ending of a row's columns -> threshold and repeat of an estimate."""
-        thresholds, repeats = self.estimator.thresholds_px, range(1, self.repeats + 1)
-        return {
-            (f"_at_{threshold:g}px" if len(thresholds) > 1 else "")
-            + (f"_run_{repeat}" if self.repeats > 1 else ""): (threshold, repeat)
-            for threshold in thresholds
-            for repeat in repeats
-        }
+    def variants(self) -> Variants:
+        """The estimates of each pair."""
+        return Variants(self.estimator.thresholds_px, self.repeats)
 
 
 def load_two_view(protocol: str) -> TwoViewProtocol:
@@ -94,33 +75,12 @@ def load_two_view(protocol: str) -> TwoViewProtocol:
         D2EvalError: it is missing or broken, or no two-view protocol.
     """
     file = load_protocol(protocol)
-    path = file.path
-    keypoints = file.value("keypoints", int)
-    repeats = file.value("repeats", int)
-    if keypoints < 0 or repeats < 1:
-        raise D2EvalError(f"{path}: keypoints must be 0 or more, repeats 1 or more; mend it")
     return TwoViewProtocol(
-        protocol=path.stem,
-        name=file.value("name", str),
-        folder=path.parent,
+        **shared_entries(file),
         pairs=file.table("pairs", PairList) if "pairs" in file.content else None,
-        keypoints=keypoints or None,
-        keypoint_origin=_choice(file, "keypoint_origin", "corner", "center"),
-        pose_pixels=_choice(file, "pose_pixels", "original", "resized"),
-        repeats=repeats,
-        resize=file.table("resize", Resize),
-        matcher=MatcherChoice.of_table(file.value("matcher", dict), str(path)),
         estimator=file.table("estimator", PoseEstimator),
         errors=file.table("errors", Errors),
-        sha256=file.sha256,
     )
-
-
-def _choice(file: ProtocolFile, name: str, *choices: str) -> str:
-    value = str(file.value(name, str))
-    if value not in choices:
-        raise D2EvalError(f"{file.path}: {name} = {value!r}; choose from {', '.join(choices)}")
-    return value
 
 
 def list_path(protocol: TwoViewProtocol) -> Path | None:

@@ -8,11 +8,11 @@ import numpy as np
 from d2eval.contracts.features import Features
 from d2eval.contracts.matching import Matches
 from d2eval.evaluation.dataset import OVERALL
+from d2eval.evaluation.estimates import shuffled
 from d2eval.evaluation.summary import mean, summary_row
 from d2eval.metrics.homography import error_auc
 from d2eval.metrics.relative_pose import (
     CameraPair,
-    FloatArray,
     epipolar_errors,
     rotation_error,
     translation_error,
@@ -30,19 +30,6 @@ def epipolar_column(threshold: float) -> str:
     return f"epipolar_precision_{threshold:.0e}"
 
 
-def pose_points(points: FloatArray, factors: FloatArray, protocol: TwoViewProtocol) -> FloatArray:
-    """Keypoints as the protocol's estimator takes them.
-
-    Args:
-        points: (N, 2) pixels of the original image, from the centre of the first pixel.
-        factors: (2,) by which its x and y shrank.
-        protocol: says from where resized pixels count, and whether they are scaled back.
-    """
-    shift = 0.0 if protocol.keypoint_origin == "corner" else 0.5
-    resized = (points + 0.5) * factors - shift
-    return resized if protocol.pose_pixels == "resized" else resized / factors
-
-
 def score_pair(
     first: Features,
     second: Features,
@@ -53,24 +40,22 @@ def score_pair(
 ) -> Row:
     """The numbers of one pair: counts, precision, and errors of each estimate.
 
-    The columns of estimates end as `TwoViewProtocol.variants` says.
+    The columns of estimates end as `Variants.endings` says.
     """
     sizes = [first.image_size, second.image_size]
-    factors = np.array([protocol.resize.factors(size) for size in sizes])
     if protocol.pairs is not None and protocol.pairs.intrinsics_size_px:
         cameras = cameras.scaled(np.array(sizes) / protocol.pairs.intrinsics_size_px)
-    if protocol.pose_pixels == "resized":
-        cameras = cameras.scaled(factors)
+    cameras = cameras.scaled(np.array([protocol.factors(size) for size in sizes]))
     points = [
-        pose_points(features.keypoints[matches[:, k]].astype(np.float64), factors[k], protocol)
+        protocol.points(features.keypoints[matches[:, k]], features.image_size)
         for k, features in enumerate((first, second))
     ]
     epipolar = epipolar_errors(points[0], points[1], cameras)
     row: Row = {"features_0": len(first), "features_1": len(second), "matches": len(matches)}
     for threshold in protocol.errors.epipolar:
         row[epipolar_column(threshold)] = mean((epipolar < threshold).tolist() or [0.0])
-    for ending, (threshold, repeat) in protocol.variants.items():
-        order = np.random.default_rng([seed, repeat]).permutation(len(matches))
+    for ending, (threshold, repeat) in protocol.variants.endings.items():
+        order = shuffled(len(matches), seed, repeat)
         found = protocol.estimator.estimate(
             points[0][order], points[1][order], cameras.intrinsics, threshold, seed
         )
@@ -90,29 +75,19 @@ def summarize(rows: Sequence[Row], images: Sequence[Row], protocol: TwoViewProto
     Of several thresholds the one whose mean AUC over all pairs is highest counts everywhere. The
     errors of all repeats go into one AUC.
     """
-    tried = protocol.estimator.thresholds_px
-
-    def of(pairs: Sequence[Row], column: str, threshold: float) -> list[float]:
-        endings = [e for e, (t, _) in protocol.variants.items() if t == threshold]
-        return [float(row[column + ending]) for row in pairs for ending in endings]
-
-    def areas(errors: Sequence[float]) -> Row:
-        limits = protocol.errors.thresholds_deg
-        return {f"auc_{limit}deg": error_auc(errors, limit) for limit in limits}
-
-    best = max(tried, key=lambda threshold: mean([*areas(of(rows, ERROR, threshold)).values()]))
+    variants, limits = protocol.variants, protocol.errors.thresholds_deg
+    best = variants.best(rows, ERROR, limits)
 
     def further(pairs: Sequence[Row]) -> Row:
-        errors = of(pairs, ERROR, best)
-        limits = protocol.errors.thresholds_deg
+        errors = variants.values(pairs, ERROR, best)
         return {
-            **areas(errors),
+            **{f"auc_{limit}deg": error_auc(errors, limit) for limit in limits},
             **{f"accuracy_{limit}deg": mean([e <= limit for e in errors]) for limit in limits},
-            "median_rotation_error_deg": _median(of(pairs, ROTATION, best)),
-            "median_translation_error_deg": _median(of(pairs, TRANSLATION, best)),
-            "mean_inliers": mean(of(pairs, INLIERS, best)),
+            "median_rotation_error_deg": _median(variants.values(pairs, ROTATION, best)),
+            "median_translation_error_deg": _median(variants.values(pairs, TRANSLATION, best)),
+            "mean_inliers": mean(variants.values(pairs, INLIERS, best)),
             "threshold_px": best,
-            "thresholds_tried": len(tried),
+            "thresholds_tried": len(variants.thresholds_px),
         }
 
     scenes = list(dict.fromkeys(row["split"] for row in rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,8 +14,6 @@ from d2eval.evaluation.pairs import Curves, PairsBenchmark
 from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from d2eval.contracts.features import Features
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.pipeline.resizing import Resize
     from d2eval.runs.folder import Row
-    from d2eval.runs.items import RunItems
-    from d2eval.runs.measured import RunRoots
 
 OWN_PROTOCOL = "twoview"
 
@@ -171,35 +167,23 @@ class TwoView(PairsBenchmark):
 
     def pairing(self) -> Pairing:
         """Scenes, and what several estimates of a pair don't blur."""
-        from d2eval.twoview.report import pairing
+        from d2eval.evaluation.pairing import Compared, Pairing
+        from d2eval.metrics.bootstrap import Statistic
+        from d2eval.twoview.scores import ERROR, INLIERS, epipolar_column
 
-        return pairing(self.numbers)
+        errors = self.numbers.errors
+        areas = [
+            Compared(f"auc_{t}deg", ERROR, f"pose AUC@{t} deg", Statistic(t))
+            for t in errors.thresholds_deg
+        ]
+        precision = [Compared(name, name) for name in map(epipolar_column, errors.epipolar)]
+        counts = [Compared("mean_inliers", INLIERS), Compared("mean_matches", "matches")]
+        return Pairing("scene", [*areas, *precision, *counts], ERROR)
 
     def part(self, run: PairsRun) -> str:
-        """The protocol: rows of different ones don't compare."""
-        from d2eval.twoview.report import protocol_of
+        """The protocol, and whether pairs were the user's: others' rows don't compare."""
+        from d2eval.runs.manifest import load_manifest
 
-        return protocol_of(run)
-
-    def results(self, runs: RunRoots) -> pd.DataFrame:
-        """Each number of each run's summary; a subset is a protocol and a split."""
-        from d2eval.evaluation.pairs_runs import load_runs
-        from d2eval.runs.results import results_frame
-        from d2eval.twoview.report import protocol_of
-
-        found, _ = load_runs(runs, self.name, pairing=self.pairing())
-        records = (
-            {**record, "subset": f"{protocol_of(run)} {record['subset']}"}
-            for run in found
-            for record in run.records()
-        )
-        return results_frame(self.name, records)
-
-    def items_of(self, folder: Path, label: str) -> RunItems:
-        """Each pair's numbers; runs of different protocols don't compare."""
-        from d2eval.evaluation.pairs_runs import load_items
-        from d2eval.twoview.report import protocol_of
-
-        found = load_items(folder, self.name, self.pairing(), label)
-        alike = {**found.alike, "protocol": protocol_of(found.run)}
-        return replace(found, alike=alike)
+        content = load_manifest(run.folder, self.name).content
+        own = content["dataset"]["own_pairs"] and not run.is_sample
+        return f"{content['protocol']}{'-own_pairs' if own else ''}"

@@ -83,7 +83,7 @@ def test_constants_are_those_of_the_papers():
         ("repeats = 0", "repeats 1 or more"),
         ("keypoints = -1", "keypoints must be 0 or more"),
         ('keypoint_origin = "left"', "choose from corner, center"),
-        ("pose_pixels = 3", "pose_pixels = 3 must be a str"),
+        ("pixels = 3", "pixels = 3 must be a str"),
         ('[resize]\nside = "wide"', r"\[resize\] side = 'wide'"),
         ("[resize]\nsize = 3", r"\[resize\] no option 'size'"),
         ("[estimator]\noptions.speed = 3", r"\[estimator\] options: opencv has no 'speed'"),

@@ -6,12 +6,14 @@ import pytest
 
 from d2eval.contracts.features import make_features
 from d2eval.metrics.relative_pose import CameraPair, PoseEstimator
+from d2eval.pipeline.resizing import Resize
 from d2eval.twoview.protocol import load_two_view
-from d2eval.twoview.scores import pose_points, score_pair, summarize
+from d2eval.twoview.scores import score_pair, summarize
 
 POINTS = np.random.default_rng(0).uniform([-2, -1.5, 4], [2, 1.5, 8], (200, 3))
 MOVE = np.array([1.0, 0.1, 0.2])
 OWN = load_two_view("twoview")
+SIZE = (1000, 1000)
 
 
 def pair(factors=(1.0, 1.0), size=(640, 480)):
@@ -59,14 +61,17 @@ def test_intrinsics_of_another_size_are_scaled_to_the_images():
 
 
 def test_pixels_are_those_of_the_scripts():
+    center, corner = (
+        replace(load_two_view(name), resize=Resize("both", [500, 400], "down", 1, "none", "linear"))
+        for name in ("megadepth1500_loftr", "megadepth1500_glue")
+    )
     factors = np.array([0.5, 0.4])
     resized = np.array([[10.0, 20.0]])  # as a script that counts from centres has it
     original = (resized + 0.5) / factors - 0.5
-    center = load_two_view("megadepth1500_loftr")
-    assert pose_points(original, factors, center) == pytest.approx(resized / factors)
-    corner = load_two_view("megadepth1500_glue")  # half a pixel more, in resized pixels
-    assert pose_points(original, factors, corner) == pytest.approx(resized + 0.5)
-    assert pose_points(original, factors, OWN) == pytest.approx(original + 0.5)
+    assert center.points(original, SIZE) == pytest.approx(resized / factors)
+    # Half a pixel more, in resized pixels:
+    assert corner.points(original, SIZE) == pytest.approx(resized + 0.5)
+    assert OWN.points(original, SIZE) == pytest.approx(original + 0.5)
 
 
 def test_a_pair_without_pose_fails_by_as_much_as_the_protocol_says():

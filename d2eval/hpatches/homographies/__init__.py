@@ -1,0 +1,1 @@
+"""Homographies from matches as papers measure them, on HPatches and on one's own pairs."""
