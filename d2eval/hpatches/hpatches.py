@@ -138,7 +138,8 @@ class HPatches(PairsBenchmark):
         """Distances in the other image from where the homography takes a match's first point."""
         from d2eval.metrics.matching import match_errors
 
-        return match_errors(first, second, matches, pair.truth)
+        points = first.keypoints[matches[:, 0]], second.keypoints[matches[:, 1]]
+        return match_errors(*points, pair.truth)
 
     def item_name(self, key: Key) -> str:
         """Such as "v_bird/1-5": a sequence, and its first image with another."""
