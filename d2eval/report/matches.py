@@ -59,10 +59,11 @@ def kinds_by_error(
         unit: of the errors.
     """
     colors = LinearSegmentedColormap.from_list("errors", COLORS)(np.linspace(0, 1, len(bins) + 1))
+    unit = f" {unit}" if unit else ""
     names = [
-        f"\N{LESS-THAN OR EQUAL TO} {bins[0]:g} {unit}",
-        *(f"{low:g} to {high:g} {unit}" for low, high in pairwise(bins)),
-        f"> {bins[-1]:g} {unit}",
+        f"\N{LESS-THAN OR EQUAL TO} {bins[0]:g}{unit}",
+        *(f"{low:g} to {high:g}{unit}" for low, high in pairwise(bins)),
+        f"> {bins[-1]:g}{unit}",
     ]
     kinds = [MatchKind(name, to_hex(color)) for name, color in zip(names, colors, strict=True)]
     return np.searchsorted(bins, errors, "left"), kinds

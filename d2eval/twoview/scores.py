@@ -10,7 +10,7 @@ from d2eval.contracts.matching import Matches
 from d2eval.evaluation.dataset import OVERALL
 from d2eval.evaluation.estimates import shuffled
 from d2eval.evaluation.summary import mean, summary_row
-from d2eval.metrics.homography import error_auc
+from d2eval.metrics.homography import FloatArray, error_auc
 from d2eval.metrics.relative_pose import (
     CameraPair,
     epipolar_errors,
@@ -42,14 +42,7 @@ def score_pair(
 
     The columns of estimates end as `Variants.endings` says.
     """
-    sizes = [first.image_size, second.image_size]
-    if protocol.pairs is not None and protocol.pairs.intrinsics_size_px:
-        cameras = cameras.scaled(np.array(sizes) / protocol.pairs.intrinsics_size_px)
-    cameras = cameras.scaled(np.array([protocol.factors(size) for size in sizes]))
-    points = [
-        protocol.points(features.keypoints[matches[:, k]], features.image_size)
-        for k, features in enumerate((first, second))
-    ]
+    points, cameras = _as_estimated(first, second, matches, cameras, protocol)
     epipolar = epipolar_errors(points[0], points[1], cameras)
     row: Row = {"features_0": len(first), "features_1": len(second), "matches": len(matches)}
     for threshold in protocol.errors.epipolar:
@@ -67,6 +60,37 @@ def score_pair(
         row[ERROR + ending] = max(rotation, translation)
         row[INLIERS + ending] = 0 if found is None else found.inliers
     return row
+
+
+def match_errors(
+    first: Features,
+    second: Features,
+    matches: Matches,
+    cameras: CameraPair,
+    protocol: TwoViewProtocol,
+) -> FloatArray:
+    """(M,) `epipolar_errors` of matches."""
+    points, cameras = _as_estimated(first, second, matches, cameras, protocol)
+    return epipolar_errors(points[0], points[1], cameras)
+
+
+def _as_estimated(
+    first: Features,
+    second: Features,
+    matches: Matches,
+    cameras: CameraPair,
+    protocol: TwoViewProtocol,
+) -> tuple[list[FloatArray], CameraPair]:
+    """Matched points of both images, and the cameras, as the protocol's estimator takes them."""
+    sizes = [first.image_size, second.image_size]
+    if protocol.pairs is not None and protocol.pairs.intrinsics_size_px:
+        cameras = cameras.scaled(np.array(sizes) / protocol.pairs.intrinsics_size_px)
+    cameras = cameras.scaled(np.array([protocol.factors(size) for size in sizes]))
+    points = [
+        protocol.points(features.keypoints[matches[:, k]], features.image_size)
+        for k, features in enumerate((first, second))
+    ]
+    return points, cameras
 
 
 def summarize(rows: Sequence[Row], images: Sequence[Row], protocol: TwoViewProtocol) -> list[Row]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from d2eval.evaluation.dataset import ImagePair
     from d2eval.evaluation.pairing import Pairing
     from d2eval.evaluation.pairs_runs import PairsRun
+    from d2eval.metrics.homography import FloatArray
     from d2eval.pipeline.resizing import Resize
     from d2eval.runs.folder import Row
 
@@ -74,6 +75,9 @@ class TwoView(PairsBenchmark):
         "mean_inliers": "inliers", "auc_5deg": "AUC@5deg", "auc_10deg": "AUC@10deg",
         "auc_20deg": "AUC@20deg",
     }  # fmt: skip
+
+    error_bins = (1e-4, 5e-4, 1e-3, 1e-2)
+    error_unit = ""
 
     def __init__(self, options: TwoViewOptions | None = None) -> None:
         from d2eval.twoview.protocol import load_two_view
@@ -158,6 +162,14 @@ class TwoView(PairsBenchmark):
         from d2eval.twoview.scores import score_pair
 
         return score_pair(first, second, matches, pair.truth, self.numbers, seed)
+
+    def errors(
+        self, pair: ImagePair, first: Features, second: Features, matches: Matches
+    ) -> FloatArray:
+        """Squared distances to the epipolar lines at z = 1."""
+        from d2eval.twoview.scores import match_errors
+
+        return match_errors(first, second, matches, pair.truth, self.numbers)
 
     def summarize(self, rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
         """Over all pairs, and over each scene's where the protocol says so."""

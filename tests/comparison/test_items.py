@@ -7,6 +7,7 @@ import pytest
 from d2eval.comparison.items import differing_items, extreme_items, named_items
 from d2eval.evaluation.pairs import PairsBenchmark
 from d2eval.foundation.errors import D2EvalError
+from d2eval.metrics.bootstrap import Statistic
 from d2eval.runs.items import Measure, RunItems, Series
 from d2eval.runs.measured import Run, RunPlace
 
@@ -20,14 +21,16 @@ VALUES = {
 class Planned(PairsBenchmark):
     """Runs that are in memory."""
 
-    name, lower = "planned", False
+    name, lower, statistic = "planned", False, Statistic()
     load = check = sample = score = None  # type: ignore[assignment]
 
     def items_of(self, folder, label):
         run = Run(label, "rootsift", "", "complete", "none needed", stand_in=False)
         values = VALUES[label]
         clusters = {key: key[0] for key in values}
-        ranked = Series("overall", Measure("mma", lower=self.lower), values)
+        ranked = Series(
+            "overall", Measure("mma", lower=self.lower, statistic=self.statistic), values
+        )
         return RunItems(run, {}, "pair", "sequence", clusters, [], ranked, {})
 
 
@@ -44,6 +47,12 @@ def test_worst_best_and_differing(tmp_path):
     assert extreme_items(own, a, 1, worst=False) == ["v_a/2"]
     assert differing_items(own, a, b, 5) == ["v_a/2", "v_a/3", "v_b/2"]
     own.lower = True
+    assert_of_errors(own, b)
+    own.lower, own.statistic = False, Statistic(5.0)  # an AUC's items are errors, too
+    assert_of_errors(own, b)
+
+
+def assert_of_errors(own, b):
     assert extreme_items(own, b, 2, worst=True) == ["v_a/2", "v_a/3"]  # the infinite error first
     assert extreme_items(own, b, 1, worst=False) == ["v_c/2"]
 

@@ -9,8 +9,11 @@ from places import DATA, needs
 import d2eval
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
+from d2eval.report.figures import Sources
+from d2eval.runs.measured import RunPlace
 from d2eval.sample.twoview import make_twoview_sample
 from d2eval.twoview.dataset import COLUMNS, read_list
+from d2eval.twoview.twoview import TwoView
 
 THIRD = """
 extends = "twoview"
@@ -56,6 +59,14 @@ def test_the_poses_of_the_sample_are_those_of_its_pictures(cache, tmp_path):
     manifest = json.loads((found.folder / "manifest.json").read_text())
     assert manifest["protocol"] == "twoview"
     assert len(manifest["protocol_sha256"]) == 64
+    # A picture counts its matches as the row does.
+    benchmark, run = TwoView(), RunPlace("orb", found.folder)
+    item = benchmark.item_names(run.path, run.label)[0]
+    legend = benchmark.view([run], item, Sources(cache)).axes[0].get_legend().get_texts()
+    counts = [int(text.get_text().rpartition(": ")[2].replace(",", "")) for text in legend]
+    row = found.rows.iloc[0]
+    assert sum(counts) == row["matches"]
+    assert sum(counts[:2]) / sum(counts) == pytest.approx(row["epipolar_precision_5e-04"])
 
 
 def test_a_third_partys_protocol_runs_by_its_path(sample, cache, tmp_path, capsys):

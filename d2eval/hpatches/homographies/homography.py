@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from d2eval.evaluation.dataset import ImagePair, PairDataset
     from d2eval.evaluation.pairing import Pairing
     from d2eval.evaluation.pairs_runs import PairsRun
+    from d2eval.metrics.homography import FloatArray
     from d2eval.pipeline.resizing import Resize
     from d2eval.runs.folder import Row
 
@@ -160,6 +161,15 @@ class Homography(PairsBenchmark):
         from d2eval.hpatches.homographies.scores import score_pair
 
         return score_pair(first, second, matches, pair.truth, self.numbers, seed)
+
+    def errors(
+        self, pair: ImagePair, first: Features, second: Features, matches: Matches
+    ) -> FloatArray:
+        """Distances in the other image from where the homography takes a match's first point."""
+        from d2eval.metrics.matching import match_errors
+
+        points = first.keypoints[matches[:, 0]], second.keypoints[matches[:, 1]]
+        return match_errors(*points, pair.truth)
 
     def summarize(self, rows: Sequence[Row], images: Sequence[Row]) -> list[Row]:
         """Over all pairs, and over each split's."""
