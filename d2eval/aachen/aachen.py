@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from d2eval.runs.folder import Row, RunName
 
 STRATEGIES = ("sparse", "dense")
-PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc")  # benchmarks/<name>.toml
+PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc", "aachen_v1_1_hloc")  # benchmarks/<name>.toml
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class AachenOptions:
     """
 
     protocol: str = option(
-        "aachen", "the challenge on v1 or v1.1, or hloc's protocol on v1", choices=PROTOCOLS
+        "aachen", "the challenge on v1 or v1.1, or hloc's protocol on either", choices=PROTOCOLS
     )
     reference_poses: Path | None = option(
         None,

@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--protocol",
-        help="aachen, aachen_v1_1 or aachen_hloc; inloc, inloc_demo or inloc_hloc (default: the "
-        "benchmark's)",
+        help="aachen, aachen_v1_1, aachen_hloc or aachen_v1_1_hloc; inloc, inloc_demo or "
+        "inloc_hloc (default: the benchmark's)",
     )
     parser.add_argument(
         "--label",

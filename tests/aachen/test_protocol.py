@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -14,7 +14,7 @@ from d2eval.contracts.protocol import load_protocol
 from d2eval.foundation.errors import D2EvalError
 from d2eval.metrics.poses import Threshold
 
-PROTOCOLS = ["aachen", "aachen_v1_1", "aachen_hloc"]
+PROTOCOLS = ["aachen", "aachen_v1_1", "aachen_hloc", "aachen_v1_1_hloc"]
 
 
 def test_the_challenge_is_colmap_s_defaults():
@@ -53,6 +53,16 @@ def test_hloc():
     assert benchmark.registration == PnpRegistration(12.0, 0.99999, 100, 10000, 0.1, 4, True)
     assert benchmark.triangulation == load_benchmark("aachen").triangulation
     assert list(benchmark.thresholds) == ["2020"]
+
+
+def test_hlocs_protocol_on_v1_1_has_its_files_and_no_clustering():
+    one, other = load_benchmark("aachen_hloc"), load_benchmark("aachen_v1_1_hloc")
+    assert other.layout == load_benchmark("aachen_v1_1").layout
+    assert other.complete == load_benchmark("aachen_v1_1").complete
+    assert other.registration == replace(one.registration, covisibility_clustering=False)
+    assert other.covisible_pairs == 20
+    for name in ("verification", "triangulation", "keypoint_origin", "thresholds", "matcher"):
+        assert getattr(one, name) == getattr(other, name)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -117,7 +117,7 @@ def _title(kind: str, group: Group) -> str:
 def _rank(kind: str, group: Group) -> tuple[int, ...]:
     """Published first, then day, holdout, v1.1 and the sample."""
     by_kind = {SAMPLE: 5, HOLDOUT: 3}
-    by_protocol = {"aachen_v1_1": 4, HLOC: 1}
+    by_protocol = {"aachen_v1_1": 4, "aachen_v1_1_hloc": 4, HLOC: 1}
     challenge = 0 if group.split == "night" else 2
     return (
         by_kind.get(kind, by_protocol.get(group.protocol, challenge)),
