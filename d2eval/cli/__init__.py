@@ -38,6 +38,7 @@ COMMANDS = {
     "import": ("d2eval.cli.import_run", "take in a run that somebody else exported"),
     "view": ("d2eval.cli.view", "draw the matches of a pair, or what became of a query"),
     "plot": ("d2eval.cli.plot", "draw the paper's curves, measured over published"),
+    "report": ("d2eval.cli.report", "write one page of results to share, which opens from disk"),
     "import-result": (
         "d2eval.cli.import_result",
         "add what the Aachen benchmark's site returned for a submission",
@@ -60,6 +61,7 @@ EXAMPLES = """examples:
   python -m d2eval tables hpatches
   python -m d2eval compare d2_ms d2_ss
   python -m d2eval plot mma
+  python -m d2eval report
   python -m d2eval import-result aachen --method d2_ms --values 44.9 66.3 88.8 --epoch 2019
   python -m d2eval COMMAND --help
 """

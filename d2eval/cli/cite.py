@@ -5,16 +5,11 @@ Of a benchmark: its own papers, and those of every method and matcher that its t
 """
 
 import argparse
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 from d2eval.cli.common import add_runs_argument
-from d2eval.contracts.registry import BENCHMARKS, MAPS, MATCHERS, METHODS, registered
+from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.console import note, say_lines
-
-if TYPE_CHECKING:
-    from d2eval.runs.measured import RunRoots
 
 PRINTS_ONLY = True
 EXAMPLES = """examples:
@@ -47,24 +42,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints each entry once, in the order in which they are first named."""
     from d2eval.contracts.citations import papers_of
-    from d2eval.contracts.maps import maps_class
     from d2eval.contracts.matcher import matcher_class
     from d2eval.contracts.method import method_class
     from d2eval.evaluation.benchmark import benchmark_class
+    from d2eval.evaluation.citing import classes_used
 
     if not (args.benchmarks or args.method or args.matcher):
         raise D2EvalError("cite: name a benchmark, --method or --matcher")
     classes: list[type] = [benchmark_class(name) for name in args.benchmarks]
     classes += [method_class(name) for name in args.method]
     classes += [matcher_class(name) for name in args.matcher]
-    finders = {METHODS: method_class, MAPS: maps_class, MATCHERS: matcher_class}
-    tables = {name: finders[table] for table in finders for name in registered(table)}
-    used = [name for benchmark in args.benchmarks for name in _used(args.runs, benchmark)]
-    for name in dict.fromkeys(used):
-        try:
-            classes.append(tables.get(name, method_class)(name))
-        except D2EvalError:
+    for benchmark in args.benchmarks:
+        used, unknown = classes_used(benchmark, args.runs)
+        classes += used
+        for name in unknown:
             note(f"{name}: not known here, so not cited")
+    classes = list(dict.fromkeys(classes))
     for cls in classes:
         if getattr(cls, "papers", ()) is None:
             note(f"{cls.__name__}: says nothing of papers")
@@ -72,22 +65,3 @@ def run(args: argparse.Namespace) -> int:
     for entry in papers.values():
         say_lines(f"{entry}\n")
     return 0
-
-
-def _used(runs: "RunRoots", benchmark: str) -> Iterator[str]:
-    """Names of methods and matchers in the manifests of finished runs."""
-    from d2eval.runs.manifest import load_manifest
-    from d2eval.runs.measured import run_folders, unfinished_note
-
-    for place in run_folders(runs, benchmark)[0]:
-        if unfinished_note(place.path) is None:
-            yield from _identities(load_manifest(place.path, benchmark).content)
-
-
-def _identities(content: Any) -> Iterator[str]:
-    """Names of all that says in a manifest which version and options it had."""
-    if isinstance(content, dict):
-        if {"version", "config", "weights"} <= content.keys():
-            yield str(content.get("method") or content.get("name"))
-        for value in content.values():
-            yield from _identities(value)

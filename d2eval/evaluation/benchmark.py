@@ -230,6 +230,10 @@ class Benchmark(ABC):
         """
         raise D2EvalError(f"{self.name}: it has no pictures of what its runs are of")
 
+    def subset_titles(self) -> Mapping[str, str]:
+        """What subsets are called whose names don't say it, such as "v": "Viewpoint"."""
+        return {}
+
     def architecture(self) -> Architecture | None:
         """The network that it trains or measures, for ``d2eval describe``; None without one."""
         return None

@@ -151,6 +151,13 @@ class HPatches(PairsBenchmark):
 
         return summarize(rows, images, self.numbers)
 
+    def subset_titles(self) -> dict[str, str]:
+        """As the paper's figure calls them."""
+        from d2eval.runs.published import presentation
+
+        titles = dict(presentation(self.name)["figure"]["panels"])
+        return titles | {f"shared_{k}": f"{v}, shared sequences" for k, v in titles.items()}
+
     def pairing(self) -> Pairing:
         """Sequences, and all numbers beyond counts of features."""
         from d2eval.hpatches.report.pairing import pairing

@@ -37,6 +37,7 @@ def load_items(report: Report[Any], folder: Path, label: str) -> RunItems:
         series=series,
         ranked=Series("", _POSITION, {(name,): metres for name, (metres, _) in errors.items()}),
         alike={"protocol": run.protocol, "dataset": "the sample" if run.is_sample else report.name},
+        reasons={(n,): why for part in run.reasons.values() for n, why in part.items()},
     )
 
 

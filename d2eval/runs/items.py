@@ -54,6 +54,8 @@ class RunItems:
     ranked: Series  # what tells which clusters differ most
     alike: Mapping[str, str]  # what runs that compare have in common, in words -> of this run
     further_seeds: tuple[int, ...] = ()  # of other runs that are taken as one with it
+    # why an item has no number, as far as the run says it
+    reasons: Mapping[Key, str] = field(default_factory=dict)
 
     @property
     def seeds(self) -> tuple[int, ...]:

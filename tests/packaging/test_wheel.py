@@ -40,6 +40,8 @@ def test_a_wheel_holds_what_a_checkout_has(contents):
         assert own
         assert {path.relative_to(REPOSITORY).as_posix() for path in own} <= sources
     assert {"d2eval/py.typed", "methods/py.typed", "methods/registry.toml"} <= contents.keys()
+    page = ("template.html", "style.css", "script.js", "results.schema.json")
+    assert {f"d2eval/report/page/{name}" for name in page} <= contents.keys()
     assert not any("__pycache__" in name for name in contents)
 
 

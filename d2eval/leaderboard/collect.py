@@ -1,0 +1,132 @@
+"""All that a report shows of the runs below some folders."""
+
+from collections.abc import Callable
+from typing import Any
+
+from d2eval.comparison.choice import Found, finished_runs
+from d2eval.contracts.citations import papers_of
+from d2eval.contracts.registry import BENCHMARKS, registered
+from d2eval.contracts.weights import NOT_STATED
+from d2eval.evaluation.benchmark import Benchmark, benchmark_class
+from d2eval.evaluation.citing import classes_used
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.version import program_version
+from d2eval.leaderboard.items import COMPARED, comparison_rows, item_table
+from d2eval.leaderboard.numbers import COLUMNS, Measures, side_by_side
+from d2eval.report.latex import latex_tables
+from d2eval.report.names import method_name
+from d2eval.report.page.looks import looks
+from d2eval.runs.items import RunItems
+from d2eval.runs.manifest import load_manifest
+from d2eval.runs.measured import COMPLETE, SAMPLE, RunRoots, has_runs, named
+from d2eval.runs.results import MEASURED, records_of
+
+
+def collect(name: str, roots: RunRoots, tell: Callable[[str], None]) -> dict[str, Any]:
+    """A report of all benchmarks that have runs below ``roots``, as `d2eval.report.page` takes it.
+
+    Args:
+        name: whose it is.
+        roots: of runs; see `d2eval.runs.measured.run_folders`.
+        tell: is given what the user should know of what was left out.
+
+    Raises:
+        D2EvalError: there are no runs, or a file of one is broken.
+    """
+    chosen = [own for own in registered(BENCHMARKS) if has_runs(roots, own)]
+    found = [_collected(benchmark_class(own)(), roots, tell) for own in chosen]
+    if not found:
+        raise D2EvalError("there are no runs; evaluate a method, or name their folder with --runs")
+    return {"name": name, "d2eval": program_version(), "benchmarks": found}
+
+
+def _collected(
+    benchmark: Benchmark, roots: RunRoots, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    runs = finished_runs(roots, benchmark.name)
+    items = [_items(benchmark, run, tell) for run in runs]
+    known = [own for own in items if own is not None]
+    records = records_of(benchmark.results(roots))
+    measures = Measures(series.measure for own in known for series in own.series)
+    labels = [run.place.label for run in runs]
+    beside = {run.place.label for run in runs if _stands_beside_published(run)}
+    numbers = side_by_side(records, labels, measures, beside.__contains__)
+    weights = {r["run"]: r["weights"] for r in records if r["source"] == MEASURED}
+    drawn = looks({run.place.label: run.manifest["method"] for run in runs})
+    table = benchmark.table(roots)
+    classes, unknown = classes_used(benchmark.name, roots)
+    for other in unknown:
+        tell(f"{other}: not known here, so not cited")
+    papers = {p.key: p.entry for cls in (type(benchmark), *classes) for p in papers_of(cls)}
+    subsets = dict.fromkeys(row[COLUMNS.index("subset")] for row in numbers)
+    return {
+        "name": benchmark.name,
+        "item": known[0].item if known else "item",
+        "cluster": known[0].cluster if known else "item",
+        "subsets": {own: benchmark.subset_titles().get(own, own) for own in subsets},
+        "measures": measures.listed,
+        "runs": [
+            _described(run, benchmark.name, weights.get(run.place.label, "")) | look
+            for run, look in zip(runs, drawn, strict=True)
+        ],
+        "numbers": {"columns": list(COLUMNS), "rows": numbers},
+        "items": item_table(items),
+        "comparisons": {"columns": list(COMPARED), "rows": comparison_rows(items)},
+        "bibtex": "\n\n".join(papers.values()),
+        "latex": latex_tables(table.name, table.content) if table.content else "",
+    }
+
+
+def _items(benchmark: Benchmark, run: Found, tell: Callable[[str], None]) -> RunItems | None:
+    try:
+        return benchmark.items_of(run.place.path, run.place.label)
+    except D2EvalError as error:
+        tell(f"{run.place.label}: shown without its single results ({error})")
+        return None
+
+
+def _stands_beside_published(run: Found) -> bool:
+    """Whether published numbers describe what the run did: all features, not the sample."""
+    completeness = run.manifest["dataset"]["completeness"]
+    return completeness != SAMPLE and run.manifest.get("top_k") is None
+
+
+def _described(run: Found, benchmark: str, weights: str) -> dict[str, Any]:
+    manifest = load_manifest(run.place.path, benchmark)
+    content = manifest.content
+    memory = content.get("peak_memory_mib")
+    command = content.get("command")
+    return {
+        "label": run.place.label,
+        "method": manifest.method,
+        "called": method_name(named(manifest.method, manifest.matcher)),
+        "protocol": str(content.get("protocol", benchmark)),
+        "protocol_sha256": str(content.get("protocol_sha256", "")),
+        "dataset": manifest.dataset,
+        "weights": weights,
+        "badges": _badges(manifest.dataset, manifest.stand_in, weights),
+        "command": [str(word) for word in command] if isinstance(command, list) else [],
+        "peak_memory_mib": memory if isinstance(memory, int | float) else None,
+        "manifest": _plain(content),
+    }
+
+
+def _badges(dataset: str, stand_in: bool, weights: str) -> list[str]:
+    """What makes a run's numbers others than the benchmark's, in a word each."""
+    found = {
+        "sample": dataset == SAMPLE,
+        "partial": dataset not in (SAMPLE, COMPLETE),
+        "stand-in weights": stand_in,
+        "weights not stated": weights == NOT_STATED.name,
+    }
+    return [badge for badge, holds in found.items() if holds]
+
+
+def _plain(value: Any) -> Any:
+    """A manifest's entry without numbers that JSON lacks."""
+    if isinstance(value, dict):
+        return {key: _plain(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_plain(own) for own in value]
+    is_none = isinstance(value, float) and (value != value or abs(value) == float("inf"))
+    return None if is_none else value

@@ -1,0 +1,187 @@
+"""The page of the runs that ship, in a real browser without a window.
+
+It takes Debian's chromium and chromium-driver, and selenium. ``D2EVAL_SCREENSHOTS=DIR`` keeps
+pictures of it, to be looked at.
+"""
+
+import base64
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from d2eval.cli import main
+
+pytestmark = pytest.mark.slow
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
+select_of = pytest.importorskip("selenium.webdriver.support.ui").Select
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+HOSTILE = "<script>window.caught = 1</script><img src=x onerror='window.caught = 1'>"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    assert main(["report", "--runs", "shipped", "--name", HOSTILE, "--output", str(path)]) == 0
+    assert path.stat().st_size < 3_000_000
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("no chromium with chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.chrome.service.Service(DRIVER)
+    with webdriver.Chrome(options=options, service=service) as driver:
+        yield driver
+
+
+class Page:
+    """The open page, as a user has it."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def js(self, text, *given):
+        return self.driver.execute_script(text, *given)
+
+    def all(self, selector):
+        return self.driver.find_elements("css selector", selector)
+
+    def click(self, selector, text):
+        own = next(node for node in self.all(selector) if node.text.startswith(text))
+        self.js("arguments[0].scrollIntoView({block: 'center'})", own)
+        own.click()
+
+    def choose(self, select, title):
+        select_of(self.all(f"#{select}")[0]).select_by_visible_text(title)
+
+    def column(self, title, table="results"):
+        return self.js(
+            "const i = [...document.querySelectorAll(`#${arguments[1]} thead th`)]"
+            ".findIndex(h => h.textContent === arguments[0]);"
+            "return [...document.querySelectorAll(`#${arguments[1]} tbody tr`)]"
+            ".map(r => r.children[i].textContent)",
+            title, table,
+        )  # fmt: skip
+
+    def picture(self, name, width):
+        folder = os.environ.get("D2EVAL_SCREENSHOTS")
+        if folder:
+            size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+            clip = {"x": 0, "y": 0, "width": width, "height": size["height"], "scale": 1}
+            shot = {"captureBeyondViewport": True, "clip": clip}
+            data = self.driver.execute_cdp_cmd("Page.captureScreenshot", shot)["data"]
+            Path(folder, f"{name}.png").write_bytes(base64.b64decode(data))
+
+
+@pytest.fixture
+def opened(chromium, page):
+    """The page, newly opened; afterwards nothing may have gone wrong."""
+
+    def show(width=1280, dark=False):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        chromium.get(page.as_uri())
+        return Page(chromium)
+
+    yield show
+    assert [line for line in chromium.get_log("browser") if line["level"] != "INFO"] == []
+    assert chromium.execute_script("return window.caught") is None
+    assert chromium.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_sorting_and_filtering(opened):
+    page = opened()
+    page.choose("subset", "Viewpoint")
+    measured = [float(text) for text in page.column("Measured") if text]
+    assert measured == sorted(measured, reverse=True) and len(measured) == 6
+    page.click("#results th button", "Measured")
+    assert [float(text) for text in page.column("Measured") if text] == measured[::-1]
+    assert page.js("return document.activeElement.textContent") == "Measured"
+    assert page.all("#results th[aria-sort='ascending']")[0].text.startswith("Measured")
+    page.all("#filter")[0].send_keys("trained")
+    assert sorted(page.column("Run")) == ["d2_ms_trained", "d2_ss_trained"]
+    page.all("#filter")[0].clear()
+    page.all("#filter")[0].send_keys("sift")
+    page.click("#badges label", "partial")
+    assert "rootsift" not in page.column("Run") and "Hes. det. + RootSIFT" in page.column("Run")
+
+
+def test_hovering_and_arrow_keys_tell_values(opened):
+    page = opened()
+    chart = page.all("#curves svg[role]")[0]
+    page.js("arguments[0].scrollIntoView({block: 'center'})", chart)
+    marker = page.all("#curves svg[role] path.solid")[0]
+    webdriver.ActionChains(page.driver).move_to_element(marker).perform()
+    tip = page.all("#tip")[0]
+    assert tip.is_displayed() and "MMA@" in tip.text and "95 %" in tip.text
+    said = tip.text
+    chart.send_keys(webdriver.Keys.ARROW_RIGHT)
+    assert tip.text != said and tip.get_attribute("role") == "status"
+    lines = len(page.all("#curves svg[role] path.line"))
+    page.click("#curves .legend label", "d2_ms_trained")
+    assert len(page.all("#curves svg[role] path.line")) == lines - 1
+    page.click("#curves button", "All published")
+    assert len(page.all("#curves svg[role] path.line")) > lines
+
+
+def test_two_runs_then_a_sequence_then_a_pair(opened):
+    page = opened()
+    page.choose("first", "d2_ss_trained")
+    page.choose("second", "d2_ms_trained")
+    assert "No difference shown" in page.all("#verdict")[0].text
+    page.choose("second", "d2_ms")
+    assert "d2_ss_trained is better" in page.all("#verdict")[0].text
+    assert len(page.all("#scatter path.solid")) == 35
+    page.choose("own", "d2_ms")
+    means = [float(text) for text in page.column("Mean of pairs", "items")]
+    assert means == sorted(means)
+    page.click("#items th button", "v_bird")
+    assert page.all("#items [aria-expanded='true']")[0].text == "v_bird"
+    page.click("#items td button", "v_bird 6")
+    assert page.js("return document.activeElement.id") == "item"
+    assert "Pair v_bird 6" in page.all("#item")[0].text
+    assert len(page.all("#item tbody tr")) == 6
+
+
+def test_where_a_number_is_from(opened):
+    page = opened()
+    page.click("#benchmarks button", "aachen")
+    assert "too few inliers" in page.all("#failures")[0].text
+    page.click("#results th button.link", "d2_ms")
+    dialog = page.all("#details")[0]
+    assert dialog.is_displayed() and "d2eval aachen --data" in dialog.text
+    assert '"protocol_sha256"' in dialog.text
+    dialog.send_keys(webdriver.Keys.ESCAPE)
+    assert not dialog.is_displayed()
+    page.click("#benchmarks button", "inloc")
+    page.choose("protocol", "inloc_hloc")
+    assert all(name.endswith("-hloc") for name, value in
+               zip(page.column("Run"), page.column("Measured"), strict=True) if value)  # fmt: skip
+    page.click("#copy summary", "BibTeX")
+    assert "@inproceedings" in page.js("return document.querySelectorAll('textarea')[1].value")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_the_window_and_a_name_is_text(opened, width, dark):
+    page = opened(width, dark)
+    assert HOSTILE in page.all("header p")[0].text
+    for name in ("hpatches", "aachen", "inloc"):
+        page.click("#benchmarks button", name)
+        assert page.js("return document.documentElement.scrollWidth <= innerWidth")
+        page.picture(f"{name}-{width}-{'dark' if dark else 'light'}", width)
+    unnamed = page.js(
+        "return [...document.querySelectorAll('select, input, textarea, button')]"
+        ".filter(n => !n.closest('label') && !n.textContent && !n.ariaLabel).length"
+    )
+    assert unnamed == 0
