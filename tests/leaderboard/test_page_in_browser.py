@@ -5,6 +5,7 @@ pictures of it, to be looked at.
 """
 
 import base64
+import json
 import os
 import shutil
 from pathlib import Path
@@ -85,12 +86,12 @@ class Page:
 def opened(chromium, page):
     """The page, newly opened; afterwards nothing may have gone wrong."""
 
-    def show(width=1280, dark=False):
+    def show(width=1280, dark=False, path=page):
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
         chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        chromium.get(page.as_uri())
+        chromium.get(path.as_uri())
         return Page(chromium)
 
     yield show
@@ -169,6 +170,22 @@ def test_where_a_number_is_from(opened):
                zip(page.column("Run"), page.column("Measured"), strict=True) if value)  # fmt: skip
     page.click("#copy summary", "BibTeX")
     assert "@inproceedings" in page.js("return document.querySelectorAll('textarea')[1].value")
+
+
+def test_several_people_s_runs_in_one_table(opened, page, tmp_path):
+    results, other = page.with_name("results.json"), tmp_path / "b.json"
+    other.write_text(results.read_text().replace(json.dumps(HOSTILE), '"theirs"', 1))
+    both = tmp_path / "both.html"
+    assert main(["report", "--from", str(results), str(other), "--output", str(both)]) == 0
+    shown = opened(path=both)
+    assert sorted(shown.column("Run")).count("d2_ms") == 2
+    assert shown.column("Run").count("SuperPoint") == 1  # published once, whoever says it
+    assert {*shown.column("Report")} == {HOSTILE, "theirs", ""}
+    shown.choose("first", f"d2_ms ({HOSTILE})")
+    shown.choose("second", "d2_ms (theirs)")
+    assert "different reports" in shown.all("#verdict")[0].text
+    assert len(shown.all("#scatter path.solid")) == 35
+    shown.picture("both-1280-light", 1280)
 
 
 @pytest.mark.parametrize("dark", [False, True])
