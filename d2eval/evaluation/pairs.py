@@ -243,7 +243,8 @@ class PairsBenchmark(Benchmark):
         found = load_items(folder, self.name, self.pairing(), label)
         part = self.part(load_run(folder, self.name))
         alike = {**found.alike, "protocol": part} if part else found.alike
-        return replace(found, alike=alike)
+        series = [replace(own, subset=f"{part} {own.subset}".strip()) for own in found.series]
+        return replace(found, series=series, alike=alike)
 
     def errors(
         self, pair: ImagePair, first: Features, second: Features, matches: Matches

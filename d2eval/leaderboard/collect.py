@@ -1,6 +1,7 @@
 """All that a report shows of the runs below some folders."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from d2eval.comparison.choice import Found, finished_runs
@@ -22,7 +23,7 @@ from d2eval.runs.measured import COMPLETE, SAMPLE, RunRoots, has_runs, named
 from d2eval.runs.results import MEASURED, records_of
 
 
-def collect(name: str, roots: RunRoots, tell: Callable[[str], None]) -> dict[str, Any]:
+def collect(name: str, roots: Sequence[Path] | None, tell: Callable[[str], None]) -> dict[str, Any]:
     """A report of all benchmarks that have runs below ``roots``, as `d2eval.report.page` takes it.
 
     Args:
@@ -33,10 +34,16 @@ def collect(name: str, roots: RunRoots, tell: Callable[[str], None]) -> dict[str
     Raises:
         D2EvalError: there are no runs, or a file of one is broken.
     """
-    chosen = [own for own in registered(BENCHMARKS) if has_runs(roots, own)]
-    found = [_collected(benchmark_class(own)(), roots, tell) for own in chosen]
-    if not found:
-        raise D2EvalError("there are no runs; evaluate a method, or name their folder with --runs")
+    known = list(registered(BENCHMARKS))
+    for root in roots or ():
+        if not any(has_runs(root, own) for own in known):
+            raise D2EvalError(
+                f"{root}: no runs there; give --runs the folder that evaluations wrote"
+            )
+    found = []
+    for own in (own for own in known if has_runs(roots, own)):
+        holding = roots and [root for root in roots if has_runs(root, own)]
+        found.append(_collected(benchmark_class(own)(), holding, tell))
     return {"name": name, "d2eval": program_version(), "benchmarks": found}
 
 

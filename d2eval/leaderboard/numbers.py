@@ -16,6 +16,7 @@ COLUMNS = (
 )  # fmt: skip
 _KIND = ("strategy", "verification", "protocol")  # what tells a method's published rows apart
 _LESS = ("m", "deg", "s", "MiB", "MB")  # units of which less is better
+_SUFFIXES = {"_mib": "MiB", "_deg": "deg"}
 _COSTS = ("s", "MiB", "MB")
 
 
@@ -112,10 +113,15 @@ def _unit(record: Record) -> str:
     name = record["metric"]
     if name.startswith("seconds"):
         return "s"
-    return "MiB" if name.endswith("_mib") else record.get("unit") or ""
+    if suffix := next((end for end in _SUFFIXES if name.endswith(end)), None):
+        return _SUFFIXES[suffix]
+    return record.get("unit") or ""
 
 
 def _title(metric: str, threshold: float | None, unit: str) -> str:
-    words = metric.removesuffix("_mib").replace("_", " ")
+    words = metric
+    for suffix in _SUFFIXES:
+        words = words.removesuffix(suffix)
+    words = words.replace("_", " ")
     at = "" if threshold is None else f" at {threshold:g}"
     return f"{words}{at}" + (f" [{unit}]" if unit else "")

@@ -134,6 +134,14 @@ def test_the_command_writes_page_and_results_that_it_reads_again(few, tmp_path, 
     assert "would be written over" in capsys.readouterr().err
 
 
+def test_folders_of_which_one_has_no_runs_of_a_benchmark(tmp_path):
+    for place, run in (("a", "hpatches/d2_ss"), ("b", "hpatches/d2_ms"), ("b", "aachen/d2_ms")):
+        shutil.copytree(SHIPPED_RUNS / run, tmp_path / place / run)
+    report = collect("ours", [tmp_path / "a", tmp_path / "b"], pytest.fail)
+    labels = {own["name"]: [run["label"] for run in own["runs"]] for own in report["benchmarks"]}
+    assert labels == {"hpatches": ["d2_ss", "b/d2_ms"], "aachen": ["d2_ms"]}
+
+
 def test_one_leaderboard_of_several_people(report):
     other = {**report, "d2eval": "0.2.0"}
     found = together([report, other, {**report, "name": "theirs"}, report])
@@ -217,4 +225,4 @@ def test_torn_json_and_no_runs(tmp_path, written, capsys):
     (tmp_path / "empty").mkdir()
     command = ["report", "--runs", str(tmp_path / "empty"), "--output", str(tmp_path / "a.html")]
     assert main(command) == 2
-    assert "there are no runs" in capsys.readouterr().err
+    assert "empty: no runs there" in capsys.readouterr().err

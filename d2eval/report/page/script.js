@@ -29,6 +29,12 @@
   const signed = (value, unit) => (value > 0 ? "+" : "") + number(value, unit);
   const isNumber = (value) => typeof value === "number";
 
+  const SHAPES = {
+    circle: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", square: "M-3.5-3.5h7v7h-7z", up: "M0-4.5L4.5 3.5h-9z",
+    down: "M0 4.5L4.5-3.5h-9z", diamond: "M0-5L5 0L0 5L-5 0z", plus: "M-4 0h8M0-4v8",
+    cross: "M-3.5-3.5l7 7M3.5-3.5l-7 7", star: "M0-5L3 4.5L-5-1.5h10L-3 4.5z",
+  };
+
   // ---- the reports as one, by benchmark ----
   const NUMBERS = ["run", "row", "method", "protocol", "subset", "measure", "published", "measured",
     "site", "difference", "low", "high", "count", "of"];
@@ -69,7 +75,9 @@
         values.set(own.items.measures[m].title, new Map(column.map((value, i) => [names[i], value])));
       });
       const id = several ? `${run.label} (${report.name})` : run.label;
-      return { ...run, id, report: report.name, values };
+      const looks = (each) => all.runs.some((other) => other.color === run.color && other.dash === run.dash && other.marker === each);
+      const other = Object.keys(SHAPES).find((each) => !looks(each)); // two reports may have taken the same
+      return { ...run, marker: looks(run.marker) ? other || run.marker : run.marker, id, report: report.name, values };
     });
     all.runs.push(...runs);
     for (const cells of own.numbers.rows) {
@@ -100,7 +108,10 @@
   let now; // the benchmark that is shown
   const chosen = () => now.measures.get($("measure").value);
   const subset = () => $("subset").value;
-  const byProtocol = (row) => !$("protocol").value || row.protocol === $("protocol").value;
+  const byProtocol = (row) => {
+    const own = row.owner?.protocol || row.protocol; // "" of a published row that is of all
+    return !$("protocol").value || !own || own === $("protocol").value;
+  };
   const runsShown = () => now.runs.filter((run) => byProtocol(run) && !run.badges.some((badge) => state.hidden.has(badge)));
 
   function options(select, list, wanted) {
@@ -188,11 +199,6 @@
     return { root, x, y, x0, x1, y0, y1, width };
   }
 
-  const SHAPES = {
-    circle: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", square: "M-3.5-3.5h7v7h-7z", up: "M0-4.5L4.5 3.5h-9z",
-    down: "M0 4.5L4.5-3.5h-9z", diamond: "M0-5L5 0L0 5L-5 0z", plus: "M-4 0h8M0-4v8",
-    cross: "M-3.5-3.5l7 7M3.5-3.5l-7 7", star: "M0-5L3 4.5L-5-1.5h10L-3 4.5z",
-  };
   function drawn(look, attributes) {
     const node = svg("path", attributes);
     node.style.setProperty("--c", look.color);
@@ -264,7 +270,6 @@
       { title: "Run", value: (row) => (row.owner ? row.owner.label : row.row), cell: (row) => (row.owner ? runButton(row.owner) : row.row) },
       { title: "Method", value: (row) => (row.owner ? row.owner.called : row.method || "") },
       ...reportColumn(),
-      ...(protocols().length > 1 ? [{ title: "Protocol", value: (row) => row.protocol }] : []),
       ...(used("published") ? [one("published")] : []),
       { ...one("measured"), mark: (row) => (row.measured === best ? "best" : "") },
       ...(used("site") ? [one("site")] : []),
@@ -314,7 +319,7 @@
     const values = drawnLines.flatMap((line) => [...line.values.values()].map((each) => each.value));
     const points = [];
     const { root, x, y, width } = plane(host, `${unit.metric} over its threshold`, at.length ? at : [0, 1], [0, ...(values.length ? values : [1])],
-      unit.angle === null ? "threshold [px]" : "threshold of the position [m]", `${unit.metric.replace(/_/g, " ")}${unit.unit ? ` [${unit.unit}]` : ""}`);
+      unit.angle === null ? `threshold${/\d ?(px|deg)\b/.test(unit.title) ? ` [${/\d ?(px|deg)\b/.exec(unit.title)[1]}]` : ""}` : "threshold of the position [m]", `${unit.metric.replace(/_/g, " ")}${unit.unit ? ` [${unit.unit}]` : ""}`);
     for (const line of drawnLines) {
       const sorted = [...line.values].sort((a, b) => a[0] - b[0]);
       const path = sorted.map(([t, { value }], i) => `${i ? "L" : "M"}${x(t)} ${y(value)}`).join("");
@@ -385,8 +390,7 @@
     });
     points.forEach((point) => root.append(marker(point.look, point)));
     explorable(root, points, width, (point) => openItem(point.item));
-    const left = itemsOf(subset()).length - both.length;
-    show("scatter", root, said(`Each mark is a ${now.item}: a triangle up where ${second.label} is better, down where ${first.label} is, a circle where they are equal. A click or Enter shows its numbers.${left ? ` ${left} without a number in both runs are not drawn.` : ""}`));
+    show("scatter", root, said(`Each mark is a ${now.item}: a triangle up where ${second.label} is better, down where ${first.label} is, a circle where they are equal. A click or Enter shows its numbers.${itemsOf(subset()).length > both.length ? " Those without a number in both runs are not drawn." : ""}`));
   }
 
   function openItem(name) {
@@ -460,7 +464,6 @@
     if (!points.length) return show("cost", said("No run has both numbers."));
     const title = list.find((each) => each[0] === key)[1];
     const { root, x, y, width } = plane($("cost"), `${measure.title} over ${title}`, [0, ...points.map((point) => point.u)], points.map((point) => point.v), title, measure.title);
-    const few = points.length <= 10;
     const marks = points.map(({ run, u, v }) => ({ x: x(u), y: y(v), run, label: `${run.id}\n${title}: ${number(u)}\n${measure.title}: ${number(v, measure.unit)}` }));
     const placed = [];
     for (const mark of marks) {
@@ -469,8 +472,8 @@
       const long = 7 * mark.run.id.length + 12;
       const [from, to] = right ? [mark.x, mark.x + long] : [mark.x - long, mark.x];
       const free = placed.every((other) => Math.abs(other.y - mark.y) > 13 || other.to < from || other.from > to);
-      if (few && free) root.append(svg("text", { x: mark.x + (right ? 9 : -9), y: mark.y + 4, "text-anchor": right ? "start" : "end" }, mark.run.id));
-      if (few && free) placed.push({ y: mark.y, from, to });
+      if (points.length <= 10 && free) root.append(svg("text", { x: mark.x + (right ? 9 : -9), y: mark.y + 4, "text-anchor": right ? "start" : "end" }, mark.run.id));
+      if (points.length <= 10 && free) placed.push({ y: mark.y, from, to });
     }
     explorable(root, marks, width, (mark) => details(mark.run));
     show("cost", root, said("As the runs measured it, each on its own machine and device: where they are from says which."));
@@ -512,8 +515,7 @@
       { title: "Device", value: (run) => String(run.manifest.device ?? "") },
     ], now.runs.filter(byProtocol), ["Run", 1]);
     const differing = [...hashes].filter(([, own]) => own.size > 1).map(([name]) => name);
-    const count = hashes.size;
-    $("runs").append(said(`${count > 1 ? `${count} protocols: ${[...hashes.keys()].join(", ")}. Numbers of different protocols don't compare. ` : ""}${differing.length ? `Runs of ${differing.join(", ")} were made by different numbers of the protocol: their hashes differ.` : ""}`));
+    $("runs").append(said(`${hashes.size > 1 ? `${hashes.size} protocols: ${[...hashes.keys()].join(", ")}. Numbers of different protocols don't compare. ` : ""}${differing.length ? `Runs of ${differing.join(", ")} were made by different numbers of the protocol: their hashes differ.` : ""}`));
   }
 
   function copy() {
@@ -591,8 +593,7 @@
   on("own", "change", () => { items(); item(); });
   on("find", "input", items);
   on("costs", "change", cost);
-  let timer;
-  let width = innerWidth;
+  let [timer, width] = [null, innerWidth];
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; clearTimeout(timer); timer = setTimeout(render, 150); } });
   if (benchmarks.size) choose([...benchmarks.keys()][0]);
 })();
