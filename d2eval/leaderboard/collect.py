@@ -77,7 +77,7 @@ def _collected(
             for run, look in zip(runs, drawn, strict=True)
         ],
         "numbers": {"columns": list(COLUMNS), "rows": numbers},
-        "items": item_table(items),
+        "items": item_table(items, benchmark.item_name),
         "comparisons": {"columns": list(COMPARED), "rows": comparison_rows(items)},
         "bibtex": "\n\n".join(papers.values()),
         "latex": latex_tables(table.name, table.content) if table.content else "",

@@ -1,7 +1,7 @@
 """What runs measured of each item, and how each two of them differ."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -17,10 +17,11 @@ COMPARED = (
 _DIGITS = 5  # of an item's number and of a difference
 
 
-def item_table(runs: Sequence[RunItems | None]) -> dict[str, Any]:
+def item_table(runs: Sequence[RunItems | None], name_of: Callable[[Key], str]) -> dict[str, Any]:
     """Items, measures and numbers of runs; one that is None has none.
 
-    Of each measure that Markdown shows, and of what tells which items differ.
+    Of each measure that Markdown shows, and of what tells which items differ. ``name_of`` says how
+    the item of a key is called.
     """
     known = [run for run in runs if run is not None]
     measures = _measures(known)
@@ -33,14 +34,14 @@ def item_table(runs: Sequence[RunItems | None]) -> dict[str, Any]:
             own = subsets.setdefault(series.subset, {})
             own.update(dict.fromkeys(places[key] for key in series.values if key in places))
     return {
-        "keys": [list(key) for key in keys],
+        "names": [name_of(key) for key in keys],
         "clusters": [clusters[key] for key in keys],
         "subsets": {name: sorted(own) for name, own in subsets.items()},
         "measures": [_described(measure) for measure in measures],
         "ranked": measures.index(known[0].ranked.measure) if known else None,
         "values": [_values(run, measures, keys) if run else None for run in runs],
         "reasons": [
-            [index, " ".join(key), why]
+            [index, name_of(key), why]
             for index, run in enumerate(runs)
             for key, why in (run.reasons.items() if run else ())
         ],

@@ -148,9 +148,10 @@ def test_two_runs_then_a_sequence_then_a_pair(opened):
     assert means == sorted(means)
     page.click("#items th button", "v_bird")
     assert page.all("#items [aria-expanded='true']")[0].text == "v_bird"
-    page.click("#items td button", "v_bird 6")
+    page.click("#items td button", "v_bird/1-6")
     assert page.js("return document.activeElement.id") == "item"
-    assert "Pair v_bird 6" in page.all("#item")[0].text
+    assert "Pair v_bird/1-6" in page.all("#item")[0].text
+    assert "d2eval view hpatches --run d2_ms --pair v_bird/1-6" in page.all("#item")[0].text
     assert len(page.all("#item tbody tr")) == 6
 
 

@@ -88,7 +88,7 @@ def _untied(reports: Sequence[Report]) -> str | None:
 
 def _untied_benchmark(own: Mapping[str, Any]) -> str | None:
     runs, measures, items = len(own["runs"]), len(own["measures"]), own["items"]
-    keys, kinds = len(items["keys"]), len(items["measures"])
+    keys, kinds = len(items["names"]), len(items["measures"])
     shape = [[len(column) for column in run] for run in items["values"] if run is not None]
     checks = {
         "numbers of a run that isn't there": all(

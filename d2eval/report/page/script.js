@@ -17,6 +17,7 @@
   const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
   const show = (id, ...children) => $(id).replaceChildren(...children);
   const said = (text) => el("p", { class: "note" }, text);
+  const shell = (words) => words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, "'\\''")}'`)).join(" ");
   const plural = (word) => (word.endsWith("y") ? word.slice(0, -1) + "ies" : word + "s");
 
   // ---- numbers as text ----
@@ -64,7 +65,7 @@
     own.items.measures.forEach((measure) => all.each.set(measure.title, measure));
     if (own.items.ranked !== null) all.main = all.main || own.items.measures[own.items.ranked].title;
     const place = new Map(Object.entries(own.items.subsets).map(([name, list]) => [name, new Set(list)]));
-    const names = own.items.keys.map((parts) => parts.join(" "));
+    const names = own.items.names;
     names.forEach((name, i) => {
       if (!all.items.has(name)) all.items.set(name, { name, cluster: own.items.clusters[i], subsets: new Set() });
       for (const [subset, list] of place) if (list.has(i)) all.items.get(name).subsets.add(subset);
@@ -104,7 +105,7 @@
   reports.forEach((report) => report.benchmarks.forEach((own) => add(report, own)));
 
   // ---- what is chosen ----
-  const state = { benchmark: null, hidden: new Set(), off: new Map(), sort: new Map(), open: null, item: null, expanded: new Map() };
+  const state = { hidden: new Set(), off: new Map(), sort: new Map(), item: null, expanded: new Map() };
   let now; // the benchmark that is shown
   const chosen = () => now.measures.get($("measure").value);
   const subset = () => $("subset").value;
@@ -405,8 +406,7 @@
     const run = runById($("own").value);
     if (!run || !run.values.size) return show("items", said("This run has no results of each " + now.item + "."));
     const measure = eachMeasure();
-    const column = run.values.get(measure.title) || new Map();
-    const groups = new Map();
+    const [column, groups] = [run.values.get(measure.title) || new Map(), new Map()];
     const text = $("find").value.toLowerCase();
     for (const item of itemsOf(subset())) {
       if (!column.has(item.name) || !`${item.cluster} ${item.name}`.toLowerCase().includes(text)) continue;
@@ -415,8 +415,7 @@
       groups.set(item.cluster, own);
     }
     const grouped = now.cluster !== now.item;
-    const expanded = state.expanded.get(now.name) || new Set();
-    state.expanded.set(now.name, expanded);
+    const expanded = state.expanded.get(now.name) || state.expanded.set(now.name, new Set()).get(now.name);
     const worst = measure.lower ? -1 : 1;
     const bad = (value) => (isNumber(value) ? worst * value : -Infinity);
     const itemButton = (item) => el("button", { type: "button", class: "link", onclick: () => openItem(item.name) }, `${item.name}: ${isNumber(item.value) ? number(item.value) : "none"}`);
@@ -445,6 +444,7 @@
     const failed = (run) => why.find((each) => each.run === run)?.why;
     show("item",
       el("h3", null, `${now.item[0].toUpperCase()}${now.item.slice(1)} ${name}`),
+      el("p", { class: "note" }, "A picture, where the images are: ", el("code", null, shell(["d2eval", "view", now.name, "--run", runById($("own").value)?.label || "", `--${now.item}`, name]))),
       el("div", { class: "scroll" }, el("table", null,
         el("caption", null, "What each run has of it. An error that is missing is that of a failure."),
         el("thead", null, el("tr", null, el("th", { scope: "col" }, "Run"), measures.map((measure) => el("th", { scope: "col", class: "number" }, measure.each)), why.length ? el("th", { scope: "col" }, "Why it failed") : null)),
@@ -496,7 +496,7 @@
     const facts = { Method: run.called, Report: run.report, Data: run.dataset, Weights: run.weights, Protocol: `${run.protocol}, SHA-256 ${run.protocol_sha256 || "not known"}`, Device: String(run.manifest.device ?? "not known"), Finished: String(run.manifest.finished ?? "not known") };
     show("details", close, el("h2", { id: "details-title" }, run.label), el("p", null, badgesOf(run)),
       el("dl", null, Object.entries(facts).flatMap(([name, value]) => [el("dt", null, name), el("dd", null, value)])),
-      el("h3", null, "Command"), el("pre", null, run.command.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, "'\\''")}'`)).join(" ")),
+      el("h3", null, "Command"), el("pre", null, shell(run.command)),
       el("h3", null, "Manifest"), el("pre", { tabindex: 0, "aria-label": "Manifest" }, JSON.stringify(run.manifest, null, 1)));
     $("details").showModal();
     close.focus();
