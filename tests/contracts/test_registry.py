@@ -206,8 +206,7 @@ def test_a_method_of_another_package_is_listed_and_evaluated(
     out, err = capsys.readouterr()
     assert err == ""
     (line,) = [line for line in out.splitlines() if line.startswith("outside_feature ")]
-    assert "  256  template: Shi-Tomasi corners" in line
-    assert line.endswith("  none needed")
+    assert line.split()[:5] == ["outside_feature", "256", "none", "needed", "BSD-3-Clause"]
 
     code = main(
         ["hpatches", "--method", "outside_feature", "--data", str(tiny_hpatches),
