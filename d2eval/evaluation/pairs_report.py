@@ -32,7 +32,8 @@ def summary_table(
         return ": ".join(filter(None, ("Embedded sample" if run.is_sample else "", part(run))))
 
     for title, _ in sorted({title_of(run): run.is_sample for run in runs}.items(), key=_last):
-        lines = [_line(run, split) for run in runs if title_of(run) == title for split in run.rows]
+        own = [run for run in runs if title_of(run) == title]
+        lines = [_line(run, split, part(run)) for run in own for split in run.rows]
         if lines:
             sections.append(TableSection(title, "", lines, ()))
         names |= dict.fromkeys(name for line in lines for name in line.flat[0])
@@ -40,9 +41,10 @@ def summary_table(
     return build_table(benchmark, [f"# {benchmark}"], sections, _columns(names), columns, notes)
 
 
-def _line(run: PairsRun, split: str) -> TableLine:
+def _line(run: PairsRun, split: str, part: str) -> TableLine:
     """A split's numbers, each with the ends of its interval where that is known."""
-    shown, flat = {"label": run.label}, {"label": run.label}
+    shown = {"label": run.label}
+    flat = {**shown, **({"protocol": part} if part else {})}  # in Markdown the section says it
     for name, text in run.rows[split].items():
         if not text:
             continue
@@ -62,7 +64,7 @@ def _last(section: tuple[str, bool]) -> tuple[bool, str]:
 def _columns(names: Iterable[str]) -> list[Column]:
     columns = [Column("label", "Run", key=True), Column("split", "Split", key=True)]
     for name in names:
-        if name not in ("label", *_ABOUT):
+        if name not in ("label", "protocol", *_ABOUT):
             columns.append(Column(name, name.replace("_", " "), _rounded))
     return [*columns, *(Column(name, name.capitalize(), about=True) for name in _ABOUT[2:])]
 
