@@ -124,10 +124,12 @@ def test_hovering_and_arrow_keys_tell_values(opened):
     marker = page.all("#curves svg[role] path.solid")[0]
     webdriver.ActionChains(page.driver).move_to_element(marker).perform()
     tip = page.all("#tip")[0]
-    assert tip.is_displayed() and "MMA@" in tip.text and "95 %" in tip.text
+    assert tip.rect["x"] >= 0 and "MMA@" in tip.text and "95 %" in tip.text
     said = tip.text
     chart.send_keys(webdriver.Keys.ARROW_RIGHT)
     assert tip.text != said and tip.get_attribute("role") == "status"
+    chart.send_keys(webdriver.Keys.ESCAPE)
+    assert tip.rect["x"] < -100
     lines = len(page.all("#curves svg[role] path.line"))
     page.click("#curves .legend label", "d2_ms_trained")
     assert len(page.all("#curves svg[role] path.line")) == lines - 1

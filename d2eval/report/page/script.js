@@ -216,7 +216,7 @@
     const ring = svg("circle", { class: "look", r: 8, visibility: "hidden" });
     ring.style.setProperty("--c", "#999933");
     root.append(ring);
-    const hide = () => { tip.hidden = true; ring.setAttribute("visibility", "hidden"); };
+    const hide = () => { tip.className = "unseen"; ring.setAttribute("visibility", "hidden"); };
     const tell = (index) => {
       at = index;
       const point = points[index];
@@ -226,7 +226,7 @@
       const here = points.filter((own) => own !== point && Math.hypot(own.x - point.x, own.y - point.y) < 1);
       const more = here.length > 2 ? [`and ${here.length - 2} more`] : [];
       tip.textContent = [point, ...here.slice(0, 2)].map((own) => own.label).concat(more).join("\n\n");
-      tip.hidden = false;
+      tip.className = ""; // it is never without a box: a screen reader tells of changes
       const left = box.left + point.x * scale + 14;
       tip.style.left = `${Math.max(4, Math.min(left, innerWidth - tip.offsetWidth - 4))}px`;
       tip.style.top = `${Math.max(4, Math.min(box.top + point.y * scale + 14, innerHeight - tip.offsetHeight - 4))}px`;
@@ -580,7 +580,7 @@
   }
 
   function render() {
-    $("tip").hidden = true;
+    $("tip").className = "unseen";
     results(); curves(); scatter(); items(); item(); cost(); failures(); runs();
   }
   const on = (id, event, what) => $(id).addEventListener(event, what);
