@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from d2eval.aachen.data.dataset import Dataset
     from d2eval.aachen.matching import Matching
     from d2eval.localization.description import Report
+    from d2eval.localization.groups import Kind
     from d2eval.pipeline.maps import DenseChoice
     from d2eval.pipeline.store import Store
     from d2eval.runs.folder import Row, RunName
 
 STRATEGIES = ("sparse", "dense")
+DENSE_SFM = "dense_sfm"  # how rows and runs of dense maps are called
 PROTOCOLS = ("aachen", "aachen_v1_1", "aachen_hloc", "aachen_v1_1_hloc")  # benchmarks/<name>.toml
 
 
@@ -179,7 +181,7 @@ class Aachen(LocalizationBenchmark):
             )
         usual = asdict(self.numbers.dense)
         numbers = [naming.number_part(n, own, usual[n]) for n, own in asdict(self.dense).items()]
-        return ["dense_sfm", *naming.maps_parts(self._dense()), *numbers]
+        return [DENSE_SFM, *naming.maps_parts(self._dense()), *numbers]
 
     def _dense(self) -> DenseChoice:
         from d2eval.pipeline.maps import DenseChoice
@@ -233,6 +235,12 @@ class Aachen(LocalizationBenchmark):
             file = result.folder / f"Aachen_eval_{result.folder.name}.txt"
             lines.append(f"no reference poses: submit {file} to visuallocalization.net")
         return Evaluated(result.folder, result.queries, result.summary, lines, result.notes)
+
+    def row_options(self, kind: Kind) -> Sequence[str]:
+        """A method, or dense maps."""
+        if kind.method == DENSE_SFM:
+            return ["--strategy", "dense"]
+        return ["--method", kind.method]
 
     def description(self) -> Report[Any]:
         """The D2-Net paper's table, and what stands beside it."""

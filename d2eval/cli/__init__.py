@@ -31,6 +31,8 @@ from d2eval.foundation.version import program_version
 
 # name -> (module, line for the overview); each benchmark is a command, too
 COMMANDS = {
+    "reproduce": ("d2eval.cli.reproduce", "measure the rows of the paper's tables, draw and print"),
+    "rerun": ("d2eval.cli.rerun", "repeat a run and say whether its rows are the same"),
     "extract": ("d2eval.cli.extract", "write a method's features for outside tools"),
     "tables": ("d2eval.cli.tables", "regenerate the paper's tables, measured beside published"),
     "compare": ("d2eval.cli.compare", "say whether runs differ, with intervals and tests"),

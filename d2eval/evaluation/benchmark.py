@@ -210,6 +210,10 @@ class Benchmark(ABC):
         """
         raise D2EvalError(f"{self.name}: it doesn't say how its runs compare")
 
+    def paper_rows(self) -> Mapping[str, Sequence[str]]:
+        """The rows of a paper's table, and the options of the command that measures each."""
+        return {}
+
     def item_name(self, key: Key) -> str:
         """How the pair or query of a key of `items_of` is called, and chosen by a user."""
         return "/".join(key)

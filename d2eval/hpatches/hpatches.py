@@ -164,6 +164,13 @@ class HPatches(PairsBenchmark):
 
         return pairing(self.numbers)
 
+    def paper_rows(self) -> Mapping[str, Sequence[str]]:
+        """The D2-Net paper's."""
+        from d2eval.runs.published import presentation
+
+        rows = presentation(self.name)["rows"]
+        return {row.get("label", row["legend"]): ["--method", row["method"]] for row in rows}
+
     def report(self, folder: Path | None) -> list[Path]:
         """The paper's table and curves with this run."""
         from d2eval.evaluation.pairs_runs import load_run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +18,7 @@ from d2eval.localization.reasons import summary_lines, without_pose
 if TYPE_CHECKING:
     from d2eval.inloc.data.dataset import Dataset
     from d2eval.localization.description import Report
+    from d2eval.localization.groups import Kind
     from d2eval.pipeline.maps import DenseChoice
     from d2eval.runs.folder import RunName
 
@@ -205,6 +206,16 @@ class Inloc(LocalizationBenchmark):
             file = result.folder / f"InLoc_{result.folder.name}.txt"
             lines.append(f"no reference poses: submit {file} to visuallocalization.net")
         return replace(result, lines=lines)
+
+    def row_options(self, kind: Kind) -> Sequence[str]:
+        """Strategy, verification, and the method where one is taken."""
+        strategy = STRATEGIES[kind.strategy]
+        verified = kind.verification == "dense_pv" and not strategy.always_verified
+        return [
+            "--strategy", kind.strategy,
+            *(["--method", kind.method] if strategy.takes_features else []),
+            *(["--dense-pv"] if verified else []),
+        ]  # fmt: skip
 
     def description(self) -> Report[Any]:
         """The D2-Net paper's table, and what stands beside it."""

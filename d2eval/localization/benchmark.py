@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from d2eval.localization.description import Report
+    from d2eval.localization.groups import Kind
     from d2eval.localization.site import SiteFormat
     from d2eval.report.figures import Choice, Sources
     from d2eval.report.tables import Table
@@ -27,6 +28,15 @@ class LocalizationBenchmark(Benchmark):
     @abstractmethod
     def description(self) -> Report[Any]:
         """What its report says; imported when it is asked for."""
+
+    @abstractmethod
+    def row_options(self, kind: Kind) -> Sequence[str]:
+        """The options of the command that measures rows of a kind."""
+
+    def paper_rows(self) -> Mapping[str, Sequence[str]]:
+        """The D2-Net paper's."""
+        kinds = self.description().published[0].kinds or {}
+        return {name: self.row_options(kind) for name, kind in kinds.items()}
 
     def report(self, folder: Path | None) -> list[Path]:
         """The paper's table, recall, and what else there is to see of the run."""
