@@ -196,14 +196,10 @@ def test_command(runs: Path, write_aachen_run, tmp_path: Path, capsys) -> None:
     for more, message in (
         ([], "queries.csv: is missing"),
         (["--run", "c"], "--run c: no such run; there are: a, b"),
-        (
-            ["--run", "a", "--query", "all"],
-            "--query all: no matches of such a query (no matches.h5",
-        ),
         (["--run", "a", "--sample"], "nothing to draw"),
     ):
         assert main([*call, *more]) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
-    assert main(["plot", "mma", "--query", "all", "--output", str(tmp_path)]) == 2
-    assert "go with `d2eval plot aachen`" in capsys.readouterr().err
+    assert main(["plot", "mma", "--run", "a", "--output", str(tmp_path)]) == 2
+    assert "--run goes with another benchmark's figure" in capsys.readouterr().err
