@@ -33,10 +33,18 @@ def test_a_wheel_takes_no_names_but_its_own(contents):
     assert {name.split("/")[0] for name in contents} == {"d2eval", "methods"}
 
 
+def test_modules_lie_where_they_lie_in_a_checkout(contents):
+    """Where one lies elsewhere, `pip install -e` refuses the project."""
+    modules = {name: path for name, path in contents.items() if name.endswith(".py")}
+    for name, path in modules.items():
+        assert path.relative_to(REPOSITORY).as_posix() == name
+
+
 def test_a_wheel_holds_what_a_checkout_has(contents):
     sources = {path.relative_to(REPOSITORY).as_posix() for path in contents.values()}
     for folder in ("benchmarks", "results/published", "results/shipped/runs"):
-        own = [path for path in (REPOSITORY / folder).rglob("*") if path.is_file()]
+        files = (path for path in (REPOSITORY / folder).rglob("*") if path.is_file())
+        own = [path for path in files if path.suffix != ".py"]
         assert own
         assert {path.relative_to(REPOSITORY).as_posix() for path in own} <= sources
     assert {"d2eval/py.typed", "methods/py.typed", "methods/registry.toml"} <= contents.keys()
