@@ -89,20 +89,17 @@ def test_a_tiny_training_gives_weights_that_extract(few_photos, trained, tmp_pat
     assert main(words) == 0
 
 
-@pytest.mark.parametrize(
-    ("epochs", "photos", "falls_to"), [(1, 0, 1.0), pytest.param(2, 1, 0.8, marks=pytest.mark.slow)]
-)
-def test_without_data_it_trains_on_the_sample(tmp_path, capsys, epochs, photos, falls_to):
+def test_without_data_it_trains_on_the_sample(tmp_path, capsys):
     options = {"--output": tmp_path / "run", "--cache": tmp_path / "cache", "--workers": 0}
-    options |= {"--epochs": epochs, "--validation-photos": photos, "--picture-every": 3}
+    options |= {"--epochs": 1, "--validation-photos": 0, "--picture-every": 3}
     assert main(["train", *(str(word) for option in options.items() for word in option)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "6 pairs an epoch and 3 for validation" in out
     losses = pd.read_csv(tmp_path / "run" / "epochs.csv")["validation_loss"]
     assert losses.is_monotonic_decreasing
-    assert losses.iloc[-1] < falls_to * losses[0]
-    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 2 * epochs
+    assert losses.iloc[-1] < losses[0]
+    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 2
 
 
 @pytest.mark.slow
