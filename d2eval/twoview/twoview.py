@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Checked
 from d2eval.evaluation.dataset import PairDataset
-from d2eval.evaluation.pairs import Curves, PairsBenchmark
+from d2eval.evaluation.estimates_benchmark import EstimatesBenchmark
+from d2eval.evaluation.pairs import Curves
 from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:
     from d2eval.contracts.features import Features
-    from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
     from d2eval.evaluation.dataset import ImagePair
     from d2eval.evaluation.pairing import Pairing
-    from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.metrics.homography import FloatArray
-    from d2eval.pipeline.resizing import Resize
     from d2eval.runs.folder import Row
+    from d2eval.twoview.protocol import TwoViewProtocol
 
 OWN_PROTOCOL = "twoview"
 
@@ -52,7 +51,7 @@ class TwoViewOptions:
             raise D2EvalError("--top-k must be 1 or more")
 
 
-class TwoView(PairsBenchmark):
+class TwoView(EstimatesBenchmark):
     """Pose from pairs of images with known intrinsics: MegaDepth-1500, ScanNet-1500, your own.
 
     --data is the folder of the images. Where it holds pairs.csv, these pairs are measured, by the
@@ -79,6 +78,8 @@ class TwoView(PairsBenchmark):
     error_bins = (1e-4, 5e-4, 1e-3, 1e-2)
     error_unit = ""
 
+    numbers: TwoViewProtocol
+
     def __init__(self, options: TwoViewOptions | None = None) -> None:
         from d2eval.twoview.protocol import load_two_view
 
@@ -90,16 +91,6 @@ class TwoView(PairsBenchmark):
         """AUC at the protocol's thresholds."""
         limits = self.numbers.errors.thresholds_deg
         return Curves("auc_{}deg", limits, "AUC of pose errors", "threshold [deg]")
-
-    @property
-    def top_k(self) -> int | None:
-        """The option, or else the protocol's budget."""
-        return self.options.top_k or self.numbers.keypoints
-
-    @property
-    def resize(self) -> Resize:
-        """The protocol's."""
-        return self.numbers.resize
 
     def load(self, root: Path, *, sample: bool = False) -> PairDataset:
         """The pairs of ``root/pairs.csv``, or else those of the protocol whose images are there."""
@@ -136,18 +127,6 @@ class TwoView(PairsBenchmark):
         from d2eval.sample.twoview import make_twoview_sample
 
         return make_twoview_sample(cache)
-
-    def matcher(self) -> MatcherChoice:
-        """The protocol's."""
-        return self.numbers.matcher
-
-    def protocol(self) -> dict[str, Any]:
-        """Its name, and the hash of its numbers."""
-        return {
-            "version": self.version,
-            "protocol": self.numbers.protocol,
-            "protocol_sha256": self.numbers.sha256,
-        }
 
     def option_words(self) -> list[str | None]:
         """The protocol."""
@@ -191,11 +170,3 @@ class TwoView(PairsBenchmark):
         precision = [Compared(name, name) for name in map(epipolar_column, errors.epipolar)]
         counts = [Compared("mean_inliers", INLIERS), Compared("mean_matches", "matches")]
         return Pairing("scene", [*areas, *precision, *counts], ERROR)
-
-    def part(self, run: PairsRun) -> str:
-        """The protocol, and whether pairs were the user's: others' rows don't compare."""
-        from d2eval.runs.manifest import load_manifest
-
-        content = load_manifest(run.folder, self.name).content
-        own = content["dataset"]["own_pairs"] and not run.is_sample
-        return f"{content['protocol']}{'-own_pairs' if own else ''}"

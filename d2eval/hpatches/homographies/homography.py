@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Checked
-from d2eval.evaluation.pairs import Curves, PairsBenchmark
+from d2eval.evaluation.estimates_benchmark import EstimatesBenchmark
+from d2eval.evaluation.pairs import Curves
 from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:
     from d2eval.contracts.features import Features
-    from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
     from d2eval.evaluation.dataset import ImagePair, PairDataset
     from d2eval.evaluation.pairing import Pairing
-    from d2eval.evaluation.pairs_runs import PairsRun
+    from d2eval.hpatches.homographies.protocol import HomographyProtocol
     from d2eval.metrics.homography import FloatArray
-    from d2eval.pipeline.resizing import Resize
     from d2eval.runs.folder import Row
 
 OWN_PROTOCOL = "homography"
@@ -54,7 +53,7 @@ class HomographyOptions:
             raise D2EvalError("--top-k must be 1 or more")
 
 
-class Homography(PairsBenchmark):
+class Homography(EstimatesBenchmark):
     """Homographies from matches, by the constants of papers: HPatches, or pairs of your own.
 
     --data is the folder of HPatches sequences, or of your images with pairs.csv. Without it, it
@@ -77,6 +76,8 @@ class Homography(PairsBenchmark):
         "h_auc_5px": "AUC@5px", "h_auc_10px": "AUC@10px",
     }  # fmt: skip
 
+    numbers: HomographyProtocol
+
     def __init__(self, options: HomographyOptions | None = None) -> None:
         from d2eval.hpatches.homographies.protocol import load_homographies
 
@@ -87,16 +88,6 @@ class Homography(PairsBenchmark):
     def curves(self) -> Curves:  # type: ignore[override]
         """AUC at the protocol's thresholds."""
         return Curves("h_auc_{}px", self.numbers.errors.thresholds_px, "AUC of corner errors")
-
-    @property
-    def top_k(self) -> int | None:
-        """The option, or else the protocol's budget."""
-        return self.options.top_k or self.numbers.keypoints
-
-    @property
-    def resize(self) -> Resize:
-        """The protocol's."""
-        return self.numbers.resize
 
     def load(self, root: Path, *, sample: bool = False) -> PairDataset:
         """The pairs of ``root/pairs.csv``, or else of HPatches sequences below ``root``."""
@@ -131,18 +122,6 @@ class Homography(PairsBenchmark):
         from d2eval.sample.hpatches import make_hpatches_sample
 
         return make_hpatches_sample(cache)
-
-    def matcher(self) -> MatcherChoice:
-        """The protocol's."""
-        return self.numbers.matcher
-
-    def protocol(self) -> dict[str, Any]:
-        """Its name, and the hash of its numbers."""
-        return {
-            "version": self.version,
-            "protocol": self.numbers.protocol,
-            "protocol_sha256": self.numbers.sha256,
-        }
 
     def option_words(self) -> list[str | None]:
         """The protocol, and the pattern of sequences."""
@@ -189,11 +168,3 @@ class Homography(PairsBenchmark):
         ]
         counts = [Compared("mean_inliers", INLIERS), Compared("mean_matches", "matches")]
         return Pairing("sequence", [*areas, *counts], ERROR)
-
-    def part(self, run: PairsRun) -> str:
-        """The protocol, and whether pairs were the user's: others' rows don't compare."""
-        from d2eval.runs.manifest import load_manifest
-
-        content = load_manifest(run.folder, self.name).content
-        own = "-own_pairs" if content["dataset"]["own_pairs"] else ""
-        return f"{content['protocol']}{own}"

@@ -1,0 +1,53 @@
+"""Benchmarks of image pairs whose protocols estimate a geometry, a paper's constants each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from d2eval.evaluation.pairs import PairsBenchmark
+
+if TYPE_CHECKING:
+    from d2eval.contracts.matcher import MatcherChoice
+    from d2eval.evaluation.estimates import EstimateProtocol
+    from d2eval.evaluation.pairs_runs import PairsRun
+    from d2eval.pipeline.resizing import Resize
+
+
+class EstimatesBenchmark(PairsBenchmark):
+    """What such a benchmark takes from its protocol. Its dataset counts whether pairs are its own.
+
+    Attributes:
+        numbers: the protocol that was chosen.
+    """
+
+    numbers: EstimateProtocol
+
+    @property
+    def top_k(self) -> int | None:
+        """The option, or else the protocol's budget."""
+        return super().top_k or self.numbers.keypoints
+
+    @property
+    def resize(self) -> Resize:
+        """The protocol's."""
+        return self.numbers.resize
+
+    def matcher(self) -> MatcherChoice:
+        """The protocol's."""
+        return self.numbers.matcher
+
+    def protocol(self) -> dict[str, Any]:
+        """Its name, and the hash of its numbers."""
+        return {
+            "version": self.version,
+            "protocol": self.numbers.protocol,
+            "protocol_sha256": self.numbers.sha256,
+        }
+
+    def part(self, run: PairsRun) -> str:
+        """The protocol, and whether pairs were the user's: others' rows don't compare."""
+        from d2eval.runs.manifest import load_manifest
+
+        content = load_manifest(run.folder, self.name).content
+        own = content["dataset"]["own_pairs"] and not run.is_sample
+        return f"{content['protocol']}{'-own_pairs' if own else ''}"
