@@ -172,7 +172,8 @@ def draw_network(canvas: Canvas, architecture: Architecture, x: float, bottom: f
         x += geometry.advance(group) + GAP_IN
     end = back + geometry.slant(groups[-1].layers[-1].size)[0] + 0.3
     canvas.arrow((back + 0.02, middle), (end, middle))
-    canvas.text(end + 0.07, middle, "F", HEAD_PT, bold=True)
+    if architecture.steps:  # which say what is done on the map F
+        canvas.text(end + 0.07, middle, "F", HEAD_PT, bold=True)
 
 
 def headline(architecture: Architecture) -> str:

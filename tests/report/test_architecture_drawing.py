@@ -57,6 +57,12 @@ def boxes(figure: Figure) -> dict[str, Bbox]:
     }
 
 
+def test_what_comes_out_is_the_map_f_where_steps_are_taken_on_it():
+    for architecture, count in ((d2net("d2_ss", (640, 480)), 1), (other(), 0)):
+        (axes,) = draw(architecture).axes
+        assert [text.get_text() for text in axes.texts].count("F") == count
+
+
 def test_texts_do_not_overlap(drawn):
     for (a, first), (b, second) in itertools.combinations(boxes(drawn).items(), 2):
         shared = Bbox.intersection(first.shrunk(0.98, 0.8), second.shrunk(0.98, 0.8))
