@@ -32,7 +32,7 @@ from d2eval.foundation.machine.resources import hardware
 from d2eval.foundation.terminal.progress import progress
 
 FILE = "checkpoint.pt"
-VERSION = 1  # raise it when the same configuration comes to be trained otherwise
+VERSION = 2  # raise it when the same configuration comes to be trained otherwise
 ANEW = "remove it to start anew"
 TEXTS = ("hardware", "finished")  # of an epoch
 TESTED_AT_ONCE = 1000  # images
@@ -136,7 +136,9 @@ class Training:
             D2EvalError: the loss is not finite, another process trains the same, the checkpoint is
                 broken or can't be written.
         """
-        deterministic = torch.backends.cudnn.flags(benchmark=False, deterministic=True)
+        deterministic = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True
+        )
         with exclusive(self._folder), deterministic:
             history = [] if fresh else self._resume()
             while (done := ended(history, self._configuration)) is None:

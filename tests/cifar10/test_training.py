@@ -105,6 +105,13 @@ def test_it_goes_on_where_it_ended_and_a_longer_one_where_a_shorter_ended(tmp_pa
         assert torch.equal(state["momentum_buffer"], buffer)
 
 
+def test_on_a_gpu_it_trains_with_cudnn(tmp_path):
+    """Without it, the times of a GPU would be others; what isn't said of it is off."""
+    seen, cudnn = [], torch.backends.cudnn
+    start(tmp_path).train(False, lambda *_: seen.append((cudnn.enabled, cudnn.deterministic)))
+    assert set(seen) == {(True, True)}
+
+
 CHILD = """
 import sys, time
 from pathlib import Path
