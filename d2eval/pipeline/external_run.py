@@ -13,7 +13,7 @@ from d2eval.contracts.source import Source
 from d2eval.foundation.errors import D2EvalError, writing
 from d2eval.foundation.files.limits import LIMITS, UNPACKED_VARIABLE
 from d2eval.foundation.files.paths import expanded
-from d2eval.foundation.files.reading import sha256_of
+from d2eval.foundation.files.reading import is_there, sha256_of
 from d2eval.foundation.images.decoding import ImageFile
 from d2eval.foundation.machine.program import Program
 from d2eval.foundation.terminal.console import note
@@ -50,7 +50,9 @@ class Command:
         elif not all(named):
             raise D2EvalError(f"external:{text}: must have both {IMAGES} and {OUTPUT}, or neither")
         ends = [end for word in words for end in dict.fromkeys((word, word.partition("=")[2]))]
-        return cls(text, words, tuple(Path(end) for end in ends if end and Path(end).is_file()))
+        # What is too long for a name is none; to ask whether it is a file would be an error.
+        found = (Path(end) for end in ends if end)
+        return cls(text, words, tuple(path for path in found if is_there(path) and path.is_file()))
 
     def filled(self, images: Path, output: Path) -> list[str]:
         """Its words for a list and a folder."""

@@ -40,6 +40,11 @@ def items(tmp_path):
     return found
 
 
+def test_a_word_too_long_for_a_files_name_names_none():
+    command = external_run.Command.of(f"sh -c '{'true; ' * 100}'")
+    assert command.files == ()
+
+
 @pytest.fixture
 def extract(tmp_path, monkeypatch, items):
     """Extracts by a script; gives keypoints, and which images the program was given."""
