@@ -127,6 +127,8 @@ def test_mistakes(here):
             evaluate("hpatches", "rootsift", **more, **here)
     with pytest.raises(D2EvalError, match="protocol = 'bogus'; choose from"):
         evaluate("aachen", "rootsift", protocol="bogus")
+    with pytest.raises(D2EvalError, match="aachen: ~nosuchuser/x: no such home folder"):
+        evaluate("aachen", "rootsift", reference_poses="~nosuchuser/x")
     with pytest.raises(D2EvalError, match="names a folder"):
         evaluate("hpatches", "rootsift", name="../evil", **here)
 

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from d2eval.contracts.options import checked_options
 from d2eval.contracts.protocol import load_protocol, load_toml
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import expanded
 
 PAPER = "paper"  # the configurations of the benchmark's file
 OPTIMIZERS = ("SGD", "Adam")
@@ -159,7 +159,7 @@ def chosen_configurations(config: str, protocol: Cifar10Protocol) -> tuple[Confi
     """
     if config == PAPER:
         return protocol.configurations
-    path = Path(config).expanduser()
+    path = expanded(config)
     try:
         return _configurations(load_toml(path), protocol.defaults)
     except D2EvalError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import expanded
 
 
 def option(
@@ -68,7 +69,7 @@ def is_required(field: "dataclasses.Field[Any]") -> bool:
 def _checked(name: str, value: Any, kind: Any) -> Any:
     kinds = typing.get_args(kind) or (kind,)
     if Path in kinds and isinstance(value, str):
-        return Path(value).expanduser()
+        return expanded(value)
     allowed = (*kinds, int) if float in kinds else kinds
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
         named = " or ".join(getattr(own, "__name__", str(own)) for own in kinds)

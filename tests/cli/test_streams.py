@@ -70,7 +70,11 @@ def test_help_without_a_home(command, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "path"),
-    [(["methods"], "cache"), (["hpatches", "--method", "precomputed:~nosuchuser/x"], "x")],
+    [
+        (["methods"], "cache"),
+        (["hpatches", "--method", "precomputed:~nosuchuser/x"], "x"),
+        (["cifar10", "--config", "~nosuchuser/x"], "x"),
+    ],
 )
 def test_a_home_of_nobody_is_one_line(arguments, path, monkeypatch, capsys):
     if path == "cache":
