@@ -4,7 +4,7 @@ A relative pose is [R | t], which takes points of the first camera's frame to th
 matches alone, t is known up to its length and its sign.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,11 +26,13 @@ class CameraPair:
         intrinsics: (2, 4) fx, fy, cx, cy in pixels, of the first and the second image.
         rotation: (3, 3).
         translation: (3,) in any unit.
+        size_px: width and height of the images that intrinsics belong to; empty: of those at hand.
     """
 
     intrinsics: FloatArray
     rotation: FloatArray
     translation: FloatArray
+    size_px: Sequence[int] = ()
 
     def scaled(self, factors: FloatArray) -> "CameraPair":
         """That of images resized by ``factors``, (2, 2): x and y of the first and the second."""

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,10 @@ class ListedPair:
     cameras: CameraPair
 
 
-def read_list(path: Path) -> list[ListedPair]:
+def read_list(path: Path, size_px: Sequence[int] = ()) -> list[ListedPair]:
     """Reads a CSV file with a header of `COLUMNS`, in any order.
+
+    Its intrinsics are of images of ``size_px``, see `CameraPair`.
 
     Raises:
         D2EvalError: a column is missing, a line is broken, or a pair stands twice.
@@ -45,7 +48,7 @@ def read_list(path: Path) -> list[ListedPair]:
             where = f"{path}: line {reader.line_num}"
             if None in row or None in row.values():
                 raise D2EvalError(f"{where}: doesn't have the header's columns; mend it")
-            pair = _pair(row, where)
+            pair = _pair(row, where, size_px)
             if found.setdefault((pair.scene, *pair.names), pair) is not pair:
                 raise D2EvalError(f"{where}: the pair stands twice; leave it out")
     except csv.Error as error:
@@ -53,7 +56,7 @@ def read_list(path: Path) -> list[ListedPair]:
     return list(found.values())
 
 
-def _pair(row: dict[str, str], where: str) -> ListedPair:
+def _pair(row: dict[str, str], where: str, size_px: Sequence[int]) -> ListedPair:
     numbers = reals([row[name] for name in (*INTRINSICS, *POSE)], len(INTRINSICS) + len(POSE))
     if numbers is None or not np.isfinite(numbers).all():
         raise D2EvalError(f"{where}: intrinsics and pose must be numbers; mend it")
@@ -68,9 +71,8 @@ def _pair(row: dict[str, str], where: str) -> ListedPair:
     if not translation.any():
         raise D2EvalError(f"{where}: both cameras are in one place; leave the pair out")
     names = [check_name(row[name], where) for name in ("image0", "image1")]
-    return ListedPair(
-        row["scene"], (names[0], names[1]), CameraPair(intrinsics, rotation, translation)
-    )
+    cameras = CameraPair(intrinsics, rotation, translation, size_px)
+    return ListedPair(row["scene"], (names[0], names[1]), cameras)
 
 
 def load_pairs(root: Path, protocol: TwoViewProtocol, *, sample: bool = False) -> PairDataset:
@@ -124,7 +126,7 @@ def find_list(root: Path, protocol: TwoViewProtocol) -> tuple[list[ListedPair], 
         raise D2EvalError(
             f"{root / OWN}: is missing; write it, or choose a --protocol that has a list"
         )
-    listed = read_list(path)
+    listed = read_list(path, protocol.pairs.intrinsics_size_px)
     if len(listed) != protocol.pairs.count:
         raise D2EvalError(f"{path}: {len(listed)} pairs, not {protocol.pairs.count}; restore it")
     return listed, False

@@ -18,8 +18,8 @@ class PairList:
         file: with names, intrinsics and poses, from the protocol's own folder.
         count: of its pairs.
         by_scene: whether the summary has a row for each scene, too.
-        intrinsics_size_px: width and height of the images that intrinsics belong to; empty: those
-            of the images on disk.
+        intrinsics_size_px: width and height of the images that the file's intrinsics belong to;
+            empty: those of the images on disk, as it is with a list in the data's folder.
     """
 
     file: str

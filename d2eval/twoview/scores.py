@@ -83,8 +83,8 @@ def _as_estimated(
 ) -> tuple[list[FloatArray], CameraPair]:
     """Matched points of both images, and the cameras, as the protocol's estimator takes them."""
     sizes = [first.image_size, second.image_size]
-    if protocol.pairs is not None and protocol.pairs.intrinsics_size_px:
-        cameras = cameras.scaled(np.array(sizes) / protocol.pairs.intrinsics_size_px)
+    if cameras.size_px:
+        cameras = cameras.scaled(np.array(sizes) / cameras.size_px)
     cameras = cameras.scaled(np.array([protocol.factors(size) for size in sizes]))
     points = [
         protocol.points(features.keypoints[matches[:, k]], features.image_size)

@@ -115,6 +115,20 @@ def test_a_part_of_a_protocols_images_is_partial(sample, tmp_path):
         load_pairs(tmp_path, protocol)
 
 
+def test_only_a_protocols_list_has_intrinsics_of_another_size(sample, tmp_path):
+    from d2eval.twoview.dataset import load_pairs
+    from d2eval.twoview.protocol import load_two_view
+
+    protocol = load_two_view("scannet1500_loftr")
+    own = load_pairs(sample, protocol).pairs[0].truth
+    assert not own.size_px  # its intrinsics are those of the images on disk
+    first = read_list(protocol.folder / protocol.pairs.file)[0]
+    for name in first.names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [*load_pairs(tmp_path, protocol).pairs[0].truth.size_px] == [640, 480]
+
+
 NUMBERS = "500 500 320 240 500 500 320 240 1 0 0 1 0 1 0 0 0 0 1 0"
 LINE = ["s", "a.jpg", "b.jpg", *NUMBERS.split()]
 
