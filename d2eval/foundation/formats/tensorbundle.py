@@ -8,6 +8,7 @@ verified, and no number in a file makes more memory be taken than the file has.
 Source: tensorflow/core/util/tensor_bundle, core/lib/io/table and core/protobuf/tensor_bundle.proto.
 """
 
+import glob
 import math
 import re
 import struct
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from d2eval.foundation.arrays.compiled import compiled
 from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.files.limits import Budget
+from d2eval.foundation.files.paths import find
 from d2eval.foundation.files.reading import read_bytes, require_file
 
 INDEX = ".index"
@@ -52,7 +54,7 @@ def read_bundle(path: Path, remedy: str, folder: str = "") -> dict[str, npt.NDAr
     try:
         if path.suffix == INDEX:
             stem = path.name.removesuffix(INDEX)
-            beside = sorted(path.parent.glob(f"{stem.replace('[', '[[]')}.data-*"))
+            beside = find(path.parent, f"{glob.escape(stem)}.data-*")
             return _variables(path.read_bytes(), [read_bytes(shard) for shard in beside], budget)
         with tarfile.open(path) as archive:
             files = {m.name: m for m in archive if m.isfile()}
@@ -114,24 +116,27 @@ def _chosen(archive: tarfile.TarFile, files: Mapping[str, tarfile.TarInfo], fold
 
 
 def _variables(table: bytes, shards: list[bytes], budget: Budget) -> dict[str, npt.NDArray[Any]]:
-    entries = dict(_entries(table))
+    entries = {}
+    for name, entry in _entries(table):
+        budget.take(len(name) + len(entry))
+        entries[name] = entry
     header = _fields(entries.pop(b""))
-    if header.get(2, [0])[-1]:
+    if _number(header, 2):
         raise ValueError("its values are big-endian")
-    if header.get(1, [0])[-1] != len(shards):
-        raise ValueError(f"it has {len(shards)} data files, not {header.get(1, [0])[-1]}")
+    if (number := _number(header, 1)) != len(shards):
+        raise ValueError(f"it has {len(shards)} data files, not {number}")
     return {name.decode(): _array(_fields(data), shards, budget) for name, data in entries.items()}
 
 
 def _array(
     entry: dict[int, list[Any]], shards: list[bytes], budget: Budget
 ) -> npt.NDArray[np.generic]:
-    kind, shard, offset, size = (entry.get(number, [0])[-1] for number in (1, 3, 4, 5))
+    kind, shard, offset, size = (_number(entry, field) for field in (1, 3, 4, 5))
     if kind not in TYPES or 7 in entry:
         raise ValueError("it has variables of other types, or in slices")
     dtype = np.dtype(TYPES[kind])
     sizes = _fields(entry[2][-1]).get(2, []) if 2 in entry else []
-    shape = tuple(_fields(dimension).get(1, [0])[-1] for dimension in sizes)
+    shape = tuple(_number(_fields(dimension), 1) for dimension in sizes)
     if len(shape) > DIMENSIONS or math.prod(shape) * dtype.itemsize != size:
         raise ValueError("a variable's shape isn't that of its values")
     data = memoryview(shards[shard])[offset : offset + size]
@@ -215,9 +220,19 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number has no end")
 
 
-def _fields(message: bytes) -> dict[int, list[Any]]:
+def _number(fields: Mapping[int, list[Any]], field: int) -> int:
+    """The number in a field, 0 where there is none."""
+    number = fields.get(field, [0])[-1]
+    if not isinstance(number, int):
+        raise ValueError("a variable's description is damaged")
+    return number
+
+
+def _fields(message: bytes | int) -> dict[int, list[Any]]:
     """The fields of a protocol buffer by number, each with all its values in order."""
     fields: dict[int, list[Any]] = {}
+    if isinstance(message, int):
+        raise ValueError("a variable's description is damaged")
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

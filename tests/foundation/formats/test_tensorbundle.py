@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorbundle_files import checkpoint, packed, write_archive
+from tensorbundle_files import checkpoint, field, packed, table, write_archive
 
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.limits import LIMITS
 from d2eval.foundation.formats import tensorbundle
 from d2eval.foundation.formats.tensorbundle import read_bundle, require_bundle
 
@@ -119,6 +120,40 @@ def test_no_damage_of_the_index_is_more_than_a_line(tmp_path, monkeypatch, snapp
             assert str(error).startswith(f"{path}: ")
             assert "\n" not in str(error)
     assert refused > 75
+
+
+def crafted(folder: Path, entry: bytes, name: bytes = b"v") -> Path:
+    """A checkpoint of one variable whose description is ``entry``."""
+    entries = [(b"", field(1, 1)), (name, entry)]
+    return write(folder, {".index": table(entries), ".data-00000-of-00001": b"\0" * 8})
+
+
+def test_fields_of_another_kind_are_one_line(tmp_path):
+    """Their checksums are right: somebody wrote them so."""
+    for number, value in ((2, 5), (3, b"0"), (4, b"0"), (5, b"0"), (2, field(2, field(1, b"ab")))):
+        entry = b"".join(field(n, v) for n, v in {1: 1, 5: 4, number: value}.items())
+        path = crafted(tmp_path, entry)
+        with pytest.raises(D2EvalError, match=r"\.index: broken TensorFlow checkpoint"):
+            read_bundle(path, "get it again")
+
+
+def test_names_come_to_no_more_than_the_file_may(tmp_path, monkeypatch):
+    """A name that shares all but its end with the one before takes five bytes of the file."""
+    monkeypatch.setattr(LIMITS, "unpacked_mib", 1)
+    start = b"n" * 10_000
+    names = [start + bytes([k // 100 + 1, k % 100 + 1]) for k in range(1000)]
+    content = table([(b"", field(1, 1)), *((name, b"") for name in names)], a_block=2000)
+    assert len(content) < 30_000
+    path = write(tmp_path, {".index": content, ".data-00000-of-00001": b""})
+    with pytest.raises(D2EvalError, match="holds more than 1 MiB and 20 times its size"):
+        read_bundle(path, "get it again")
+
+
+@pytest.mark.parametrize("name", ["a*", "a[b]", "a?"])
+def test_the_data_beside_is_that_of_the_name_alone(tmp_path, name):
+    write(tmp_path, checkpoint({"v": np.ones(3, np.float32)}), "ab")
+    path = write(tmp_path, checkpoint({"v": np.zeros(3, np.float32)}), name)
+    assert not read_bundle(path, "get it again")["v"].any()
 
 
 class Agreeable:
