@@ -1,7 +1,7 @@
 """One pair of images -> one row of numbers; rows -> the summary. Pure functions."""
 
-import math
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 
@@ -107,8 +107,8 @@ def summarize(rows: Sequence[Row], images: Sequence[Row], protocol: TwoViewProto
         return {
             **{f"auc_{limit}deg": error_auc(errors, limit) for limit in limits},
             **{f"accuracy_{limit}deg": mean([e <= limit for e in errors]) for limit in limits},
-            "median_rotation_error_deg": _median(variants.values(pairs, ROTATION, best)),
-            "median_translation_error_deg": _median(variants.values(pairs, TRANSLATION, best)),
+            "median_rotation_error_deg": median(variants.values(pairs, ROTATION, best)),
+            "median_translation_error_deg": median(variants.values(pairs, TRANSLATION, best)),
             "mean_inliers": mean(variants.values(pairs, INLIERS, best)),
             "threshold_px": best,
             "thresholds_tried": len(variants.thresholds_px),
@@ -120,9 +120,3 @@ def summarize(rows: Sequence[Row], images: Sequence[Row], protocol: TwoViewProto
         name: name for name in map(epipolar_column, protocol.errors.epipolar)
     }
     return [summary_row(split, rows, images, averaged, further) for split in splits]
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    below, above = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
-    return above if math.isinf(above) else (below + above) / 2
