@@ -11,7 +11,7 @@ import pytest
 import d2eval.sample.cifar10 as sample
 from d2eval import D2EvalError, evaluate, load_runs
 from d2eval.cifar10.runs import Cifar10Run, load_published
-from d2eval.cifar10.table import table_of_runs
+from d2eval.cifar10.table import _clock, table_of_runs
 from d2eval.cli import main
 
 SWEEP = "nesterov = [true, false]\nepochs = [1, 2]\n"
@@ -20,6 +20,14 @@ SWEEP = "nesterov = [true, false]\nepochs = [1, 2]\n"
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(46.7, "46.7 s"), (59.96, "1 m 0 s"), (119.7, "2 m 0 s"), (192.0, "3 m 12 s")],
+)
+def test_no_clock_shows_sixty_seconds(seconds, said):
+    assert _clock(seconds) == said
 
 
 @pytest.fixture
