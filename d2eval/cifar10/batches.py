@@ -112,7 +112,7 @@ def inspect(root: Path, numbers: DataNumbers, sample: bool = False) -> Inspectio
             (numbers.training, numbers.training_per_class),
             (numbers.test, numbers.test_per_class),
         ):
-            labels = found.joined(names).labels
+            labels = np.concatenate([found.batches[name].labels for name in names])
             for label, held in enumerate(np.bincount(labels, minlength=numbers.classes)):
                 if held != count:
                     found.problems.append(

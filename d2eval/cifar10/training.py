@@ -65,7 +65,7 @@ class Images:
     @classmethod
     def of(cls, found: LabelledImages, device: str) -> "Images":
         """As they were read."""
-        images = torch.from_numpy(found.images.copy()).to(device)
+        images = torch.from_numpy(found.images).to(device)
         return cls(images, torch.from_numpy(found.labels).to(device))
 
     def chosen(self, which: Tensor) -> "Images":

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,17 @@ def test_on_a_gpu_it_trains_with_cudnn(tmp_path):
     seen, cudnn = [], torch.backends.cudnn
     start(tmp_path).train(False, lambda *_: seen.append((cudnn.enabled, cudnn.deterministic)))
     assert set(seen) == {(True, True)}
+
+
+def test_a_training_begins_without_another_copy_of_all_images(tmp_path):
+    many = LabelledImages(np.zeros((4000, 3, 32, 32), np.uint8), np.zeros(4000, np.int64))
+    tracemalloc.start()
+    try:
+        start(tmp_path, data=dataclasses.replace(DATA, training=many))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < many.images.nbytes / 2  # of NumPy and Python; the tensors are PyTorch's
 
 
 CHILD = """
