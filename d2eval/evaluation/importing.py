@@ -57,7 +57,7 @@ def _notes(path: Path, archive: Archive) -> list[str]:
     if PROTOCOL not in archive.files:
         return []
     said = json.loads(archive.files[PROTOCOL])
-    name = said.get("name") if isinstance(said, dict) else None
+    name = said.get("name")
     if name in protocol_names() and load_protocol(name).sha256 == said.get("sha256"):
         return []
     return [f"{path}: its protocol {name!a} has other numbers than this d2eval's"]

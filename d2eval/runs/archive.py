@@ -144,6 +144,8 @@ def _checked(files: Mapping[str, bytes]) -> Archive:
         raise ValueError(f"{INDEX} names no benchmark or run")
     if _table(others[MANIFEST], MANIFEST).get("benchmark") != benchmark:
         raise ValueError(f"{MANIFEST} is not of {benchmark}")
+    if PROTOCOL in others:
+        _table(others[PROTOCOL], PROTOCOL)
     return Archive(benchmark, label, others)
 
 

@@ -176,6 +176,8 @@ def test_contents_that_are_not_what_was_packed(files, refused, tmp_path):
     for name, data, said in (
         ("manifest.json", b"[]", "manifest.json is no JSON table"),
         ("manifest.json", b"[" * 10**5, "manifest.json is no JSON table"),
+        (PROTOCOL, b"{", "no sound archive of a run"),
+        (PROTOCOL, b"[]", "protocol.json is no JSON table"),
         ("summary.csv", b"method\n", "summary.csv"),
         ("pairs.csv", files["pairs.csv"].replace(b"0.", b"O."), "not a number"),
     ):
