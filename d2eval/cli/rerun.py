@@ -47,14 +47,17 @@ def run(args: argparse.Namespace) -> int:
     old = read_manifest(folder)
     if old is None:
         raise D2EvalError(f"{folder / FILE}: is missing; name a run's folder or manifest")
+    name = folder.resolve().name  # the folder may be called "."
     words = _command(old, folder, args.data)
     with tempfile.TemporaryDirectory() as temporary:
         output = args.output or Path(temporary)
-        places = ["--output", str(output), "--name", folder.name, "--cache", str(args.cache)]
+        new = output / str(old["benchmark"]) / name
+        if new.resolve() == folder.resolve():
+            raise D2EvalError(f"--output {output}: holds the run itself; choose another folder")
+        places = ["--output", str(output), "--name", name, "--cache", str(args.cache)]
         code = run_command([*words, *places, *([] if args.stored else ["--fresh"])])
         if code:
             raise D2EvalError(f"{folder}: its command failed; mend what it said above")
-        new = output / str(old["benchmark"]) / folder.name
         said = row_differences(folder, new)
         reasons = manifest_differences(old, read_manifest(new) or {})
     if not said:

@@ -107,10 +107,21 @@ def test_a_run_is_repeated_by_its_command(tmp_path, monkeypatch, capsys):
         "--name", "orb", "--cache", "c", "--fresh",
     ]  # fmt: skip
     assert not Path(output).exists()
+    monkeypatch.chdir(old)
+    assert main(["rerun", "manifest.json"]) == 1
+    assert started.pop()[started[0].index("--name") + 1] == "orb"
     call = ["rerun", str(old), "--data", "there", "--stored", "--output", str(tmp_path / "new")]
     assert main(call) == 1
     assert "mma_3px differs in 1 of 2 rows, by up to 0.25" in capsys.readouterr().out
     assert "there" in started[1] and "HP" not in started[1] and "--fresh" not in started[1]
+
+
+def test_a_run_is_not_repeated_over_itself(tmp_path, monkeypatch, capsys):
+    """Its old rows would be gone, and the new ones compared with themselves."""
+    old = write(tmp_path / "runs/hpatches/orb", PAIRS, command=["d2eval", "hpatches"])
+    monkeypatch.setattr(rerun, "run_command", lambda words: pytest.fail("it ran"))
+    assert main(["rerun", str(old), "--output", str(tmp_path / "runs")]) == 2
+    assert "holds the run itself; choose another folder" in capsys.readouterr().err
 
 
 def test_a_manifest_without_a_command_is_one_line(tmp_path, capsys):
