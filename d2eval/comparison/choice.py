@@ -9,7 +9,7 @@ from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.evaluation.benchmark import benchmark_class
 from d2eval.foundation.errors import D2EvalError
 from d2eval.runs.items import over_seeds
-from d2eval.runs.manifest import VARYING, read_manifest
+from d2eval.runs.manifest import VARYING, load_manifest
 from d2eval.runs.measured import RunPlace, RunRoots, has_runs, run_folders, unfinished_note
 
 
@@ -41,7 +41,7 @@ def finished_runs(roots: RunRoots, benchmark: str) -> list[Found]:
     """
     places, _ = run_folders(roots, benchmark)
     finished = [place for place in places if unfinished_note(place.path) is None]
-    return [Found(place, read_manifest(place.path) or {}) for place in finished]
+    return [Found(place, load_manifest(place.path, benchmark).content) for place in finished]
 
 
 def runs_named(name: str, runs: Sequence[Found]) -> list[Found]:

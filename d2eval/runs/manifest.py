@@ -101,6 +101,7 @@ def load_manifest(folder: Path, benchmark: str) -> Manifest:
         content = read_manifest(folder, REMEDY)
         if content is None or content.get("benchmark") != benchmark:
             raise ValueError(f"not the manifest of an {benchmark} run")
+        entry({"seed": None, **content}, "seed", int, type(None))
         return Manifest(
             entry(content, "method", str),
             _other_matcher(content),

@@ -160,6 +160,16 @@ def test_broken_rows_are_one_line(command, tmp_path):
         assert code == 2 and said in err and "pairs.csv" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("seed", ["three", [3], 1e400])
+def test_a_seed_that_is_none_is_one_line(command, tmp_path, seed):
+    for name in ("d2_ms", "d2_ss"):
+        source = SHIPPED_RUNS / "hpatches" / name
+        copy_with_seed(source, tmp_path / "runs/hpatches" / name, seed)
+    words = ("d2_ms", "d2_ss", "--benchmark", "hpatches", "--runs", tmp_path / "runs")
+    code, _, err = command(*words)
+    assert code == 2 and "manifest.json: seed is " in err and err.count("\n") == 1
+
+
 def test_from_python_a_mistake_is_an_error():
     with pytest.raises(D2EvalError, match="no such run or method"):
         compare("d2_ms", "nothing", benchmark="hpatches", runs=SHIPPED_RUNS)
