@@ -46,8 +46,10 @@ class EstimatesBenchmark(PairsBenchmark):
 
     def part(self, run: PairsRun) -> str:
         """The protocol, and whether pairs were the user's: others' rows don't compare."""
-        from d2eval.runs.manifest import load_manifest
+        from d2eval.runs.manifest import FILE, entry
+        from d2eval.runs.rows import REMEDY, reading
 
-        content = load_manifest(run.folder, self.name).content
-        own = content["dataset"]["own_pairs"] and not run.is_sample
-        return f"{content['protocol']}{'-own_pairs' if own else ''}"
+        with reading(run.folder / FILE, REMEDY):
+            protocol = entry(run.manifest, "protocol", str)
+            own = entry(run.manifest["dataset"], "own_pairs", bool) and not run.is_sample
+        return f"{protocol}{'-own_pairs' if own else ''}"

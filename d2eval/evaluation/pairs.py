@@ -240,8 +240,8 @@ class PairsBenchmark(Benchmark):
         """Each pair's numbers."""
         from d2eval.evaluation.pairs_runs import load_items, load_run
 
-        found = load_items(folder, self.name, self.pairing(), label)
-        part = self.part(load_run(folder, self.name))
+        run = load_run(folder, self.name, label=label)
+        found, part = load_items(run, self.name, self.pairing()), self.part(run)
         alike = {**found.alike, "protocol": part} if part else found.alike
         series = [replace(own, subset=f"{part} {own.subset}".strip()) for own in found.series]
         return replace(found, series=series, alike=alike)

@@ -1,7 +1,7 @@
 """Measured runs of benchmarks of image pairs: ``RUNS/<benchmark>/<label>/``."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +27,7 @@ class PairsRun(Run):
     """One evaluation."""
 
     folder: Path  # where it lies
+    manifest: Mapping[str, Any] = field(repr=False)  # the whole of it
     top_k: int | None  # how many of the best-scored features were kept; None for all
     # of its summary, by split; one without pairs is absent, "overall" never is
     rows: Mapping[str, Mapping[str, str]]
@@ -116,23 +117,23 @@ def load_run(
                     column.value(row)
     return PairsRun(
         label or folder.name, manifest.method, manifest.matcher, manifest.dataset,
-        by_split[OVERALL]["weights"], manifest.stand_in, folder, top_k, kept,
+        by_split[OVERALL]["weights"], manifest.stand_in, folder, manifest.content, top_k, kept,
         pairing.read(folder).intervals() if pairing and (folder / PAIRS).is_file() else {},
     )  # fmt: skip
 
 
-def load_items(folder: Path, benchmark: str, pairing: Pairing, label: str) -> RunItems:
-    """What the run in ``folder`` measured of each pair.
+def load_items(run: PairsRun, benchmark: str, pairing: Pairing) -> RunItems:
+    """What a run measured of each pair.
 
     Raises:
-        D2EvalError: a file of it is missing or broken.
+        D2EvalError: its rows are missing or broken.
     """
-    run, found = load_run(folder, benchmark, label=label), pairing.read(folder)
+    found = pairing.read(run.folder)
     if not found.compared:
-        raise D2EvalError(f"{folder / PAIRS}: holds no numbers to compare; {REMEDY}")
+        raise D2EvalError(f"{run.folder / PAIRS}: holds no numbers to compare; {REMEDY}")
     return RunItems(
         run=run,
-        manifest=load_manifest(folder, benchmark).content,
+        manifest=run.manifest,
         item="pair",
         cluster=found.cluster,
         clusters=dict(zip(found.items, found.clusters, strict=True)),

@@ -69,6 +69,27 @@ def test_the_poses_of_the_sample_are_those_of_its_pictures(cache, tmp_path):
     assert sum(counts[:2]) / sum(counts) == pytest.approx(row["epipolar_precision_5e-04"])
 
 
+@pytest.mark.parametrize("lost", ["protocol", "own_pairs"])
+def test_a_manifest_that_lacks_its_protocol_or_pairs_is_named(lost, cache, tmp_path, capsys):
+    path = d2eval.evaluate("twoview", "orb", cache=cache, output=tmp_path).folder / "manifest.json"
+    content = json.loads(path.read_text())
+    (content if lost in content else content["dataset"]).pop(lost)
+    path.write_text(json.dumps(content))
+    capsys.readouterr()
+    assert main(["tables", "twoview", "--runs", str(tmp_path), "--output", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"{path}: lacks {lost}" in error
+
+
+def test_a_number_that_is_none_is_named_by_its_file(cache, tmp_path, capsys):
+    path = d2eval.evaluate("twoview", "orb", cache=cache, output=tmp_path).folder / "summary.csv"
+    header, row = path.read_text().splitlines()
+    cells = dict(zip(header.split(","), row.split(","), strict=True), auc_5deg="2.O")
+    path.write_text(f"{header}\n{','.join(cells.values())}\n")
+    assert main(["plot", "twoview", "--runs", str(tmp_path), "--output", str(tmp_path)]) == 2
+    assert f"{path}: auc_5deg of split overall is '2.O'" in capsys.readouterr().err
+
+
 def test_a_third_partys_protocol_runs_by_its_path(sample, cache, tmp_path, capsys):
     root = tmp_path / "data"
     shutil.copytree(sample, root)
