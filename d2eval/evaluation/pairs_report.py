@@ -97,7 +97,7 @@ def plot_curves(
 
 
 def _values(run: PairsRun, shown: Curves) -> dict[str, dict[float, float]]:
-    with reading(Path(run.label) / SUMMARY, REMEDY):
+    with reading(run.folder / SUMMARY, REMEDY):
         return {
             split: {
                 t: number(row, c) for t in shown.thresholds if row.get(c := shown.column.format(t))
