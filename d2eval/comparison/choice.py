@@ -33,13 +33,13 @@ class Found:
         return own == others
 
 
-def finished_runs(roots: RunRoots, benchmark: str) -> list[Found]:
-    """All finished runs of a benchmark.
+def finished_runs(roots: RunRoots, benchmark: str, *, each: bool = True) -> list[Found]:
+    """All finished runs of a benchmark; ``each`` as in `run_folders`.
 
     Raises:
         D2EvalError: a root was given and holds no runs' folder, or a manifest is broken.
     """
-    places, _ = run_folders(roots, benchmark)
+    places, _ = run_folders(roots, benchmark, each=each)
     finished = [place for place in places if unfinished_note(place.path) is None]
     return [Found(place, load_manifest(place.path, benchmark).content) for place in finished]
 
@@ -81,7 +81,7 @@ def choose_anywhere(name: str, benchmark: str | None, roots: RunRoots) -> Found:
     searched = (
         [benchmark] if benchmark else [b for b in registered(BENCHMARKS) if has_runs(roots, b)]
     )
-    runs = {own: finished_runs(roots, own) for own in searched}
+    runs = {own: finished_runs(roots, own, each=benchmark is not None) for own in searched}
     having = [own for own in searched if runs_named(name, runs[own])]
     if len(having) > 1:
         raise D2EvalError(f"{name}: runs of {', '.join(having)} are called so; name --benchmark")
@@ -144,7 +144,7 @@ def compare_runs(
     for own in [benchmark] if benchmark else searched:
         chosen = benchmark_class(own)()
         try:
-            runs = finished_runs(roots, own)
+            runs = finished_runs(roots, own, each=benchmark is not None)
             if not benchmark and (unknown := [n for n in names if not runs_named(n, runs)]):
                 absent.append(f"{own} has no run of {' or '.join(unknown)}")
                 continue

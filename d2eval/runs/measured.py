@@ -67,12 +67,14 @@ def has_runs(roots: RunRoots, benchmark: str) -> bool:
     return any((root / benchmark).is_dir() for root in given)
 
 
-def run_folders(roots: RunRoots, benchmark: str) -> tuple[list[RunPlace], list[str]]:
+def run_folders(
+    roots: RunRoots, benchmark: str, *, each: bool = True
+) -> tuple[list[RunPlace], list[str]]:
     """The folders of runs of ``benchmark`` below ``roots``, by label.
 
     Of several roots, the labels of all but the first begin with the root's name, as in
     "shipped/d2_ms". None means ``results/runs``, which need not exist, and the runs that ship with
-    d2eval.
+    d2eval. ``each`` says that every root that is given must have runs of this benchmark.
 
     Returns:
         The folders, finished runs or not, and notes for the user.
@@ -95,7 +97,7 @@ def run_folders(roots: RunRoots, benchmark: str) -> tuple[list[RunPlace], list[s
                     for path in sorted(folder.iterdir())
                     if path.is_dir() and not path.name.startswith(".")
                 ]
-        elif given is None:
+        elif given is None or not each:
             notes.append(f"{folder}: no measured runs yet")
         else:
             raise D2EvalError(

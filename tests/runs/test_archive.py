@@ -202,6 +202,22 @@ def test_files_that_are_cut_or_damaged(refused, tmp_path):
     refused(path, "no sound archive")
 
 
+def test_folders_of_runs_may_be_of_different_benchmarks(tmp_path, capsys):
+    source = SHIPPED_RUNS / "hpatches/rootsift"
+    shutil.copytree(source, tmp_path / "mine/hpatches/here")
+    shutil.copytree(SHIPPED_RUNS / "inloc/dense", tmp_path / "yours/inloc/dense")
+    roots = [word for name in ("mine", "yours") for word in ("--runs", str(tmp_path / name))]
+    path = str(tmp_path / "run.zip")
+    assert main(["export", "here", "-o", path, *roots]) == 0
+    assert main(["export", "yours/dense", "-o", path, *roots]) == 0
+    shutil.copytree(source, tmp_path / "yours/hpatches/there")
+    shutil.copytree(SHIPPED_RUNS / "inloc/dense", tmp_path / "yours/inloc/here")
+    shutil.copytree(SHIPPED_RUNS / "inloc/dense", tmp_path / "yours/inloc/there")
+    capsys.readouterr()
+    assert main(["compare", "yours/here", "yours/there", "--output", str(tmp_path), *roots]) == 0
+    assert "# inloc: yours/here and yours/there" in capsys.readouterr().out
+
+
 def test_mistakes_of_names(tmp_path, capsys):
     assert main(["export", "d2_ms", "--runs", "shipped"]) == 2
     assert "runs of hpatches, aachen, inloc are called so; name --benchmark" in (
