@@ -141,7 +141,7 @@ def _difference(
         interval = percentile_interval(drawn[1] - drawn[0], clustered.count)
         parts = statistic.parts(second) - statistic.parts(first)
         p_value = sign_test(clustered.sums(parts), seed)
-    less = measure.lower or statistic.auc_at is not None  # whether it is better of an item
+    less = measure.each_lower
     low, high = (measure.scale * end for end in interval)
     return Difference(
         subset=own.subset,

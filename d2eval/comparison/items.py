@@ -35,9 +35,8 @@ def extreme_items(benchmark: Benchmark, run: RunPlace, count: int, *, worst: boo
         D2EvalError: nothing ranks them.
     """
     items = _ranked(benchmark, run)
-    values, measure = items.ranked.values, items.ranked.measure
-    less = measure.lower or measure.statistic.auc_at is not None  # whether it is better of an item
-    downwards = less == worst  # whether the largest come first
+    values = items.ranked.values
+    downwards = items.ranked.measure.each_lower == worst  # whether the largest come first
     known = [key for key, value in values.items() if not math.isnan(value)]
     known.sort(key=lambda key: (-values[key] if downwards else values[key], key))
     return [benchmark.item_name(key) for key in known[:count]]

@@ -95,11 +95,10 @@ def _measures(runs: Sequence[RunItems]) -> list[Measure]:
 
 
 def _described(measure: Measure) -> dict[str, Any]:
-    error = measure.statistic.auc_at is not None  # then an item's number is one
     return {
         "title": measure.text,
-        "each": f"error of {measure.text}" if error else measure.text,
-        "lower": measure.lower or error,
+        "each": measure.each,
+        "lower": measure.each_lower,
         "hits": measure.hits,
     }
 

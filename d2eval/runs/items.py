@@ -29,6 +29,16 @@ class Measure:
         """The title, or the name in its place."""
         return self.title or self.name.replace("_", " ")
 
+    @property
+    def each(self) -> str:
+        """What it is of one item: of an area under recall over error, an error."""
+        return self.text if self.statistic.auc_at is None else f"error of {self.text}"
+
+    @property
+    def each_lower(self) -> bool:
+        """Whether less is better of one item."""
+        return self.lower or self.statistic.auc_at is not None
+
 
 @dataclass(frozen=True)
 class Series:

@@ -8,6 +8,7 @@ import scipy.stats
 
 from d2eval.comparison.differences import compare
 from d2eval.comparison.spread import spread_lines
+from d2eval.comparison.table import comparison_table
 from d2eval.foundation.errors import D2EvalError
 from d2eval.metrics.bootstrap import Statistic
 from d2eval.runs.items import Measure, RunItems, Series, over_seeds
@@ -75,6 +76,12 @@ def test_of_errors_the_area_is_compared():
     assert line.first == pytest.approx(1 / 3 + 1 / 3 / 8)
     # 7 * 0.5 - 1/3 is reached with all signs as they are, with the last changed, and reversed
     assert line.better == 1 and line.p_value == 4 / 2**8
+
+
+def test_what_differs_most_is_called_an_error_where_it_is_one():
+    area = Measure("h_auc", 3.0, title="AUC@3px", statistic=Statistic(3.0))
+    found = compare(items([1.0, 2.5], measure=area), items([2.0, 2.5], measure=area))
+    assert "Largest differences in error of AUC@3px:" in comparison_table("own", [found]).markdown
 
 
 def test_hits_of_single_units_are_mcnemar_s():
