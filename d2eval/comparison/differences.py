@@ -96,11 +96,12 @@ def compare(first: RunItems, second: RunItems, seed: int = 0) -> Comparison:
     Raises:
         D2EvalError: they don't compare, or share no item.
     """
-    for what, said in first.alike.items():
-        if said != second.alike[what]:
+    for what in {**first.alike, **second.alike}:
+        said, heard = (run.alike.get(what, "not said") for run in (first, second))
+        if said != heard:
             raise D2EvalError(
                 f"{first.run.label} and {second.run.label} don't compare: their {what} is {said} "
-                f"and {second.alike[what]}"
+                f"and {heard}"
             )
     others = {(s.subset, s.measure.name, s.measure.threshold): s for s in second.series}
     differences = []

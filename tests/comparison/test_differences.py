@@ -1,6 +1,7 @@
 """What two runs differ in, on items made up for it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,13 @@ def test_what_differs_most_comes_first():
     second = items([0.1, 0.3, 0.5, math.inf], ["a", "a", "b", "c"])
     found = [(e.name, e.first, e.second) for e in compare(first, second).extremes]
     assert found[:2] == [("b", 0.0, 0.5), ("a", 0.0, pytest.approx(0.2))]
+
+
+def test_a_run_of_a_protocol_and_one_of_none_don_t_compare():
+    of_none = replace(items(range(9)), alike={})
+    for pair in ((items(range(9)), of_none), (of_none, items(range(9)))):
+        with pytest.raises(D2EvalError, match=r"don't compare: their protocol is .*not said"):
+            compare(*pair)
 
 
 def test_other_protocols_and_other_units_don_t_compare():
