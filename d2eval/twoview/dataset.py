@@ -1,7 +1,5 @@
 """Pairs of images with intrinsics and relative poses: the list, and what of it lies on disk."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from d2eval.evaluation.dataset import ImagePair, PairDataset
+from d2eval.evaluation.pair_list import OWN, PAIR, read_pair_list
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.files.reading import is_there, read_text
+from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.text.words import check_name, reals
 from d2eval.metrics.relative_pose import CameraPair
 from d2eval.twoview.protocol import TwoViewProtocol, list_path
 
-OWN = "pairs.csv"  # a list in the data's own folder
 INTRINSICS = tuple(f"{name}{view}" for view in "01" for name in ("fx", "fy", "cx", "cy"))
 POSE = tuple(name for row in "123" for name in (f"r{row}1", f"r{row}2", f"r{row}3", f"t{row}"))
-COLUMNS = ("scene", "image0", "image1", *INTRINSICS, *POSE)
+NUMBERS = (*INTRINSICS, *POSE)
+COLUMNS = (*PAIR, *NUMBERS)
 ROTATION_TOLERANCE = 1e-3  # of R R^T from the identity
 
 
@@ -32,32 +31,18 @@ class ListedPair:
 
 
 def read_list(path: Path, size_px: Sequence[int] = ()) -> list[ListedPair]:
-    """Reads a CSV file with a header of `COLUMNS`, in any order.
+    """Reads a CSV file of pairs with the columns `COLUMNS`.
 
     Its intrinsics are of images of ``size_px``, see `CameraPair`.
 
     Raises:
-        D2EvalError: a column is missing, a line is broken, or a pair stands twice.
+        D2EvalError: as `read_pair_list`.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path)), strict=True)
-    if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-        raise D2EvalError(f"{path}: the header lacks {', '.join(missing)}; add them")
-    found: dict[tuple[str, str, str], ListedPair] = {}
-    try:
-        for row in reader:
-            where = f"{path}: line {reader.line_num}"
-            if None in row or None in row.values():
-                raise D2EvalError(f"{where}: doesn't have the header's columns; mend it")
-            pair = _pair(row, where, size_px)
-            if found.setdefault((pair.scene, *pair.names), pair) is not pair:
-                raise D2EvalError(f"{where}: the pair stands twice; leave it out")
-    except csv.Error as error:
-        raise D2EvalError(f"{path}: line {reader.line_num}: {error}; mend it") from error
-    return list(found.values())
+    return read_pair_list(path, COLUMNS, lambda row, where: _pair(row, where, size_px))
 
 
 def _pair(row: dict[str, str], where: str, size_px: Sequence[int]) -> ListedPair:
-    numbers = reals([row[name] for name in (*INTRINSICS, *POSE)], len(INTRINSICS) + len(POSE))
+    numbers = reals([row[name] for name in NUMBERS], len(NUMBERS))
     if numbers is None or not np.isfinite(numbers).all():
         raise D2EvalError(f"{where}: intrinsics and pose must be numbers; mend it")
     intrinsics = np.array(numbers[:8]).reshape(2, 4)
@@ -87,8 +72,10 @@ def load_pairs(root: Path, protocol: TwoViewProtocol, *, sample: bool = False) -
         name = next(name for pair in listed for name in absent(root, pair))
         raise D2EvalError(f"{root / name}: no such image; mend {root / OWN}")
     if not present:
-        where = f"{root / listed[0].names[0]}" if listed else str(root / OWN)
-        raise D2EvalError(f"{root}: holds no pair of {protocol.name}; the first would be {where}")
+        raise D2EvalError(
+            f"{root}: holds no pair of {protocol.name}; the first would be "
+            f"{root / listed[0].names[0]}"
+        )
     by_scene = protocol.pairs.by_scene if protocol.pairs and not own else False
     pairs = [
         ImagePair(

@@ -178,6 +178,12 @@ def test_a_list_lacks_a_column_or_holds_a_pair_twice(tmp_path):
     path.write_text("scene,image0,image1\n")
     with pytest.raises(D2EvalError, match="the header lacks fx0"):
         read_list(path)
+    path.write_text(",".join(COLUMNS))
+    with pytest.raises(D2EvalError, match="lists no pair"):
+        read_list(path)
+    path.write_text('"scene')
+    with pytest.raises(D2EvalError, match="line 1: unexpected end of data"):
+        read_list(path)
 
 
 def test_check_data_names_what_is_missing(sample, tmp_path, capsys):

@@ -91,12 +91,10 @@ class Homography(EstimatesBenchmark):
 
     def load(self, root: Path, *, sample: bool = False) -> PairDataset:
         """The pairs of ``root/pairs.csv``, or else of HPatches sequences below ``root``."""
-        from d2eval.foundation.files.reading import is_there
         from d2eval.hpatches.dataset import load_dataset, pairs_of_sequences
-        from d2eval.hpatches.homographies.pairs import OWN, load_own
 
-        if is_there(root / OWN):
-            return load_own(root)
+        if (own := self._own(root)) is not None:
+            return own
         found = load_dataset(root, self.numbers, self.options.sequences, sample=sample)
         pairs = pairs_of_sequences(found)
         return replace(pairs, counts={**pairs.counts, "own_pairs": False})
@@ -104,14 +102,12 @@ class Homography(EstimatesBenchmark):
     def check(self, root: Path) -> Checked:
         """Looks at every pair and decodes its images."""
         from d2eval.foundation.errors import told
-        from d2eval.foundation.files.reading import is_there
         from d2eval.foundation.images.decoding import read_image
         from d2eval.hpatches.check import check
-        from d2eval.hpatches.homographies.pairs import OWN, load_own
 
-        if not is_there(root / OWN):
+        if (found := self._own(root)) is None:
             return check(root, self.numbers, self.options.sequences)
-        found, problems = load_own(root), list[str]()
+        problems = list[str]()
         for path in found.images:
             with told(problems.append):
                 read_image(path)
@@ -168,3 +164,18 @@ class Homography(EstimatesBenchmark):
         ]
         counts = [Compared("mean_inliers", INLIERS), Compared("mean_matches", "matches")]
         return Pairing("sequence", [*areas, *counts], ERROR)
+
+    def _own(self, root: Path) -> PairDataset | None:
+        """The pairs of ``root/pairs.csv``; None without that file."""
+        from d2eval.evaluation.pair_list import OWN
+        from d2eval.foundation.files.reading import is_there
+        from d2eval.hpatches.homographies.pairs import load_own
+
+        if not is_there(root / OWN):
+            return None
+        if self.options.sequences != "*":
+            raise D2EvalError(
+                f"--sequences: chooses among HPatches sequences, but {root / OWN} lists pairs; "
+                "leave it out"
+            )
+        return load_own(root)

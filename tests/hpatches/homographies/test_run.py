@@ -76,6 +76,26 @@ def test_a_pair_twice_or_a_missing_column_is_refused(own):
         read_pairs(own)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('"scene,image0\n', "line 1: unexpected end of data"),
+        (",".join([*COLUMNS, "h11"]), "h11 stands twice in the header"),
+        (",".join(COLUMNS), "lists no pair"),
+    ],
+)
+def test_a_broken_header_or_an_empty_list_is_one_line(own, text, said):
+    (own / "pairs.csv").write_text(text)
+    with pytest.raises(D2EvalError, match=rf"pairs\.csv: {said}"):
+        read_pairs(own)
+
+
+def test_sequences_choose_none_of_own_pairs(own, tmp_path, capsys):
+    command = ["homography", "--method", "orb", "--data", str(own), "--output", str(tmp_path)]
+    assert main([*command, "--sequences", "v_*"]) == 2
+    assert "--sequences: chooses among HPatches sequences" in capsys.readouterr().err
+
+
 def test_check_data_takes_both(own, tmp_path, capsys):
     assert main(["check-data", "homography", str(own)]) == 0
     (own / "b.png").write_bytes(b"no image")
