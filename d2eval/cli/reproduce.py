@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("benchmark", choices=[*registered(BENCHMARKS), ALL], help="whose table")
     parser.add_argument(
-        "--data", type=_place, nargs="+", default=[], metavar="NAME=DIR",
+        "--data", type=_place, nargs="+", action="extend", default=[], metavar="NAME=DIR",
         help="the datasets' folders, by benchmark",
     )  # fmt: skip
     parser.add_argument(
@@ -57,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     from d2eval.evaluation.reproduction import paper_rows
     from d2eval.foundation.errors import D2EvalError
 
-    data = dict(args.data)
+    data: dict[str, Path] = {}
+    for name, folder in args.data:
+        if data.setdefault(name, folder) != folder:
+            raise D2EvalError(f"--data: names two folders of {name}; leave one out")
     chosen = list(registered(BENCHMARKS)) if args.benchmark == ALL else [args.benchmark]
     runtime = Runtime(cache=args.cache)
     rows = [row for own in chosen for row in paper_rows(own, data.get(own), runtime)]

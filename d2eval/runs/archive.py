@@ -56,8 +56,13 @@ def pack(folder: Path, label: str, path: Path) -> list[str]:
     chosen = [
         own for own in sorted(folder.iterdir())
         if own.suffix in _ENDINGS and own.name not in (f"{benchmark}.csv", PROTOCOL)
-        and not own.name.startswith(".") and own.is_file() and not own.is_symlink()
+        and not own.name.startswith(".") and own.is_file()
     ]  # fmt: skip
+    for own in chosen:
+        if own.is_symlink():
+            raise D2EvalError(f"{own}: is a link; put the file itself there")
+        if problem := label_problem(own.name):
+            raise D2EvalError(f"{own}: an archive can't hold it (its name {problem}); move it away")
     files = {own.name: read_bytes(own, "make it readable", _MOST_BYTES) for own in chosen}
     if (protocol := _protocol(manifest)) is not None:
         files[PROTOCOL] = json.dumps(protocol, indent=2, default=str).encode()
@@ -72,6 +77,8 @@ def pack(folder: Path, label: str, path: Path) -> list[str]:
             info.external_attr = (stat.S_IFREG | 0o644) << 16
             info.compress_type = zipfile.ZIP_DEFLATED
             target.writestr(info, data)
+    if packed.tell() > _MOST_PACKED:
+        raise D2EvalError(f"{folder}: too large for an archive")
     write_bytes(path, packed.getvalue())
     return list(files)
 

@@ -26,7 +26,7 @@ def started(monkeypatch):
 
 def test_a_dry_run_says_what_runs_and_what_gets_the_rest(started, tmp_path, capsys):
     call = ["reproduce", "all", "--dry-run", "--cache", str(tmp_path), "--data"]
-    assert main([*call, "hpatches=HP", "inloc=IN"]) == 0
+    assert main([*call, "hpatches=HP", "--data", "inloc=IN"]) == 0
     said = capsys.readouterr()
     assert "hpatches: D2 MS: d2eval hpatches --method d2_ms --data HP (bundled" in said.out
     merged = "inloc: InLoc + D2 MS: d2eval inloc --strategy merge --method d2_ms --data IN"
@@ -51,6 +51,7 @@ def test_all_rows_run_then_table_and_figure_and_what_failed_is_told(started, tmp
     for words, message in (
         (call, "nothing can be measured"),
         ([*call, "--data", "hpatchs=HP"], "must be NAME=DIR"),
+        ([*call, "--data", "hpatches=A", "--data", "hpatches=B"], "two folders of hpatches"),
         (["reproduce", "cifar10"], "cifar10: has no rows of a paper"),
     ):
         assert main(words) == 2

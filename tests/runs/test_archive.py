@@ -227,3 +227,19 @@ def test_mistakes_of_names(tmp_path, capsys):
     assert "nothing: no such run or method" in capsys.readouterr().err
     assert main(["import", str(tmp_path / "nothing.zip")]) == 2
     assert "nothing.zip: is missing" in capsys.readouterr().err
+
+
+def test_what_no_archive_can_hold_is_not_left_out_in_silence(tmp_path, capsys):
+    run = tmp_path / "runs/hpatches/d2_ms"
+    shutil.copytree(SHIPPED_RUNS / "hpatches/d2_ms", run)
+    words = ["export", "d2_ms", "--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "run.zip")]
+    for name in ("-notes.txt", "seen\n.csv"):
+        (run / name).write_text("x")
+        assert main(words) == 2
+        assert "an archive can't hold it" in capsys.readouterr().err
+        (run / name).unlink()
+    (run / "summary.csv").rename(tmp_path / "elsewhere.csv")
+    (run / "summary.csv").symlink_to(tmp_path / "elsewhere.csv")
+    assert main(words) == 2
+    assert "summary.csv: is a link; put the file itself there" in capsys.readouterr().err
+    assert not (tmp_path / "run.zip").exists()
