@@ -1,10 +1,12 @@
 """Repeats a run by its manifest, and says whether its rows are the same, costs left out.
 
 Everything is extracted and computed again. The exit code is 1 where rows differ; then it also says
-what differs of data, weights, versions and device.
+what differs of data, weights, versions and device. Where the manifest's command runs code that is
+not registered here (module:Class, external:COMMAND), it does so only with --trust.
 """
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 
@@ -18,6 +20,8 @@ EXAMPLES = """examples:
   python -m d2eval rerun results/shipped/runs/hpatches/rootsift --data hpatches-sequences-release
   python -m d2eval rerun results/runs/aachen/d2_ms --output again --stored
 """
+# What may import or start something that isn't registered; a folder may begin with a drive
+_FOREIGN = re.compile(r"(^|[=,])(?!precomputed:|[A-Za-z]:[\\/])[^=,]*:")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the dataset's folder (default: the manifest's command says it)",
     )  # fmt: skip
     parser.add_argument("--output", type=expanded, metavar="DIR", help="where the new run is kept")
+    parser.add_argument(
+        "--trust", action="store_true",
+        help="run the code that the manifest names, if it isn't registered here",
+    )  # fmt: skip
     parser.add_argument(
         "--stored", action="store_true", help="take features and other work that is stored"
     )
@@ -49,6 +57,12 @@ def run(args: argparse.Namespace) -> int:
         raise D2EvalError(f"{folder / FILE}: is missing; name a run's folder or manifest")
     name = folder.resolve().name  # the folder may be called "."
     words = _command(old, folder, args.data)
+    foreign = [word for word in words if _FOREIGN.search(word)]
+    if foreign and not args.trust:
+        raise D2EvalError(
+            f"{folder}: its command runs code that isn't registered here ({', '.join(foreign)}); "
+            "look at it, and add --trust if you trust it"
+        )
     with tempfile.TemporaryDirectory() as temporary:
         output = args.output or Path(temporary)
         new = output / str(old["benchmark"]) / name
@@ -77,10 +91,13 @@ def _command(manifest: dict, folder: Path, data: Path | None) -> list[str]:
 
     from d2eval.cli.parsing import given
     from d2eval.cli.several import for_each_method
+    from d2eval.contracts.registry import BENCHMARKS, registered
     from d2eval.evaluation.benchmark import benchmark_class
     from d2eval.foundation.errors import D2EvalError
 
     name, command = manifest.get("benchmark"), manifest.get("command")
+    if name not in registered(BENCHMARKS):
+        raise D2EvalError(f"{folder}: of {name!r}, which is no benchmark here; add it")
     if not isinstance(command, list) or command[:2] != ["d2eval", name]:
         raise D2EvalError(f"{folder}: was not made by a command of d2eval; its manifest names none")
     words = [str(word) for word in command[2:] if word != "--fresh"]

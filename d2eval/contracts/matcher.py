@@ -93,13 +93,17 @@ class MatcherChoice:
 
     @classmethod
     def of_table(cls, table: Mapping[str, Any], place: str) -> "MatcherChoice":
-        """What a benchmark file says in its table ``[matcher]``: a name, and options.
+        """What a benchmark file says in its table ``[matcher]``: a registered name, and options.
 
         Raises:
-            D2EvalError: it has no name.
+            D2EvalError: it has no name, or one that would import what isn't registered.
         """
         if not isinstance(table.get("name"), str):
             raise D2EvalError(f'{place}: [matcher] names none; write name = "mnn"')
+        if ":" in table["name"]:  # a file may be somebody else's, and code runs on import
+            raise D2EvalError(
+                f"{place}: [matcher] {table['name']!r} is no registered name; name it by --matcher"
+            )
         options = {key: value for key, value in table.items() if key != "name"}
         return cls(table["name"], options, f"{place}: [matcher] ")
 

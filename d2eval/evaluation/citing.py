@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def classes_used(benchmark: str, runs: "RunRoots") -> tuple[list[type], list[str]]:
     """Methods and matchers of a benchmark's finished runs.
 
+    Runs may be anybody's: what their manifests name is imported only if it is registered here.
+
     Returns:
         Their classes, each once, and the names of those that aren't known here.
 
@@ -30,8 +32,10 @@ def classes_used(benchmark: str, runs: "RunRoots") -> tuple[list[type], list[str
     unknown = []
     for name in dict.fromkeys(_names(benchmark, runs)):
         try:
-            classes.append(tables.get(name, method_class)(name))
-        except D2EvalError:
+            if name not in tables:
+                raise D2EvalError(f"{name}: isn't registered")
+            classes.append(tables[name](name))
+        except D2EvalError:  # or something that it needs isn't installed
             unknown.append(name)
     return classes, unknown
 

@@ -103,6 +103,7 @@ def test_constants_are_those_of_the_papers():
         ('[pairs]\nfile = "a.csv"', r"\[pairs\] lacks count, by_scene"),
         ('without = ["resize"]', r"\[resize\] is missing"),
         ("[matcher]\nname = 3", r"\[matcher\] names none"),
+        ('[matcher]\nname = "mine:Matcher"', "is no registered name; name it by --matcher"),
     ],
 )
 def test_a_mistake_in_a_file_of_the_users_is_one_line(tmp_path, text, said):
