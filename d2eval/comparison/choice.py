@@ -8,8 +8,9 @@ from d2eval.comparison.differences import Comparison, compare
 from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.evaluation.benchmark import benchmark_class
 from d2eval.foundation.errors import D2EvalError
+from d2eval.runs.folder import differences
 from d2eval.runs.items import over_seeds
-from d2eval.runs.manifest import VARYING, load_manifest
+from d2eval.runs.manifest import load_manifest, work_of
 from d2eval.runs.measured import RunPlace, RunRoots, has_runs, run_folders, unfinished_note
 
 
@@ -27,10 +28,7 @@ class Found:
 
     def is_sibling(self, other: "Found") -> bool:
         """Whether two runs are of the same work, but for the seed."""
-        own, others = (
-            {k: v for k, v in found.manifest.items() if k not in VARYING} for found in (self, other)
-        )
-        return own == others
+        return not differences(work_of(self.manifest), work_of(other.manifest))
 
 
 def finished_runs(roots: RunRoots, benchmark: str, *, each: bool = True) -> list[Found]:

@@ -58,7 +58,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Extreme:
-    """A cluster, or an item by itself, and the mean of its ranked numbers."""
+    """A cluster, or an item by itself, and the mean or AUC of its ranked numbers."""
 
     name: str  # of it
     first: float  # the first run's number; infinite where a query has no pose
@@ -176,17 +176,19 @@ def _spread(
 
 
 def _extremes(first: RunItems, second: RunItems) -> list[Extreme]:
-    """Means of the ranked numbers of each cluster, those first that differ most."""
+    """What is said of the ranked numbers of each cluster, those first that differ most."""
     own, other = first.ranked, second.ranked
     found: dict[str, list[Key]] = {}
     for key in _shared(own, other):
         found.setdefault(first.clusters[key], []).append(key)
-    scale = own.measure.scale
+    measure = own.measure
     extremes = [
         Extreme(
             name,
-            scale * statistics.fmean(own.values[key] for key in keys),
-            scale * statistics.fmean(other.values[key] for key in keys),
+            *(
+                measure.scale * measure.statistic.of(np.array([each.values[key] for key in keys]))
+                for each in (own, other)
+            ),
         )
         for name, keys in found.items()
     ]

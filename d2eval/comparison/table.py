@@ -116,7 +116,7 @@ def _sections(own: Comparison, largest: int) -> Iterator[TableSection]:
         if extreme.difference
     ]
     if extremes:
-        yield TableSection("", f"Largest differences in {measure.each}:", extremes, ())
+        yield TableSection("", f"Largest differences in {measure.text}:", extremes, ())
 
 
 def _called(runs: RunItems) -> str:

@@ -1,8 +1,8 @@
 """How the rows of a benchmark of image pairs compare, and how sure their means are."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ from d2eval.foundation.text.words import real
 from d2eval.metrics.bootstrap import Clustered, Statistic
 from d2eval.runs.columns import Column
 from d2eval.runs.items import Key, Measure, Series
+from d2eval.runs.measured import SUMMARY
 from d2eval.runs.rows import REMEDY, read_rows, reading
 
 PAIRS = "pairs.csv"
-_AT = re.compile(r"(.+)_([0-9]+)(?:px|deg)")
+_AT = re.compile(r"(.+)_([0-9]+(?:\.[0-9]+)?)(?:px|deg)")
 _ABOUT = (*COSTS, "dataset", "weights")  # what follows the numbers of a row
 
 Intervals = Mapping[str, Mapping[str, tuple[float, float]]]  # split -> column of summary -> ends
@@ -24,12 +25,17 @@ Intervals = Mapping[str, Mapping[str, tuple[float, float]]]  # split -> column o
 
 @dataclass(frozen=True)
 class Compared:
-    """A number of the summary, and the rows' that it is of."""
+    """A number of the summary, and the rows' that it is of.
+
+    With {} in the names of columns and title it stands for one at each threshold that a run's
+    summary has: a protocol of the user's may have others than d2eval's.
+    """
 
     summary: str  # column of ``summary.csv``, such as "mma_3px"
     column: str  # of ``pairs.csv``
     title: str = ""  # what a comparison calls it; "" for the column's name
     statistic: Statistic = field(default_factory=Statistic)  # of the rows' numbers
+    is_area: bool = False  # whether rows have errors, and it is their AUC up to the threshold
     lower: bool = False  # whether less is better
     shown: bool = True  # whether a comparison has it in Markdown; its CSV has all
 
@@ -41,6 +47,21 @@ class Compared:
             name, threshold, title=self.title or self.column.replace("_", " "),
             statistic=self.statistic, lower=self.lower, shown=self.shown,
         )  # fmt: skip
+
+    def at_thresholds(self, header: Iterable[str]) -> "list[Compared]":
+        """It at each threshold of the columns of a summary."""
+        start, has_threshold, end = self.summary.partition("{}")
+        if not has_threshold:
+            return [self]
+        columns = [name for name in header if name.startswith(start) and name.endswith(end)]
+        texts = [name.removeprefix(start).removesuffix(end) for name in columns]
+        return [
+            replace(
+                self, summary=name, column=self.column.format(text), title=self.title.format(text),
+                statistic=Statistic(real(text)) if self.is_area else self.statistic,
+            )
+            for name, text in zip(columns, texts, strict=True)
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,9 @@ class Pairing:
         Raises:
             D2EvalError: ``pairs.csv`` is missing or broken.
         """
+        with reading(folder / SUMMARY, REMEDY):
+            columns_known = [name for row in read_rows(folder / SUMMARY, ())[:1] for name in row]
+            known = [c for own in self.compared or () for c in own.at_thresholds(columns_known)]
         path = folder / PAIRS
         with reading(path, REMEDY):
             rows = read_rows(path, map(Column, filter(None, (self.cluster, "split"))))
@@ -73,8 +97,9 @@ class Pairing:
             if len(set(items)) < len(items):
                 raise ValueError("a pair stands twice")
             numbers = [c for c in header[len(keys) + 1 :] if c not in _ABOUT]
-            compared = self.compared or [Compared(f"mean_{c}", c) for c in numbers]
-            compared = [own for own in compared if own.column in numbers]
+            compared = [own for own in known if own.column in numbers]
+            if not self.compared:
+                compared = [Compared(f"mean_{c}", c) for c in numbers]
             columns = {own.column: [_number(row, own.column) for row in rows] for own in compared}
         return PairNumbers(
             self.cluster or "pair",

@@ -10,7 +10,7 @@ from d2eval.contracts.method import Runtime, method_class
 from d2eval.evaluation.benchmark import benchmark_class
 from d2eval.foundation.text.words import real
 from d2eval.runs.folder import differences
-from d2eval.runs.manifest import VARYING
+from d2eval.runs.manifest import work_of
 from d2eval.runs.rows import REMEDY, read_rows, reading
 
 ROWS = ("summary.csv", "pairs.csv", "queries.csv", "candidates.csv")
@@ -87,8 +87,7 @@ def _column_difference(what: str, cells: Sequence[tuple[str | None, str | None]]
 
 def manifest_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What may explain that rows differ: other work, other versions, another device."""
-    work = {name: value for name, value in new.items() if name not in VARYING}
-    said = [text] if (text := differences(old, work)) else []
+    said = [text] if (text := differences(old, work_of(new))) else []
     before, after = ({**own.get("versions", {})} for own in (old, new))
     before["device"], after["device"] = old.get("device"), new.get("device")
     before["d2eval"], after["d2eval"] = old.get("d2eval"), new.get("d2eval")

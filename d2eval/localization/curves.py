@@ -13,7 +13,7 @@ from d2eval.localization import recall
 from d2eval.localization.description import CurveRule, Report
 from d2eval.localization.groups import Line, Section
 from d2eval.localization.recall import Curve, RecallPanel, Shown, draw_recall
-from d2eval.localization.runs import Runs, load_errors
+from d2eval.localization.runs import Runs
 from d2eval.localization.table import arrange
 from d2eval.metrics.poses import Threshold
 from d2eval.report.figures import write_figure
@@ -72,7 +72,7 @@ def panels(report: Report[Any], runs: Runs, published: bool = True) -> dict[str,
 
     Published numbers alone make a panel only if they are the paper's.
     """
-    errors = {run.label: load_errors(report, run.folder) for run in runs.measured}
+    errors = {run.label: run.errors for run in runs.measured}
     sections: dict[tuple[str, str], list[tuple[Section, list[Line]]]] = defaultdict(list)
     for section, lines in arrange(report, runs).items():
         if section.figure:

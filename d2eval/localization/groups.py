@@ -1,13 +1,17 @@
 """What may stand in one table or panel, and what of it belongs in one line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from d2eval.foundation.errors import D2EvalError
 from d2eval.metrics.poses import Threshold
 from d2eval.runs.measured import COMPLETE, Run, named
 from d2eval.runs.results import Numbers
+from d2eval.runs.rows import REMEDY
+
+QUERIES = "queries.csv"
 
 
 def difference(percent: float, published: float) -> float:
@@ -95,15 +99,37 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Queries:
+    """What a run says of its queries, by the part that they are of and their names."""
+
+    # metres and degrees of those with references, infinite without a pose and where it is none of
+    # the query's frame
+    errors: Mapping[str, Mapping[str, tuple[float, float]]]
+    reasons: Mapping[str, Mapping[str, str]]  # why one has no pose, in words
+    lacks: str = ""  # why errors aren't known, of runs of earlier versions
+
+
+@dataclass(frozen=True)
 class LocalizedRun(Run):
     """One localization of all queries."""
 
     folder: Path  # where its files lie
+    manifest: Mapping[str, Any] = field(repr=False)  # the whole of it
     protocol: str  # stem of the benchmark file
     kind: Kind  # says whose row it stands beside
     holdout: int | None  # how many database images were held out as queries; None for none
-    # part of the queries -> name of one without a pose -> why, in words
-    reasons: Mapping[str, Mapping[str, str]]
+    queries: Queries = field(repr=False)  # what it says of each
+
+    @property
+    def errors(self) -> Mapping[str, Mapping[str, tuple[float, float]]]:
+        """Of its queries.
+
+        Raises:
+            D2EvalError: its file lacks them.
+        """
+        if self.queries.lacks:
+            raise D2EvalError(f"{self.folder / QUERIES}: {self.queries.lacks}; {REMEDY}")
+        return self.queries.errors
 
 
 @dataclass(frozen=True)

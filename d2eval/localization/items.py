@@ -6,10 +6,9 @@ from typing import Any
 
 from d2eval.localization.description import Report
 from d2eval.localization.groups import Group
-from d2eval.localization.runs import load_errors, load_run
+from d2eval.localization.runs import load_run
 from d2eval.metrics.poses import Threshold
 from d2eval.runs.items import Key, Measure, RunItems, Series
-from d2eval.runs.manifest import load_manifest
 
 _POSITION = Measure("position_m", title="Position error [m]", lower=True)
 
@@ -21,7 +20,7 @@ def load_items(report: Report[Any], folder: Path, label: str) -> RunItems:
         D2EvalError: a file of it is missing or broken.
     """
     run, records = load_run(report, folder, label)
-    by_part = load_errors(report, folder)
+    by_part = run.errors
     errors = {name: error for part in by_part.values() for name, error in part.items()}
     series: list[Series] = []
     for subset in dict.fromkeys(record["subset"] for record in records):
@@ -30,14 +29,14 @@ def load_items(report: Report[Any], folder: Path, label: str) -> RunItems:
         series += _series(group, own, report.rule.strict)
     return RunItems(
         run=run,
-        manifest=load_manifest(folder, report.name).content,
+        manifest=run.manifest,
         item="query",
         cluster="query",
         clusters={(name,): name for name in errors},
         series=series,
         ranked=Series("", _POSITION, {(name,): metres for name, (metres, _) in errors.items()}),
         alike={"protocol": run.protocol, "dataset": "the sample" if run.is_sample else report.name},
-        reasons={(n,): why for part in run.reasons.values() for n, why in part.items()},
+        reasons={(n,): why for part in run.queries.reasons.values() for n, why in part.items()},
     )
 
 

@@ -38,7 +38,7 @@ def _run_notes(report: Report[Any], section: Section, lines: Sequence[Line]) -> 
     scored = [_is_scored(line) for line in lines]
     for line, run, is_scored in zip(lines, runs, scored, strict=True):
         parts = section.group.query_parts(is_scored)
-        reasons = {q: why for part in parts for q, why in run.reasons.get(part, {}).items()}
+        reasons = {q: why for part in parts for q, why in run.queries.reasons.get(part, {}).items()}
         if reasons and section.figure:
             notes.append(_reasons_note(run, reasons, line.queries))
     if not all(scored):

@@ -11,7 +11,8 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.localization.columns import chosen
 from d2eval.localization.curves import plot_recall
 from d2eval.localization.description import PicturedRun, Report
-from d2eval.localization.runs import QUERIES, choose, load_errors, load_folder, load_runs, no_runs
+from d2eval.localization.groups import QUERIES
+from d2eval.localization.runs import choose, load_folder, load_queries, load_runs, no_runs
 from d2eval.localization.table import table_of_runs
 from d2eval.report.figures import Choice, Sources
 from d2eval.report.tables import write_table
@@ -98,7 +99,7 @@ def draw_query(
 
 def _error(report: Report[Any], folder: Path, query: str) -> str:
     """Such as " (0.03 m, 0.4 deg)"; nothing without a reference pose."""
-    for own in load_errors(report, folder).values():
+    for own in load_queries(report, folder).errors.values():
         if query in own:
             metres, degrees = own[query]
             if math.isinf(metres):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from d2eval.foundation.errors import D2EvalError
 from d2eval.localization.columns import THRESHOLD, chosen
 from d2eval.localization.description import Report
-from d2eval.localization.groups import Group, LocalizedRun
+from d2eval.localization.groups import QUERIES, Group, LocalizedRun, Queries
 from d2eval.localization.published import published_records
 from d2eval.localization.site import FILE, SiteResult, is_site_only, localized
 from d2eval.metrics.poses import Threshold
@@ -24,7 +24,6 @@ from d2eval.runs.rows import REMEDY, frame_of, read_rows, reading
 if TYPE_CHECKING:
     import pandas as pd
 
-QUERIES = "queries.csv"
 Records = list[Mapping[str, Any]]
 
 
@@ -113,7 +112,8 @@ def load_run(report: Report[Any], folder: Path, label: str) -> tuple[LocalizedRu
             raise ValueError("holds no row")
         run = LocalizedRun(
             label, manifest.method, manifest.matcher, manifest.dataset, rows[0]["weights"],
-            manifest.stand_in, folder, protocol, kind, holdout, _reasons(report, folder),
+            manifest.stand_in, folder, manifest.content, protocol, kind, holdout,
+            load_queries(report, folder),
         )  # fmt: skip
         records = [
             record
@@ -181,34 +181,26 @@ def _records(report: Report[Any], run: LocalizedRun, group: Group, rows: "pd.Dat
     ]
 
 
-def _reasons(report: Report[Any], folder: Path) -> dict[str, dict[str, str]]:
-    """Why queries have no pose: part -> name -> reason; a run of an earlier version says none."""
-    path, part = folder / QUERIES, report.group.parts()[-1]
-    found: dict[str, dict[str, str]] = {}
-    if path.is_file():
-        with reading(path, REMEDY):
-            for row in read_rows(path, chosen(report.queries, "name", report.posed, part)):
-                if row[report.posed] == "0" and row.get("reason"):
-                    found.setdefault(row[part], {})[row["name"]] = row["reason"]
-    return found
-
-
-def load_errors(report: Report[Any], folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
-    """Metres and degrees of the queries with references, by part and name, from ``queries.csv``.
-
-    They are infinite without a pose, and where it is none of the query's frame.
+def load_queries(report: Report[Any], folder: Path) -> Queries:
+    """What the run in ``folder`` says of each query; one of an earlier version may say less.
 
     Raises:
-        D2EvalError: the file is missing or broken.
+        D2EvalError: ``queries.csv`` is broken.
     """
     path, part = folder / QUERIES, report.group.parts()[-1]
+    if not path.is_file():
+        return Queries({}, {}, "is missing")
     where = chosen(report.queries, *names(THRESHOLD))
-    columns = [*chosen(report.queries, "name", part, report.posed, "ref_qw"), *where]
-    found: dict[str, dict[str, tuple[float, float]]] = {}
+    errors: dict[str, dict[str, tuple[float, float]]] = {}
+    reasons: dict[str, dict[str, str]] = {}
     with reading(path, REMEDY):
-        for row in read_rows(path, columns):
-            if row["ref_qw"]:
-                own = found.setdefault(row[part], {})
+        rows = read_rows(path, chosen(report.queries, "name", part, report.posed))
+        absent = [n for n in ("ref_qw", *names(where)) if rows and n not in rows[0]]
+        for row in rows:
+            if row[report.posed] == "0" and row.get("reason"):
+                reasons.setdefault(row[part], {})[row["name"]] = row["reason"]
+            if not absent and row["ref_qw"]:
+                own = errors.setdefault(row[part], {})
                 if row[part] not in report.query_parts:
                     raise ValueError(f"{row['name']} is of {part} {row[part]!r}")
                 error = [math.inf, math.inf]
@@ -217,7 +209,7 @@ def load_errors(report: Report[Any], folder: Path) -> dict[str, dict[str, tuple[
                 if row["name"] in own:
                     raise ValueError(f"{row['name']} stands twice")
                 own[row["name"]] = (error[0], error[1])
-    return found
+    return Queries(errors, reasons, f"the header lacks {', '.join(absent)}" if absent else "")
 
 
 def choose(runs: Runs, label: str) -> Runs:

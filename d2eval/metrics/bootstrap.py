@@ -4,7 +4,7 @@ Units of one cluster are alike: whole clusters are drawn, never single items.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -20,7 +20,8 @@ RESAMPLES = 10_000
 # Of fewer clusters, all lie on one side of zero in more than 5 % of cases without a difference.
 FEWEST = 6
 _ENUMERATED = 13  # up to so many clusters, all ways to change their signs are gone through
-_BLOCK = 2_000  # resamples at once, which bounds memory
+_BLOCK = 2_000  # resamples at once
+_MOST = 2**22  # numbers at once, which bounds memory, and of draws that are kept for next time
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Clustered:
         largest = np.zeros(self.count)
         np.maximum.at(largest, self.index, statistic.ends(values))
         found = []
-        for drawn in np.array_split(_drawn(self.count, seed), RESAMPLES // _BLOCK):
+        for drawn in _draws(self.count, seed):
             end = np.where(drawn > 0, largest, 0.0).max(axis=1) if largest.any() else 0.0
             found.append((drawn @ sums + end) / (drawn @ sizes))
         return np.concatenate(found)
@@ -87,13 +88,34 @@ class Clustered:
         return percentile_interval(self.resampled(values, statistic, seed), self.count)
 
 
+def _draws(clusters: int, seed: int) -> Iterable[FloatArray]:
+    """How often each cluster is drawn: blocks (resamples, clusters) of all `RESAMPLES`."""
+    few = RESAMPLES * clusters <= _MOST
+    return _kept_draws(clusters, seed) if few else _drawn(clusters, seed)
+
+
 @lru_cache(4)
-def _drawn(clusters: int, seed: int) -> FloatArray:
-    """How often each cluster is drawn: (`RESAMPLES`, clusters)."""
-    chosen = np.random.default_rng(seed).integers(0, clusters, (RESAMPLES, clusters))
-    rows = chosen + clusters * np.arange(RESAMPLES)[:, None]
-    counts = np.bincount(rows.ravel(), minlength=clusters * RESAMPLES)
-    return counts.reshape(RESAMPLES, clusters).astype(np.float64)
+def _kept_draws(clusters: int, seed: int) -> Sequence[FloatArray]:
+    return list(_drawn(clusters, seed))
+
+
+def _drawn(clusters: int, seed: int) -> Iterator[FloatArray]:
+    random = np.random.default_rng(seed)
+    for count in _blocks(clusters):
+        rows = random.integers(0, clusters, (count, clusters))
+        rows += clusters * np.arange(count)[:, None]
+        counts = np.bincount(rows.ravel(), minlength=clusters * count)
+        yield counts.reshape(count, clusters).astype(np.float64)
+
+
+def _blocks(width: int) -> Iterator[int]:
+    """How many of all `RESAMPLES` are taken at once, each of so many numbers."""
+    left = RESAMPLES
+    while left:
+        # by fours, of which NumPy makes one random number where they are bytes
+        count = min(left, _BLOCK, max(_MOST // width // 4 * 4, 4))
+        yield count
+        left -= count
 
 
 def percentile_interval(resampled: FloatArray, clusters: int) -> tuple[float, float]:
@@ -139,13 +161,14 @@ def sign_test(differences: FloatArray, seed: int) -> float:
     own = differences[differences != 0]
     if not len(own):
         return 1.0
-    exact = len(own) <= _ENUMERATED
-    if exact:
-        signs = 1.0 - 2.0 * ((np.arange(2 ** len(own))[:, None] >> np.arange(len(own))) & 1)
-    else:
-        drawn = np.random.default_rng(seed).integers(0, 2, (RESAMPLES, len(own)), np.int8)
-        signs = 1.0 - 2.0 * drawn
     reached = abs(own.sum()) * (1 - 1e-9)
-    count = int((np.abs(signs @ own) >= reached).sum())
-    # What was observed is one of the cases, too.
-    return count / len(signs) if exact else (count + 1) / (len(signs) + 1)
+    if len(own) <= _ENUMERATED:
+        changed = (np.arange(2 ** len(own))[:, None] >> np.arange(len(own))) & 1
+        return float((np.abs((1.0 - 2.0 * changed) @ own) >= reached).mean())
+    random = np.random.default_rng(seed)
+    sums = (
+        (1.0 - 2.0 * random.integers(0, 2, (rows, len(own)), np.int8)) @ own
+        for rows in _blocks(len(own))
+    )
+    count = sum(int((np.abs(own_sums) >= reached).sum()) for own_sums in sums)
+    return (count + 1) / (RESAMPLES + 1)  # what was observed is one of the cases, too

@@ -124,11 +124,15 @@ def run_folder(parent: Path, name: RunName) -> Iterator[RunFolder]:
 def differences(old: Mapping[str, Any] | None, work: Mapping[str, Any]) -> str:
     """In what the run of the manifest ``old`` is other work than ``work``; "" if in nothing.
 
-    What only one of them has is not known of the other, and no difference.
+    What only one of them has is not known of the other, and no difference; but a manifest of an
+    earlier version, which knew one matcher, names none.
     """
     if old is None:
         return ""
     found = list(_differing(_plain(old), _plain(work), ""))
+    matchers = [own["matcher"] for own in (old, work) if isinstance(own.get("matcher"), dict)]
+    if len(matchers) == 1 and not matchers[0].get("default", True):
+        found.append(f"matcher {_shown(matchers[0].get('name'))} of one, the protocol's of another")
     return ", ".join(dict.fromkeys(found))
 
 

@@ -90,6 +90,11 @@ def read_manifest(folder: Path, remedy: str = "remove the folder") -> dict[str, 
     return content
 
 
+def work_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that runs of the same work share, but for the seed."""
+    return {name: value for name, value in manifest.items() if name not in VARYING}
+
+
 def load_manifest(folder: Path, benchmark: str) -> Manifest:
     """The manifest of a run of ``benchmark``.
 

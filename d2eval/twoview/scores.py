@@ -23,11 +23,12 @@ from d2eval.twoview.protocol import TwoViewProtocol
 ERROR, ROTATION, TRANSLATION, INLIERS = (
     "pose_error_deg", "rotation_error_deg", "translation_error_deg", "inliers",
 )  # fmt: skip
+PRECISION = "epipolar_precision_"  # begins its columns
 
 
 def epipolar_column(threshold: float) -> str:
     """Of the precision at a squared distance."""
-    return f"epipolar_precision_{threshold:.0e}"
+    return f"{PRECISION}{threshold:.0e}"
 
 
 def score_pair(

@@ -159,14 +159,15 @@ class TwoView(EstimatesBenchmark):
     def pairing(self) -> Pairing:
         """Scenes, and what several estimates of a pair don't blur."""
         from d2eval.evaluation.pairing import Compared, Pairing
-        from d2eval.metrics.bootstrap import Statistic
-        from d2eval.twoview.scores import ERROR, INLIERS, epipolar_column
+        from d2eval.twoview.scores import ERROR, INLIERS, PRECISION
 
-        errors = self.numbers.errors
-        areas = [
-            Compared(f"auc_{t}deg", ERROR, f"pose AUC@{t} deg", Statistic(t))
-            for t in errors.thresholds_deg
-        ]
-        precision = [Compared(name, name) for name in map(epipolar_column, errors.epipolar)]
-        counts = [Compared("mean_inliers", INLIERS), Compared("mean_matches", "matches")]
-        return Pairing("scene", [*areas, *precision, *counts], ERROR)
+        return Pairing(
+            "scene",
+            [
+                Compared("auc_{}deg", ERROR, "pose AUC@{} deg", is_area=True),
+                Compared(f"{PRECISION}{{}}", f"{PRECISION}{{}}"),
+                Compared("mean_inliers", INLIERS),
+                Compared("mean_matches", "matches"),
+            ],
+            ERROR,
+        )

@@ -118,6 +118,15 @@ def test_seeds_of_both_pair(command, tmp_path):
     line = next(line for line in out.splitlines() if "| overall | MMA@3px" in line)
     assert "0.2930" in line and line.count("105") == 0
     assert "0.0100 / 0.0000 / 0.0100" in out
+    # One that a later version made says more; one of another matcher is another run.
+    path = runs / "d2_ss-seed1/manifest.json"
+    matcher = {"name": "mnn", "default": True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"matcher": matcher}))
+    words = ("d2_ms", "d2_ss", "--seeds", "--runs", tmp_path / "runs")
+    assert "seeds 0, 1, 2" in command(*words)[1]
+    matcher |= {"default": False}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"matcher": matcher}))
+    assert "d2_ss: may be each of d2_ss-seed0, d2_ss-seed1, d2_ss-seed2" in command(*words)[2]
     shutil.rmtree(runs / "d2_ss-seed1")
     shutil.rmtree(runs / "d2_ss-seed2")
     code, _, err = command(

@@ -79,10 +79,18 @@ def test_of_errors_the_area_is_compared():
     assert line.better == 1 and line.p_value == 4 / 2**8
 
 
-def test_what_differs_most_is_called_an_error_where_it_is_one():
+def test_clusters_with_a_failure_in_both_runs_differ_by_their_area():
+    """The mean of their errors would be infinite in both, as if nothing differed."""
     area = Measure("h_auc", 3.0, title="AUC@3px", statistic=Statistic(3.0))
-    found = compare(items([1.0, 2.5], measure=area), items([2.0, 2.5], measure=area))
-    assert "Largest differences in error of AUC@3px:" in comparison_table("own", [found]).markdown
+    clusters = ["a", "a", "b", "b"]
+    first = items([1.5, math.inf, 9.0, 0.0], clusters, measure=area)
+    second = items([9.0, math.inf, math.inf, 0.0], clusters, measure=area)
+    found = compare(first, second)
+    # of a: half of the errors' 1 - 1.5 / 3, and the rise to the last error
+    assert [(e.name, e.first, e.second) for e in found.extremes] == [
+        ("a", pytest.approx(0.25 + 0.125), 0.0), ("b", 0.5, 0.5),
+    ]  # fmt: skip
+    assert "Largest differences in AUC@3px:" in comparison_table("own", [found]).markdown
 
 
 def test_hits_of_single_units_are_mcnemar_s():

@@ -1,9 +1,11 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 import scipy.stats
 
+from d2eval.metrics import bootstrap
 from d2eval.metrics.bootstrap import (
     FEWEST,
     RESAMPLES,
@@ -43,7 +45,9 @@ def test_resampled_means_are_distributed_as_scipy_s():
     assert ours == pytest.approx(list(theirs.confidence_interval), abs=0.06 * width)
 
 
-def test_an_area_is_that_of_the_drawn_errors():
+@pytest.mark.parametrize("most", [100, 2**22])  # numbers at once
+def test_an_area_is_that_of_the_drawn_errors(most, monkeypatch):
+    monkeypatch.setattr(bootstrap, "_MOST", most)
     rng = np.random.default_rng(0)
     errors = np.r_[rng.exponential(3, 24), math.inf]
     clustered = Clustered.of([str(i // 5) for i in range(25)])
@@ -85,6 +89,25 @@ def test_signs_by_hand():
     assert sign_test(np.array([0.0, 0.0]), 0) == 1.0
     # What does not differ counts for nothing.
     assert sign_test(np.array([1.0] * 6 + [0.0] * 50), 0) == 2 / 64
+
+
+def test_memory_is_bounded_whatever_the_number_of_clusters(monkeypatch):
+    monkeypatch.setattr(bootstrap, "_MOST", 2**16)
+    clustered, values = some_items(500)
+    expected = sign_test(values[:500], 0)
+    tracemalloc.start()
+    clustered.interval(values, MEAN)
+    assert sign_test(values[:500], 0) == expected
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * 2**16  # bytes; of all draws at once they are 8 * 5e6
+
+
+def test_signs_in_blocks_are_those_of_one():
+    differences = np.random.default_rng(2).normal(0.1, 1, 30)
+    signs = 1.0 - 2.0 * np.random.default_rng(5).integers(0, 2, (RESAMPLES, 30), np.int8)
+    reached = (np.abs(signs @ differences) >= abs(differences.sum())).sum()
+    assert sign_test(differences, 5) == (reached + 1) / (RESAMPLES + 1)
 
 
 def test_drawn_signs_are_near_scipy_s_permutations():

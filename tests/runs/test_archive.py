@@ -182,6 +182,13 @@ def test_contents_that_are_not_what_was_packed(files, refused, tmp_path):
         ("pairs.csv", files["pairs.csv"].replace(b"0.", b"O."), "not a number"),
     ):
         refused(packed(tmp_path, {**files, name: data}), said)
+    with zipfile.ZipFile(exported(tmp_path / "inloc.zip", "inloc")) as archive:
+        located = {name: archive.read(name) for name in archive.namelist()}
+    rows = located["queries.csv"].decode().splitlines()
+    cells = rows[1].split(",")
+    cells[rows[0].split(",").index("position_m")] = "O.01"
+    broken = "\n".join([rows[0], ",".join(cells), *rows[2:]]).encode()
+    refused(packed(tmp_path, {**located, "queries.csv": broken}), "position_m is 'O.01', not a num")
     index = {**json.loads(files[INDEX]), "benchmark": "planar"}
     manifest = {**json.loads(files["manifest.json"]), "benchmark": "planar"}
     other = {**files, "manifest.json": json.dumps(manifest).encode()}

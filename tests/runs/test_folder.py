@@ -112,6 +112,14 @@ def test_what_an_earlier_version_did_not_write_is_no_difference(tmp_path):
     assert claimed(tmp_path, "a", WORK)[0] == tmp_path / "a"
 
 
+def test_a_manifest_without_a_matcher_is_of_the_protocol_s(tmp_path):
+    claimed(tmp_path, "a", WORK)
+    usual, other = ({"matcher": {"name": n, "default": n == "mnn"}} for n in ("mnn", "ratio"))
+    with pytest.raises(D2EvalError, match='matcher "ratio" of one, the protocol\'s of another'):
+        claimed(tmp_path, "a", {**WORK, **other}, given=True)
+    assert claimed(tmp_path, "a", {**WORK, **usual}, given=True)[0] == tmp_path / "a"
+
+
 def test_what_is_known_late_only(tmp_path):
     late = [{"dataset": {"images": 3, "fingerprint": mark}} for mark in "abc"]
     folders = [claimed(tmp_path, "x", WORK, late=of)[0] for of in late]

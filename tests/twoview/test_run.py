@@ -9,6 +9,7 @@ from places import DATA, needs
 import d2eval
 from d2eval.cli import main
 from d2eval.foundation.errors import D2EvalError
+from d2eval.metrics.homography import error_auc
 from d2eval.report.figures import Sources
 from d2eval.runs.measured import RunPlace
 from d2eval.sample.twoview import make_twoview_sample
@@ -116,6 +117,36 @@ def test_a_third_partys_protocol_runs_by_its_path(sample, cache, tmp_path, capsy
     assert "## mine" in (tmp_path / "twoview.md").read_text()
     assert main(["plot", "twoview", "--runs", str(runs), "--output", str(tmp_path)]) == 0
     assert (tmp_path / "twoview_mine.png").is_file()
+
+
+def test_intervals_and_areas_are_at_the_run_s_own_thresholds(tmp_path):
+    """A protocol's file that d2eval doesn't have, any more or on this machine."""
+    folder = tmp_path / "twoview/theirs"
+    folder.mkdir(parents=True)
+    content = {
+        "benchmark": "twoview", "method": "orb", "label": "theirs", "weights": None,
+        "protocol": "theirs", "dataset": {"completeness": "complete", "own_pairs": True},
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(content))
+    errors = [1.0, 6.0, 2.0, 3.0, np.inf, 0.5, 4.0]
+    rows = [f"s{i},a{i},b{i},pairs,9,{error}" for i, error in enumerate(errors)]
+    header = "scene,image0,image1,split,matches,pose_error_deg"
+    (folder / "pairs.csv").write_text("\n".join([header, *rows]) + "\n")
+    areas = {t: error_auc(errors, t) for t in (2.5, 7)}
+    (folder / "summary.csv").write_text(
+        "method,split,pairs,auc_2.5deg,auc_7deg,dataset,weights\n"
+        f"theirs,overall,7,{areas[2.5]},{areas[7]},complete,none\n"
+    )
+    numbers = d2eval.load_runs([tmp_path], benchmark="twoview").set_index(["metric", "threshold"])
+    for threshold, area in areas.items():
+        own = numbers.loc["auc", threshold]
+        assert own["value"] == pytest.approx(area)
+        assert own["low"] < area < own["high"]
+    items = TwoView().items_of(folder, "theirs")
+    found = {s.measure.threshold: s.measure for s in items.series if s.measure.name == "auc"}
+    for threshold, area in areas.items():
+        assert found[threshold].statistic.of(np.array(errors)) == pytest.approx(area)
+        assert found[threshold].text == f"pose AUC@{threshold} deg"
 
 
 def test_a_part_of_a_protocols_images_is_partial(sample, tmp_path):

@@ -156,14 +156,10 @@ class Homography(EstimatesBenchmark):
         """Whole sequences are drawn. Where a pair has several estimates, only matches compare."""
         from d2eval.evaluation.pairing import Compared, Pairing
         from d2eval.hpatches.homographies.scores import ERROR, INLIERS
-        from d2eval.metrics.bootstrap import Statistic
 
-        limits = self.numbers.errors.thresholds_px
-        areas = [
-            Compared(f"h_auc_{t}px", ERROR, f"homography AUC@{t}px", Statistic(t)) for t in limits
-        ]
+        area = Compared("h_auc_{}px", ERROR, "homography AUC@{}px", is_area=True)
         counts = [Compared("mean_inliers", INLIERS), Compared("mean_matches", "matches")]
-        return Pairing("sequence", [*areas, *counts], ERROR)
+        return Pairing("sequence", [area, *counts], ERROR)
 
     def _own(self, root: Path) -> PairDataset | None:
         """The pairs of ``root/pairs.csv``; None without that file."""
