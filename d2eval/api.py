@@ -127,11 +127,12 @@ def load_runs(
     Returns:
         A row for each number: ``benchmark``, ``source`` ("published", "measured", "site"), ``run``
         (or ``row``, of what was published), ``method``, ``matcher`` ("" is the protocol's),
-        ``protocol``, ``subset``, ``dataset``, ``weights``, ``metric``, ``threshold`` (pixels, or
-        metres with an ``angle`` in degrees), ``value``, ``unit``, and of shares ``count``, ``of``
-        and the ends of the 95 % interval, ``low`` and ``high``. Counts of a run on part of HPatches
-        are there once more beside the published ones of the same sequences: both have its ``run``,
-        a ``subset`` "shared_..." and a ``dataset`` that names the sequences.
+        ``protocol``, ``subset``, ``dataset``, ``weights``, ``leak`` (what of the benchmark's data
+        weights were trained on), ``metric``, ``threshold`` (pixels, or metres with an ``angle`` in
+        degrees), ``value``, ``unit``, and of shares ``count``, ``of`` and the ends of the 95 %
+        interval, ``low`` and ``high``. Counts of a run on part of HPatches are there once more
+        beside the published ones of the same sequences: both have its ``run``, a ``subset``
+        "shared_..." and a ``dataset`` that names the sequences.
 
     Raises:
         D2EvalError: a file of a run is broken, or no folder of the benchmark is there.

@@ -53,7 +53,8 @@ class MyFeature(Method):
         """CHANGE: build your network here, on ``runtime.device``.
 
         With weights, load them with `d2eval.load_state_dict` and set ``self.weights`` to a
-        `d2eval.WeightsInfo`: their hash enters the cache key, their name every table.
+        `d2eval.WeightsInfo`: their hash enters the cache key, their name every table, and what they
+        were `trained_on` every table of a benchmark on the same data.
         """
         self.config = config
 

@@ -121,6 +121,7 @@ class AachenBenchmark:
     triangulation: Triangulation  # of points
     registration: Registration  # of queries
     thresholds: dict[str, tuple[Threshold, ...]]  # by epoch; each list from fine to coarse
+    overlaps: tuple[str, ...]  # what it measures on, see `d2eval.contracts.leaks`
     sha256: str  # of the protocol's numbers
 
 
@@ -149,5 +150,6 @@ def load_benchmark(protocol: str = "aachen") -> AachenBenchmark:
             epoch: tuple(Threshold(**entry) for entry in content["thresholds"][epoch])
             for epoch in sorted(content["thresholds"])
         },
+        overlaps=file.overlaps,
         sha256=file.sha256,
     )

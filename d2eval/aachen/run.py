@@ -22,6 +22,7 @@ from d2eval.aachen.stages import Stages
 from d2eval.aachen.triangulation import triangulate
 from d2eval.aachen.verification import verify_pairs
 from d2eval.aachen.workspace import create_database, require_space, write_matches
+from d2eval.contracts.leaks import leaks
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.leftovers import scratch_folder
@@ -29,6 +30,7 @@ from d2eval.localization.submission import submission
 from d2eval.pipeline.store import Store
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
 from d2eval.runs.manifest import circumstances, write_manifest
+from d2eval.runs.measured import SAMPLE
 
 NAME = "aachen"
 
@@ -230,6 +232,7 @@ def run(
                 "method": sorted({image.origin for image in found.keypoints.values()}),
             },
             "weights": described["weights"],
+            "leaks": leaks(work, () if dataset.completeness == SAMPLE else benchmark.overlaps),
             "root": str(dataset.root),
             "extracted_now": matching.extracted,
             **circumstances(

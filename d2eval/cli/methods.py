@@ -38,6 +38,7 @@ class _Entry:
     license: str = "-"
     papers: tuple[str, ...] = ()
     description: str = "-"
+    trained_on: str = ""  # "" where nothing was
 
     @property
     def short_weights(self) -> str:
@@ -53,7 +54,9 @@ class _Entry:
     def lines(self) -> list[str]:
         """All of it."""
         found = [f"{self.name}: {self.description}", f"  dimensions: {self.dim}"]
-        found += [f"  weights: {self.weights}", f"  licence: {self.license}"]
+        found.append(f"  weights: {self.weights}")
+        found += [f"  trained on: {self.trained_on}"] if self.trained_on else []
+        found.append(f"  licence: {self.license}")
         return [*found, *(f"  paper: {paper}" for paper in self.papers)]
 
 
@@ -105,7 +108,12 @@ def _entry(name: str, cls: "type[Adapter]", runtime: "Runtime") -> _Entry:
         cls.license,
         tuple(paper.short for paper in papers_of(cls)),
         cls.description,
+        _words(cls.training_data(runtime)),
     )
+
+
+def _words(trained_on: "tuple[str, ...] | None") -> str:
+    return "not stated" if trained_on is None else ", ".join(trained_on)
 
 
 def _listed(name: str, find: "Callable[[str], type[Adapter]]", runtime: "Runtime") -> _Entry:

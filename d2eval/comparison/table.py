@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from d2eval.comparison.differences import LEVEL, Comparison, Difference
+from d2eval.contracts.leaks import leak_text
 from d2eval.foundation.text.labels import make_label
 from d2eval.metrics.bootstrap import FEWEST, RESAMPLES
 from d2eval.report.names import method_name
@@ -92,6 +93,9 @@ def _sections(own: Comparison, largest: int) -> Iterator[TableSection]:
         notes.append("On the embedded sample: it tells nothing of the benchmark.")
     if first.stand_in or second.stand_in:
         notes.append("Stand-in weights are not the paper's.")
+    for run in (first, second):
+        if run.leaks:
+            notes.append(f"{run.label} was trained on the benchmark's {leak_text(run.leaks)}.")
     lines = [
         TableLine(_record(line, own.first) if line.measure.shown else {}, [_flat(line, own)])
         for line in own.differences

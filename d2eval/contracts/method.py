@@ -77,6 +77,11 @@ class Adapter(ABC):
         """
         return cls.weights.name
 
+    @classmethod
+    def training_data(cls, runtime: Runtime) -> tuple[str, ...] | None:
+        """What those weights were trained on, as `WeightsInfo.trained_on`."""
+        return cls.weights.trained_on
+
     def identity(self, name: str, config: Any) -> Identity:
         """What decides what it gives under ``name`` with ``config``."""
         keyed = {

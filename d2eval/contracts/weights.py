@@ -31,15 +31,18 @@ class WeightsInfo:
         description: one sentence on what they are and where they are from.
         sha256: of the file; empty where there is none.
         stand_in: True if they replace the published weights of the method.
+        trained_on: data sets, as a source states them, see `d2eval.contracts.leaks`; () where
+            nothing was trained, None where no source says.
     """
 
     name: str
     description: str
     sha256: str
     stand_in: bool = False
+    trained_on: tuple[str, ...] | None = None
 
 
-NONE_NEEDED = WeightsInfo("none needed", "it has no weights", "")
+NONE_NEEDED = WeightsInfo("none needed", "it has no weights", "", trained_on=())
 NOT_STATED = WeightsInfo("not stated", "nothing says which weights it was made with, if any", "")
 
 

@@ -79,6 +79,7 @@ class EstimateProtocol:
         repeats: estimates of each pair.
         resize: before features are extracted.
         matcher: the protocol's own.
+        overlaps: what it measures on, see `d2eval.contracts.leaks`.
         sha256: of the protocol's numbers.
     """
 
@@ -91,6 +92,7 @@ class EstimateProtocol:
     repeats: int
     resize: Resize
     matcher: MatcherChoice
+    overlaps: tuple[str, ...]
     sha256: str
 
     def points(
@@ -130,6 +132,7 @@ def shared_entries(file: ProtocolFile) -> dict[str, Any]:
         "repeats": repeats,
         "resize": file.table("resize", Resize),
         "matcher": MatcherChoice.of_table(file.value("matcher", dict), str(file.path)),
+        "overlaps": file.overlaps,
         "sha256": file.sha256,
     }
 

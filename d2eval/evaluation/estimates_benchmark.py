@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from d2eval.evaluation.pairs import PairsBenchmark
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from d2eval.contracts.matcher import MatcherChoice
+    from d2eval.evaluation.dataset import PairDataset
     from d2eval.evaluation.estimates import EstimateProtocol
     from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.pipeline.resizing import Resize
@@ -43,6 +46,10 @@ class EstimatesBenchmark(PairsBenchmark):
             "protocol": self.numbers.protocol,
             "protocol_sha256": self.numbers.sha256,
         }
+
+    def overlaps(self, dataset: PairDataset) -> Sequence[str]:
+        """The protocol's, unless pairs are the user's."""
+        return () if dataset.counts["own_pairs"] else self.numbers.overlaps
 
     def part(self, run: PairsRun) -> str:
         """The protocol, and whether pairs were the user's: others' rows don't compare."""

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from d2eval.contracts.leaks import leak_text
 from d2eval.evaluation.benchmark import Benchmark, Evaluated, Request
 from d2eval.evaluation.naming import run_name, shared_parts
 from d2eval.foundation.terminal.console import note
+from d2eval.runs.manifest import read_manifest
 
 
 def run_benchmark(benchmark: Benchmark, data: Path | None, request: Request) -> Evaluated:
@@ -28,6 +30,8 @@ def run_benchmark(benchmark: Benchmark, data: Path | None, request: Request) -> 
     request.tell(*result.lines)
     for line in result.notes:
         note(line)
+    if leaking := leak_text((read_manifest(result.folder) or {}).get("leaks", ())):
+        note(f"{result.folder.name}: what it ran with was trained on the benchmark's {leaking}")
     benchmark.report(result.folder)
     request.tell(f"rows, summary, manifest, table and plots: {result.folder}")
     return result

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 # Entries of the manifest, which an option would replace
 RESERVED = {
     "schema", "benchmark", "version", "features", "matcher", "seed", "dataset", "label", "method",
-    "weights", "root", "extracted_now", "wall_seconds", "peak_memory_mib", "device", "command",
+    "weights", "leaks", "root", "extracted_now", "wall_seconds", "peak_memory_mib", "device",
+    "command",
 }  # fmt: skip
 
 
@@ -109,6 +110,13 @@ class PairsBenchmark(Benchmark):
         """What of the protocol decides the numbers, for the manifest."""
         return {"version": self.version}
 
+    def overlaps(self, dataset: PairDataset) -> Sequence[str]:
+        """What data it measures on that weights may have seen, see `d2eval.contracts.leaks`.
+
+        Of the sample none is asked for.
+        """
+        return ()
+
     def keyed_options(self) -> dict[str, Any]:
         """The options that decide the numbers, for the manifest."""
         keyed = [f.name for f in fields(self.options) if f.metadata.get("keyed", True)]
@@ -149,6 +157,7 @@ class PairsBenchmark(Benchmark):
 
         These are written at the end, each complete or not at all, the manifest last.
         """
+        from d2eval.contracts.leaks import leaks
         from d2eval.evaluation.collection import Collected
         from d2eval.evaluation.summary import aligned
         from d2eval.foundation.machine.resources import measure
@@ -184,6 +193,7 @@ class PairsBenchmark(Benchmark):
                 "label": folder.name,
                 "method": described["method"],
                 "weights": described["weights"],
+                "leaks": leaks(work, () if request.sample else self.overlaps(dataset)),
                 **self.about(dataset),
                 "root": str(dataset.root),
                 "extracted_now": source.extracted,

@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from d2eval.contracts.leaks import NOTE, leak_text
 from d2eval.evaluation.pairs import Curves
 from d2eval.evaluation.pairs_runs import PairsRun
 from d2eval.foundation.errors import D2EvalError
 from d2eval.report.figures import write_figure
-from d2eval.report.tables import Table, TableLine, TableSection, build_table
+from d2eval.report.tables import LEAK, Table, TableLine, TableSection, build_table
 from d2eval.report.threshold_curves import Axes, draw, measured_curves
 from d2eval.runs.columns import Column, number
 from d2eval.runs.folder import format_value
@@ -35,7 +36,8 @@ def summary_table(
         own = [run for run in runs if title_of(run) == title]
         lines = [_line(run, split, part(run)) for run in own for split in run.rows]
         if lines:
-            sections.append(TableSection(title, "", lines, ()))
+            leaking = any(run.leaks for run in own)
+            sections.append(TableSection(title, "", lines, [NOTE] if leaking else []))
         names |= dict.fromkeys(name for line in lines for name in line.flat[0])
     columns = [Column(name) for name in names]
     return build_table(benchmark, [f"# {benchmark}"], sections, _columns(names), columns, notes)
@@ -44,6 +46,8 @@ def summary_table(
 def _line(run: PairsRun, split: str, part: str) -> TableLine:
     """A split's numbers, each with the ends of its interval where that is known."""
     shown = {"label": run.label}
+    if run.leaks:
+        shown[LEAK.name] = leak_text(run.leaks)
     flat = {**shown, **({"protocol": part} if part else {})}  # in Markdown the section says it
     for name, text in run.rows[split].items():
         if not text:
@@ -62,9 +66,9 @@ def _last(section: tuple[str, bool]) -> tuple[bool, str]:
 
 
 def _columns(names: Iterable[str]) -> list[Column]:
-    columns = [Column("label", "Run", key=True), Column("split", "Split", key=True)]
+    columns = [Column("label", "Run", key=True), LEAK, Column("split", "Split", key=True)]
     for name in names:
-        if name not in ("label", "protocol", *_ABOUT):
+        if name not in ("label", "protocol", LEAK.name, *_ABOUT):
             columns.append(Column(name, name.replace("_", " "), _rounded))
     return [*columns, *(Column(name, name.capitalize(), about=True) for name in _ABOUT[2:])]
 

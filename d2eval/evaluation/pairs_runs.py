@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from d2eval.contracts.leaks import leak_text
 from d2eval.evaluation.dataset import OVERALL
 from d2eval.evaluation.pairing import PAIRS, Intervals, Pairing, metric_of
 from d2eval.foundation.errors import D2EvalError
@@ -44,7 +45,7 @@ class PairsRun(Run):
                 {
                     "source": MEASURED, "run": self.label, "method": self.method,
                     "matcher": self.matcher, "dataset": self.dataset, "weights": self.weights,
-                    **number,
+                    "leak": leak_text(self.leaks), **number,
                 }
                 for split, row in self.rows.items()
                 for number in split_records(split, row, self.intervals.get(split, {}))
@@ -119,6 +120,7 @@ def load_run(
         label or folder.name, manifest.method, manifest.matcher, manifest.dataset,
         by_split[OVERALL]["weights"], manifest.stand_in, folder, manifest.content, top_k, kept,
         pairing.read(folder).intervals() if pairing and (folder / PAIRS).is_file() else {},
+        leaks=manifest.leaks,
     )  # fmt: skip
 
 

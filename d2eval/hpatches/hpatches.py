@@ -110,6 +110,10 @@ class HPatches(PairsBenchmark):
         """The hash of its numbers."""
         return {"protocol_sha256": self.numbers.sha256}
 
+    def overlaps(self, dataset: PairDataset) -> Sequence[str]:
+        """The protocol's."""
+        return self.numbers.overlaps
+
     def about(self, dataset: PairDataset) -> dict[str, Any]:
         """The excluded sequences that were there."""
         from d2eval.hpatches.dataset import HPatchesPairs

@@ -36,6 +36,7 @@ class HPatchesBenchmark:
     correct_px: float  # threshold for correct matches, matching score and repeatability
     estimator: HomographyEstimator  # for the homography
     corner_error_px: tuple[int, ...]  # thresholds of its accuracy and AUC
+    overlaps: tuple[str, ...]  # what it measures on, see `d2eval.contracts.leaks`
     sha256: str  # of the protocol's numbers
 
 
@@ -54,5 +55,6 @@ def load_benchmark() -> HPatchesBenchmark:
         correct_px=content["correct"]["threshold_px"],
         estimator=HomographyEstimator(**homography),
         corner_error_px=corner_error_px,
+        overlaps=file.overlaps,
         sha256=file.sha256,
     )

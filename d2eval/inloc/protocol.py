@@ -57,6 +57,7 @@ class InlocBenchmark:
     thresholds: tuple[Threshold, ...]  # of the published table
     further_thresholds: tuple[Threshold, ...]  # finer ones
     tables: Mapping[str, dict[str, Any]]  # of the file, by name; each strategy reads its own
+    overlaps: tuple[str, ...]  # what it measures on, see `d2eval.contracts.leaks`
     sha256: str  # of the protocol's numbers
 
     def strategy(self, name: str) -> dict[str, Any]:
@@ -105,6 +106,7 @@ def load_benchmark(protocol: str = "inloc") -> InlocBenchmark:
         retrieval=RetrievalSettings(**content.pop("retrieval")),
         matcher=MatcherChoice.of_table(content.pop("matcher"), f"benchmarks/{protocol}.toml"),
         tables=content,
+        overlaps=file.overlaps,
         sha256=file.sha256,
         **lists,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.contracts.identity import Identity
+from d2eval.contracts.leaks import leaks
 from d2eval.evaluation.benchmark import Evaluated
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
@@ -31,6 +32,7 @@ from d2eval.inloc.verification.render import scaled_intrinsics
 from d2eval.localization.submission import submission
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
 from d2eval.runs.manifest import circumstances, write_manifest
+from d2eval.runs.measured import SAMPLE
 
 NAME = "inloc"
 VERSION = 2  # raise it when a change of the code changes verified poses
@@ -185,6 +187,9 @@ def run(row: InlocRow, task: Task, output: Path, workers: int) -> Evaluated:
             options = DensePVSettings(**benchmark.strategy("dense_pv"))
             device = task.runtime.device
             write_views(folder / VIEWS, dataset, task.spatial, candidates, options, device)
+        manifest["leaks"] = leaks(
+            work, () if dataset.completeness == SAMPLE else benchmark.overlaps
+        )
         write_manifest(folder, {**work, "label": folder.name, **manifest})
     return Evaluated(folder, queries, summary, notes=tuple(place.notes))
 

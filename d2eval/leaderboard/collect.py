@@ -6,6 +6,7 @@ from typing import Any
 
 from d2eval.comparison.choice import Found, finished_runs
 from d2eval.contracts.citations import papers_of
+from d2eval.contracts.leaks import leak_text
 from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.contracts.weights import NOT_STATED
 from d2eval.evaluation.benchmark import Benchmark, benchmark_class
@@ -18,7 +19,7 @@ from d2eval.report.latex import latex_tables
 from d2eval.report.names import method_name
 from d2eval.report.page.looks import looks
 from d2eval.runs.items import RunItems
-from d2eval.runs.manifest import load_manifest
+from d2eval.runs.manifest import Manifest, load_manifest
 from d2eval.runs.measured import COMPLETE, SAMPLE, RunRoots, has_runs, named
 from d2eval.runs.results import MEASURED, records_of
 
@@ -111,19 +112,20 @@ def _described(run: Found, benchmark: str, weights: str) -> dict[str, Any]:
         "protocol_sha256": str(content.get("protocol_sha256", "")),
         "dataset": manifest.dataset,
         "weights": weights,
-        "badges": _badges(manifest.dataset, manifest.stand_in, weights),
+        "badges": _badges(manifest, weights),
         "command": [str(word) for word in command] if isinstance(command, list) else [],
         "peak_memory_mib": memory if isinstance(memory, int | float) else None,
         "manifest": _plain(content),
     }
 
 
-def _badges(dataset: str, stand_in: bool, weights: str) -> list[str]:
+def _badges(manifest: Manifest, weights: str) -> list[str]:
     """What makes a run's numbers others than the benchmark's, in a word each."""
     found = {
-        "sample": dataset == SAMPLE,
-        "partial": dataset not in (SAMPLE, COMPLETE),
-        "stand-in weights": stand_in,
+        f"leak: {leak_text(manifest.leaks)}": bool(manifest.leaks),
+        "sample": manifest.dataset == SAMPLE,
+        "partial": manifest.dataset not in (SAMPLE, COMPLETE),
+        "stand-in weights": manifest.stand_in,
         "weights not stated": weights == NOT_STATED.name,
     }
     return [badge for badge, holds in found.items() if holds]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from d2eval.contracts.leaks import NOTE
 from d2eval.foundation.text.display import markdown_text
 from d2eval.localization.description import Report
 from d2eval.localization.groups import Line, LocalizedRun, Section
@@ -51,6 +52,8 @@ def _run_notes(report: Report[Any], section: Section, lines: Sequence[Line]) -> 
         notes.append(
             "Stand-in weights are not the paper's: rows with them say how another model does."
         )
+    if any(run.leaks for run in runs):
+        notes.append(NOTE)
     return notes
 
 

@@ -114,6 +114,7 @@ def load_run(report: Report[Any], folder: Path, label: str) -> tuple[LocalizedRu
             label, manifest.method, manifest.matcher, manifest.dataset, rows[0]["weights"],
             manifest.stand_in, folder, manifest.content, protocol, kind, holdout,
             load_queries(report, folder),
+            leaks=manifest.leaks,
         )  # fmt: skip
         records = [
             record

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from d2eval.contracts.leaks import leak_text
 from d2eval.localization.columns import ORIGIN
 from d2eval.localization.description import Report
 from d2eval.localization.groups import Kind, Line, Section
@@ -10,7 +11,7 @@ from d2eval.localization.notes import notes_of
 from d2eval.localization.runs import Runs
 from d2eval.metrics.poses import Threshold
 from d2eval.report.names import method_name
-from d2eval.report.tables import Table, TableLine, TableSection, build_table
+from d2eval.report.tables import LEAK, Table, TableLine, TableSection, build_table
 from d2eval.runs.columns import Column
 from d2eval.runs.results import MEASURED, PUBLISHED, SITE, Numbers, numbers_of, records_of
 
@@ -50,6 +51,7 @@ def table_of_runs(report: Report[Any], runs: Runs) -> Table:
     """A benchmark's table with ``runs``."""
     columns = (
         Column("row", report.words.row, key=True),
+        LEAK,
         Column("label", "Run", key=True),
         *_COLUMNS,
         *report.cost.columns,
@@ -67,7 +69,7 @@ def table_of_runs(report: Report[Any], runs: Runs) -> Table:
         )
         for section, lines in arrange(report, runs).items()
     ]
-    words, flat = report.words, (*map(Column, report.flat), *_FROM)
+    words, flat = report.words, (*map(Column, report.flat), *_FROM, Column(LEAK.name))
     return build_table(
         report.name, [f"# {words.heading}", words.introduction], sections, columns, flat, runs.notes
     )
@@ -160,6 +162,7 @@ def _shared(report: Report[Any], line: Line) -> dict[str, Any]:
     if line.run and line.measured:
         record |= {"dataset": line.measured.dataset, "weights": line.measured.weights}
         record |= {measured.name: line.measured.get(cost), "holdout": line.run.holdout}
+        record[LEAK.name] = leak_text(line.run.leaks)
     return {name: value for name, value in record.items() if value not in ("", None)}
 
 
@@ -201,6 +204,6 @@ def _flat_records(report: Report[Any], line: Line) -> Iterator[dict[str, Any]]:
         record = {**shared, **vars(threshold), **line.at(threshold)}
         yield {
             name: record[name]
-            for name in (*report.flat, *(c.name for c in _FROM))
+            for name in (*report.flat, *(c.name for c in _FROM), LEAK.name)
             if name in record
         }

@@ -62,11 +62,11 @@ def _tables(section: TableSection, content: Content, heading: str, label: str) -
 
 def _with_few_keys(cells: Sequence[Cells]) -> list[Cells]:
     """The columns, without the runs' names where the rows' tell all rows apart."""
-    keys = [texts[1:] for column, texts in cells if column.key]
+    keys = [texts[1:] for column, texts in cells if column.key and not column.warns]
     if not keys or len({*keys[0]}) < len(keys[0]):
         return list(cells)
     first = next(column for column, _ in cells if column.key)
-    return [own for own in cells if not own[0].key or own[0] is first]
+    return [own for own in cells if not own[0].key or own[0] is first or own[0].warns]
 
 
 def _prose(text: str) -> str:

@@ -3,6 +3,7 @@
 import re
 from functools import cache
 
+from d2eval.contracts.leaks import leak_word
 from d2eval.contracts.weights import NOT_STATED
 from d2eval.foundation.text.display import printable
 from d2eval.runs.measured import Run
@@ -53,6 +54,7 @@ def legend_entry(run: Run, top_k: int | None = None) -> str:
     if run.is_partial:
         found = re.match(r"partial \((\d+ of \d+)", run.dataset)
         said.append(found[1] if found else "partial")
+    said += filter(None, [leak_word(run.leaks)])
     if run.stand_in:
         said.append("stand-in")
     if run.weights == NOT_STATED.name:

@@ -11,6 +11,7 @@ from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.text.display import csv_text, markdown_text
 from d2eval.runs.columns import Column
 
+LEAK = Column("leak", "Leak", key=True, warns=True)  # see `d2eval.contracts.leaks`
 PAGE = 140  # the most characters of a table's line in Markdown
 _LONG, _LONGEST_KEY = 20, 40  # of a cell about its row, and of one that names it
 _FEW = 3  # rows that a note names
@@ -109,7 +110,7 @@ def shown_cells(
     columns: Sequence[Column], records: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Cells], list[tuple[str, str]]]:
     """The columns for which a record has a value, and notes: the column's header, and a text."""
-    keys = [column for column in columns if column.key]
+    keys = [column for column in columns if column.key and not column.warns]
     names = [next((k.text(r[k.name]) for k in keys[::-1] if k.name in r), "") for r in records]
     filled = [c for c in columns if c.header and any(c.name in record for record in records)]
     shown, notes = [], []

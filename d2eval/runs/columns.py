@@ -22,6 +22,8 @@ class Column:
     key: bool = False
     # whether it is no result but about the rows, so that a note can say it, too
     about: bool = False
+    # whether it says what to beware of in a row, and so is never left out where a row has it
+    warns: bool = False
     best: str = ""  # of a table's numbers, the "most" or the "least"; "": none is better
     # `TEXT`, or numbers, `WHOLE` or `REAL`; those that are read are never negative
     kind: str = TEXT

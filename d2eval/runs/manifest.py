@@ -38,6 +38,8 @@ class Manifest:
     dataset: str  # the dataset's completeness
     # whether the weights stand in for the official ones; of several, whether one does
     stand_in: bool
+    # what of the benchmark's data weights were trained on, see `d2eval.contracts.leaks`
+    leaks: tuple[str, ...]
     content: Mapping[str, Any]  # the whole of it
 
 
@@ -113,6 +115,7 @@ def load_manifest(folder: Path, benchmark: str) -> Manifest:
             entry(content, "label", str),
             entry(entry(content, "dataset", dict), "completeness", str),
             _stands_in(entry(content, "weights", dict, type(None))),
+            tuple(map(str, entry({"leaks": [], **content}, "leaks", list))),
             content,
         )
 

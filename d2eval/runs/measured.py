@@ -1,7 +1,7 @@
 """Measured runs: where they lie, ``RUNS/<benchmark>/<label>/``, and what each says of itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from d2eval.foundation.errors import D2EvalError
@@ -36,6 +36,8 @@ class Run:
     dataset: str  # "complete", "partial (...)" or "sample"
     weights: str  # what the weights were, in words; "none" of earlier versions is either of two
     stand_in: bool  # whether the weights stand in for the official ones
+    # what of the benchmark's data weights were trained on, see `d2eval.contracts.leaks`
+    leaks: Sequence[str] = field(default=(), kw_only=True)
 
     @property
     def named(self) -> str:

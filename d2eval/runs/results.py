@@ -27,6 +27,7 @@ class Numbers:
     subset: str  # of the benchmark
     dataset: str  # of a measured run
     weights: str  # likewise
+    leak: str  # of a measured run: what of the benchmark's data weights were trained on
     said: str  # where numbers are from that weren't measured here
     # the other columns, by metric and threshold (None where it has none)
     at: Mapping[tuple[str, float | None], Mapping[str, Any]] = field(repr=False)

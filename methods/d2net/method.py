@@ -29,6 +29,7 @@ from methods.d2net.weights import (
     choose_weights,
     load_weights,
     state_of_weights,
+    training_data,
 )
 from methods.vgg16.memory import MIN_STRIP_BYTES, is_out_of_memory
 from methods.vgg16.network import PRECISIONS
@@ -184,6 +185,11 @@ class D2SingleScale(Method):
     def weights_state(cls, runtime: Runtime) -> str:
         """Which weights ``--weights auto`` would take now."""
         return state_of_weights("auto", cls.official_file, runtime.cache)
+
+    @classmethod
+    def training_data(cls, runtime: Runtime) -> tuple[str, ...] | None:
+        """That of the same weights."""
+        return training_data(cls.official_file, runtime.cache)
 
 
 class D2MultiScale(D2SingleScale):

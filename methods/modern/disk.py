@@ -46,7 +46,12 @@ class Disk(KorniaMethod):
     papers = ("tyszkiewicz2020disk",)
     descriptor_dim = 128
     Config = DiskConfig
-    bundle = BundledWeights("disk_depth.safetensors", "the authors' depth-save.pth (Apache-2.0)")
+    bundle = BundledWeights(
+        "disk_depth.safetensors",
+        "the authors' depth-save.pth (Apache-2.0)",
+        # LoFTR's issue 10 lists the scenes of DISK's split
+        ("MegaDepth/all but 0015 and 0022",),
+    )
 
     def __init__(self, config: DiskConfig, runtime: Runtime) -> None:
         """Builds the network.

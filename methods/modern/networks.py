@@ -26,10 +26,17 @@ LEAST_SIDE = 32  # pixels; the networks halve or pad smaller images to nothing
 
 @dataclass(frozen=True)
 class BundledWeights:
-    """Weights of this repository: the authors' own values in float32."""
+    """Weights of this repository: the authors' own values in float32.
+
+    Attributes:
+        file: its name.
+        origin: where they are from.
+        trained_on: as in `WeightsInfo`.
+    """
 
     file: str
     origin: str
+    trained_on: tuple[str, ...] | None = None
 
     @property
     def path(self) -> Path:
@@ -107,14 +114,21 @@ class KorniaMethod(Method):
         if choice != BUNDLED:
             path, self.weights = given_weights(choice)
         else:
-            path = self.bundle.path
-            self.weights = WeightsInfo("bundled, the authors'", self.bundle.origin, sha256_of(path))
+            path, own = self.bundle.path, self.bundle
+            self.weights = WeightsInfo(
+                "bundled, the authors'", own.origin, sha256_of(path), trained_on=own.trained_on
+            )
         return load_state_dict(path), path
 
     @classmethod
     def weights_state(cls, runtime: Runtime) -> str:
         """For ``d2eval methods``: bundled, or kornia is missing."""
         return "bundled, the authors'" if has_kornia() else f"missing: kornia; run: {INSTALL}"
+
+    @classmethod
+    def training_data(cls, runtime: Runtime) -> tuple[str, ...] | None:
+        """That of the bundled weights."""
+        return cls.bundle.trained_on
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,11 @@ class FetchedWeights:
             return f"{self.file}, run 'd2eval fetch {self.group}'"
         name = terms.partition(",")[0]
         return f"{self.file} ({name}), run 'd2eval fetch {self.group} --accept-license'"
+
+    @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """As in `WeightsInfo`."""
+        return self._of.trained_on.get(self.file)
 
     def option(self) -> Any:
         """The option ``--weights`` of the method."""
@@ -180,6 +199,11 @@ class FetchedMethod(Method):
         """For ``d2eval methods``: fetched or missing."""
         found = cls.fetched.found(runtime)
         return f"missing: {cls.fetched.missing}" if found is None else found[1].name
+
+    @classmethod
+    def training_data(cls, runtime: Runtime) -> tuple[str, ...] | None:
+        """That of the authors' file."""
+        return cls.fetched.trained_on
 
 
 def features_of(

@@ -46,7 +46,13 @@ class XFeat(KorniaMethod):
     papers = ("potje2024xfeat",)
     descriptor_dim = 64
     Config = XFeatConfig
-    bundle = BundledWeights("xfeat.safetensors", "the authors' xfeat.pt (Apache-2.0)")
+    bundle = BundledWeights(
+        "xfeat.safetensors",
+        "the authors' xfeat.pt (Apache-2.0)",
+        # e92685f, README and modules/training/train.py, which takes every scene; issue 118 found
+        # pairs of MegaDepth-1500 among them
+        ("COCO", "MegaDepth/0015", "MegaDepth/0022", "MegaDepth/other scenes"),
+    )
 
     def __init__(self, config: XFeatConfig, runtime: Runtime) -> None:
         """Builds the network.

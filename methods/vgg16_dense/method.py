@@ -169,3 +169,8 @@ class Vgg16Dense(MapsMethod):
     def weights_state(cls, runtime: Runtime) -> str:
         """Which weights are taken without ``--weights``."""
         return choose_weights(BUNDLED)[1].name
+
+    @classmethod
+    def training_data(cls, runtime: Runtime) -> tuple[str, ...] | None:
+        """That of the same weights."""
+        return choose_weights(BUNDLED)[1].trained_on

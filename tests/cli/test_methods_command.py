@@ -81,6 +81,11 @@ def test_all_that_is_known_of_some(capsys, tmp_path):
         "methods.TEMPLATE:MyFeature: template: Shi-Tomasi corners + normalised 16x16 patches",
         "  dimensions: 256", "  weights: none needed", "  licence: BSD-3-Clause",
     ]  # fmt: skip
+    assert main(["methods", "r2d2", "superpoint", "--cache", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "\n  trained on: web images, Aachen/database\n" in out and "trained on: not stated" in out
+    )
     assert main(["methods", "rotsift"]) == 2
     assert "did you mean rootsift" in capsys.readouterr().err
 

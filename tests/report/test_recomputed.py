@@ -107,7 +107,7 @@ def test_hpatches(shipped):
         for name in names
         for kind in ("published", "published_exact", "measured", "low", "high", "difference")
     }
-    costs = {"seconds_per_image", "peak_memory_mib", "dataset", "weights"}
+    costs = {"seconds_per_image", "peak_memory_mib", "dataset", "weights", "leak"}
     assert {*table.columns} <= elsewhere | shared | numbers | costs
 
 

@@ -1,3 +1,4 @@
+import csv
 import json
 import shutil
 
@@ -8,6 +9,8 @@ from places import DATA, needs
 
 import d2eval
 from d2eval.cli import main
+from d2eval.contracts.options import Runtime
+from d2eval.contracts.weights import WeightsInfo
 from d2eval.foundation.errors import D2EvalError
 from d2eval.metrics.homography import error_auc
 from d2eval.report.figures import Sources
@@ -15,12 +18,14 @@ from d2eval.runs.measured import RunPlace
 from d2eval.sample.twoview import make_twoview_sample
 from d2eval.twoview.dataset import COLUMNS, read_list
 from d2eval.twoview.twoview import TwoView
+from methods.modern.binary import Orb
 
 THIRD = """
 extends = "twoview"
 without = ["estimator.options"]
 name = "Mine"
 source = "me"
+overlaps = ["Square/1", "Square/2"]
 keypoints = 300
 repeats = 2
 [resize]
@@ -38,6 +43,10 @@ thresholds_px = [1.0, 3.0]
 [errors]
 thresholds_deg = [2, 30]
 """
+
+
+class Seen(Orb):
+    weights = WeightsInfo("seen", "mine", "0" * 64, trained_on=("Other", "Square/2"))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +77,10 @@ def test_the_poses_of_the_sample_are_those_of_its_pictures(cache, tmp_path):
     row = found.rows.iloc[0]
     assert sum(counts) == row["matches"]
     assert sum(counts[:2]) / sum(counts) == pytest.approx(row["epipolar_precision_5e-04"])
+
+
+def csv_rows(path):
+    return [*csv.DictReader(path.read_text().splitlines())]
 
 
 @pytest.mark.parametrize("lost", ["protocol", "own_pairs"])
@@ -117,6 +130,29 @@ def test_a_third_partys_protocol_runs_by_its_path(sample, cache, tmp_path, capsy
     assert "## mine" in (tmp_path / "twoview.md").read_text()
     assert main(["plot", "twoview", "--runs", str(runs), "--output", str(tmp_path)]) == 0
     assert (tmp_path / "twoview_mine.png").is_file()
+    # Of a method that was trained on what is measured, every table, figure and page says so.
+    settings = {"output": runs, "cache": cache, "name": "seen"}
+    chosen = {"data": root, "protocol": str(tmp_path / "mine.toml")}
+    found = d2eval.evaluate("twoview", Seen(Seen.Config(), Runtime()), **chosen, **settings)
+    assert "trained on the benchmark's Square 2" in capsys.readouterr().err
+    assert json.loads((found.folder / "manifest.json").read_text())["leaks"] == ["Square/2"]
+    written = ["--runs", str(runs), "--output", str(tmp_path)]
+    assert main(["tables", "twoview", *written, "--format", "csv,md,latex"]) == 0
+    leaks = {row["label"]: row.get("leak") for row in csv_rows(tmp_path / "twoview.csv")}
+    assert leaks == {"orb-mine": "", "seen": "Square 2"}
+    markdown = (tmp_path / "twoview.md").read_text()
+    assert {line.split("|")[2].strip() for line in markdown.splitlines() if "| seen" in line} == {
+        "Square 2"
+    }
+    assert "- Leak: of this data" in markdown
+    assert "seen & Square 2 &" in (tmp_path / "twoview.tex").read_text()
+    assert main(["plot", "twoview", *written]) == 0
+    assert "leak -->" in (tmp_path / "twoview_mine.svg").read_text()
+    assert main(["report", "--runs", str(runs), "--output", str(tmp_path / "page.html")]) == 0
+    page = json.loads((tmp_path / "results.json").read_text())["reports"][0]["benchmarks"][0]
+    assert [run["badges"] for run in page["runs"]] == [[], ["leak: Square 2"]]
+    frame = d2eval.load_runs(runs, "twoview")
+    assert set(frame.loc[frame["run"] == "seen", "leak"]) == {"Square 2"}
 
 
 def test_intervals_and_areas_are_at_the_run_s_own_thresholds(tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from d2eval.contracts.leaks import NOTE, leak_text
 from d2eval.evaluation.pairing import metric_of
 from d2eval.evaluation.pairs_runs import PairsRun
 from d2eval.hpatches.report.published import (
@@ -15,7 +16,7 @@ from d2eval.hpatches.report.published import (
 )
 from d2eval.hpatches.report.shared import shared_counts
 from d2eval.report.names import method_name
-from d2eval.report.tables import Table, TableLine, TableSection, build_table, paper_count
+from d2eval.report.tables import LEAK, Table, TableLine, TableSection, build_table, paper_count
 from d2eval.runs.columns import Column
 from d2eval.runs.measured import RunRoots
 from d2eval.runs.published import presentation
@@ -105,7 +106,8 @@ def _csv_columns() -> list[Column]:
     costs = ["seconds_per_image", "peak_memory_mib"]
     scores = [f"{name}_{end}" for name in _scores() for end in ("measured", *ENDS)]
     matches = [f"matches_{end}" for end in ENDS]
-    names = ("shared_sequences", *counts, *matches, *mma, *scores, *costs, "dataset", "weights")
+    about = ("dataset", "weights", LEAK.name)
+    names = ("shared_sequences", *counts, *matches, *mma, *scores, *costs, *about)
     return [*columns, *map(Column, names)]
 
 
@@ -113,6 +115,7 @@ def _columns() -> list[Column]:
     mma = f"MMA@{','.join(map(str, table_thresholds()))}px"
     return [
         Column("row", "Method", key=True),
+        LEAK,
         Column("label", "Run", key=True),
         Column("top_k", "K"),
         Column("features_published", "Features published"),
@@ -198,6 +201,7 @@ def _record(line: Line) -> dict[str, Any]:
             "matches_measured": measured.get("mean_matches"),
             "dataset": run.dataset,
             "weights": run.weights,
+            LEAK.name: leak_text(run.leaks) or None,
             **{name: measured.get(name) for name in ("seconds_per_image", "peak_memory_mib")},
         }
         record |= _numbers(measured, "measured")
@@ -285,6 +289,8 @@ def _notes(section: str, lines: Sequence[Line]) -> list[str]:
         notes.append(
             "Stand-in weights are not the paper's: rows with them say how another model does."
         )
+    if any(run.leaks for run in runs):
+        notes.append(NOTE)
     return notes
 
 
