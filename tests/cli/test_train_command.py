@@ -89,6 +89,7 @@ def test_a_tiny_training_gives_weights_that_extract(few_photos, trained, tmp_pat
     assert main(words) == 0
 
 
+@pytest.mark.slow
 def test_without_data_it_trains_on_the_sample(tmp_path, capsys):
     options = {"--output": tmp_path / "run", "--cache": tmp_path / "cache", "--workers": 0}
     options |= {"--epochs": 1, "--validation-photos": 0, "--picture-every": 3}

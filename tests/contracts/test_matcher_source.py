@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pytest
 from checkouts import copy_checkout, sources
 
 MINE = """
@@ -12,6 +13,7 @@ class Mine(MutualNearest):
 """
 
 
+@pytest.mark.slow  # three processes; methods by the same function are tested by default
 def test_added_and_edited_files(tmp_path):
     copy_checkout(tmp_path)
     names = "mnn", "methods.matchers.mine:Mine"

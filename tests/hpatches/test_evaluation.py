@@ -472,7 +472,7 @@ def real_runs(tmp_path_factory):
     return root / "cache", folders
 
 
-@pytest.mark.parametrize("top_k", [None, 300])
+@pytest.mark.parametrize("top_k", [pytest.param(None, marks=pytest.mark.slow), 300])
 def test_real_sequences_scored_again_with_opencv(real_runs, top_k):
     cache, folders = real_runs
     rows = read_csv(folders[top_k] / "pairs.csv")

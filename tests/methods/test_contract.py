@@ -35,7 +35,14 @@ def runtime() -> Runtime:
     return Runtime(cache=default_cache())  # where fetched weights are
 
 
-@pytest.fixture(scope="module", params=METHODS)
+# The trained ones differ by their weights alone from others.
+SLOW = {name for name in METHODS if name.endswith("_trained")}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else []) for n in METHODS],
+)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 

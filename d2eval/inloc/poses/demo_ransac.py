@@ -68,9 +68,10 @@ def least_squares_homography(first, second, chosen):  # type: ignore[no-untyped-
         point = np.array([(first[0, i] - u1) * s1, (first[1, i] - v1) * s1, 1.0])
         for axis in range(2):
             seen = (second[axis, i] - (u2 if axis == 0 else v2)) * s2
-            row[:] = 0.0
-            row[3 * axis : 3 * axis + 3] = point
-            row[6:] = -seen * point
+            row.fill(0.0)
+            for j in range(3):
+                row[3 * axis + j] = point[j]
+                row[6 + j] = -seen * point[j]
             for j in range(9):
                 for k in range(j + 1):
                     A[j, k] += row[j] * row[k]
@@ -116,8 +117,8 @@ def _search(  # type: ignore[no-untyped-def]
         H = least_squares_homography(first, second, found)
         again = _find_inliers(H, first, second, tolerance, refined)
         if again > count:
-            count, found[:] = again, refined
-        most, best[:] = count, found
+            count, found, refined = again, refined, found
+        most, best, found = count, found, best
         share = 1.0
         for k in range(SAMPLE):
             share *= (most - k) / (n - k)

@@ -134,7 +134,7 @@ def _fit_affinity(H, x1, y1, x2, y2, chosen):  # type: ignore[no-untyped-def]
         H[0, 0], H[0, 1] = (ax * xx + ay * xy) / spread, (ax * xy + ay * yy) / spread
         H[1, 0], H[1, 1] = (bx * xx + by * xy) / spread, (bx * xy + by * yy) / spread
     else:
-        H[:2, :2] = 0.0
+        H.fill(0.0)
     H[0, 2] = u2 - H[0, 0] * u1 - H[0, 1] * v1
     H[1, 2] = v2 - H[1, 0] * u1 - H[1, 1] * v1
     H[2, 0], H[2, 1], H[2, 2] = 0.0, 0.0, 1.0
@@ -155,14 +155,14 @@ def _fit_homography(H, x1, y1, x2, y2, chosen):  # type: ignore[no-untyped-def]
             for k in range(3):
                 product = first[j] * first[k]
                 A[j, k] += product
+                A[3 + j, 3 + k] += product
                 A[6 + j, k] -= x * product
                 A[6 + j, 3 + k] -= y * product
                 A[6 + j, 6 + k] += weights * product
-    A[3:6, 3:6] = A[:3, :3]
     h = np.linalg.eigh(A)[1][:, 0].copy().reshape(3, 3)  # reads the lower triangle
     one = np.array([[1 / p1, 0, -u1 / p1], [0, 1 / q1, -v1 / q1], [0, 0, 1.0]])
     two = np.array([[p2, 0, u2], [0, q2, v2], [0, 0, 1.0]])
-    H[:] = two @ h @ one
+    np.dot(two @ h, one, H)
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -189,7 +189,7 @@ def _best_hypothesis(  # type: ignore[no-untyped-def]
                 break
         if count > best_count:
             best_count = count
-            best[:count] = inliers[:count]
+            best, inliers = inliers, best
     return best[:best_count].copy()
 
 

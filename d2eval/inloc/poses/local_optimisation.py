@@ -36,8 +36,9 @@ def _linearise(R, t, rays, points, inliers, hessian, gradient):  # type: ignore[
 
     Both are in the camera's frame: p becomes exp(w) p + s.
     """
-    hessian[:], gradient[:] = 0.0, 0.0
     cost, row = 0.0, np.empty(6)
+    hessian.fill(0.0)
+    gradient.fill(0.0)
     for i in range(len(inliers)):
         if not inliers[i]:
             continue
@@ -125,7 +126,8 @@ def _refine(R, t, rays, points, inliers):  # type: ignore[no-untyped-def]
             continue
         converged = cost - next_cost <= COST_TOLERANCE * cost
         R, t, cost = next_R, next_t, next_cost
-        hessian[:], gradient[:] = next_hessian, next_gradient
+        hessian, next_hessian = next_hessian, hessian
+        gradient, next_gradient = next_gradient, gradient
         radius, shrink = radius / max(1 / 3, 1 - (2 * ratio - 1) ** 3), 2.0
         if converged:
             break
@@ -143,7 +145,7 @@ def best_solution(  # type: ignore[no-untyped-def]
         count = _find_inliers(rotations[k], translations[k], rays, points, cosine, found)
         if count > best_count:
             best_count, best = count, k
-            inliers[:] = found
+            inliers, found = found, inliers
     R, t, count = rotations[best], translations[best], best_count
     if count <= SAMPLE:
         return R, t, inliers, count
@@ -155,5 +157,5 @@ def best_solution(  # type: ignore[no-untyped-def]
         R, t, count = next_R, next_t, next_count
         if (found == inliers).all():
             break
-        inliers[:] = found
+        inliers, found = found, inliers
     return R, t, inliers, count

@@ -156,6 +156,7 @@ class Counted:
         return self._made[content]
 
 
+@pytest.mark.slow
 @needs_data
 def test_with_next_to_no_memory_dense_candidates_are_the_same(tmp_path, monkeypatch):
     dataset = few_cutouts(["IMG_0011.JPG", "IMG_0031.JPG"], 2)

@@ -135,7 +135,7 @@ def assert_agrees(
 
 
 SINGLE = [pytest.param(image, D2SingleScale) for image in IMAGES]
-FEW = ("noise, odd", "photo", "two grey levels", "black", "one edge")
+FEW = ("noise, odd", "photo", "one edge")
 MULTI = [
     pytest.param(image, D2MultiScale, marks=[] if image in FEW else pytest.mark.slow)
     for image in IMAGES

@@ -109,11 +109,12 @@ FLAT: dict[str, Callable[[], Image]] = {
     "overexposed": overexposed,
 }
 ALL = pytest.mark.parametrize("name", FLAT)
-# Of a constant image, of half a photo, of flat parts on two sides, of edges, and of many parts.
-FEW = {"black", "half a photo", "corner", "stripes of 16", "night"}
-FEW_OF_ALL = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in FEW else pytest.mark.slow) for name in FLAT]
-)
+
+
+def few_of_all(*few: str) -> pytest.MarkDecorator:
+    """All of them, but by default a few alone."""
+    names = [pytest.param(name, marks=[] if name in few else pytest.mark.slow) for name in FLAT]
+    return pytest.mark.parametrize("name", names)
 
 
 @functools.cache
@@ -179,14 +180,16 @@ def features_of(image: Image, precision: str = "fp32", strip_bytes: int = 2**40)
     return torch.cat(list(network_of(precision).feature_rows(level, strip_bytes)))
 
 
-@FEW_OF_ALL
+# Of a constant image, of half a photo, of flat parts on two sides, of edges, and of many parts.
+@few_of_all("black", "half a photo", "corner", "stripes of 16", "night")
 def test_the_map_is_flat_where_the_image_is(name):
     image = FLAT[name]()
     assert assert_flat_where_the_image_is(features_of(image), image) > 40
 
 
 @pytest.mark.parametrize(
-    "threads, strip_bytes", [(1, 1), (2, 2**40), pytest.param(2, 1, marks=pytest.mark.slow)]
+    "threads, strip_bytes",
+    [(2, 1), *(pytest.param(*both, marks=pytest.mark.slow) for both in ((1, 1), (2, 2**40)))],
 )
 def test_strips_and_threads_do_not_matter(strip_bytes, threads):
     image = FLAT["corner"]()
@@ -277,7 +280,7 @@ def assert_same_features(method: type[D2SingleScale], image: Image, radius: int)
     assert differing <= max(len(expected.cells) // 20, 1)
 
 
-@FEW_OF_ALL
+@few_of_all("half a photo", "corner")
 def test_keypoints_are_the_reference_s(name):
     # Half of what a cell and its neighbours see, and the two pixels of the rounded place.
     assert_same_features(D2SingleScale, FLAT[name](), (BEFORE + AFTER + 1) // 2 + 4 + 2)
