@@ -50,6 +50,11 @@ class AachenOptions:
         "pair list instead of the dataset's: pairs of database images and retrieved ones",
         metavar="FILE",
     )
+    nearest_pose: bool = option(
+        False,
+        "give a query that can't be localized the pose of the first database image that was "
+        "retrieved for it, as hloc does without clustering (only with hloc's protocols)",
+    )
     holdout: int | None = option(
         None, "hold out N database images, and register them instead of the queries", metavar="N"
     )
@@ -112,10 +117,15 @@ class Aachen(LocalizationBenchmark):
 """
 
     def __init__(self, options: AachenOptions | None = None) -> None:
-        from d2eval.aachen.protocol import load_benchmark
+        from d2eval.aachen.protocol import PnpRegistration, load_benchmark
 
         super().__init__(options)
         self.numbers = load_benchmark(self.options.protocol)
+        if self.options.nearest_pose and not isinstance(self.numbers.registration, PnpRegistration):
+            raise D2EvalError(
+                f"--nearest-pose: {self.options.protocol} registers images as COLMAP does; choose "
+                "one of hloc's protocols"
+            )
         given = {"cell": self.options.dense_cell, "max_matches": self.options.dense_max_matches}
         self.dense = replace(
             self.numbers.dense, **{name: n for name, n in given.items() if n is not None}
@@ -162,6 +172,7 @@ class Aachen(LocalizationBenchmark):
             naming.protocol_part(chosen.protocol, "aachen"),
             naming.file_part(chosen.pairs),
             naming.file_part(chosen.reference_poses),
+            "nearest-pose" if chosen.nearest_pose else None,
             naming.number_part("holdout", chosen.holdout),
         ]
 
@@ -216,7 +227,10 @@ class Aachen(LocalizationBenchmark):
             f"{self.numbers.name} {dataset.completeness}: {len(dataset.poses)} database images "
             f"with a pose, {len(dataset.queries)} queries, {len(dataset.pairs)} pairs",
         )
-        settings = Settings(runtime.seed, runtime.device, request.workers, self.options.holdout)
+        settings = Settings(
+            runtime.seed, runtime.device, request.workers, self.options.holdout,
+            self.options.nearest_pose,
+        )  # fmt: skip
         result = run(matching, dataset, self.numbers, store, request.output, settings, name)
         lines = [
             *stage_lines(result.stages),

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,23 @@ def register_by_pnp(
             if best.pose is not None:
                 _add_query(model, dataset, name, best.pose)
     return results
+
+
+def with_nearest_poses(
+    results: Mapping[str, Registered], dataset: Dataset
+) -> dict[str, Registered]:
+    """What was found; a query without a pose has that of the first image retrieved for it.
+
+    Its reason stays and says whose pose it is. A query for which nothing was retrieved has none.
+
+    Source: hloc at c13273b, localize_sfm, where it doesn't cluster.
+    """
+    found = dict(results)
+    for name, others in partners(dataset).items():
+        if found[name].pose is None and others:
+            reason = f"has the pose of {others[0]}: {found[name].reason}"
+            found[name] = replace(found[name], pose=dataset.poses[others[0]], reason=reason)
+    return found
 
 
 def _add_query(

@@ -14,7 +14,7 @@ from d2eval.aachen.columns import QUERIES, STAGES, SUMMARY
 from d2eval.aachen.data.dataset import Dataset, fingerprint
 from d2eval.aachen.matching import ImageKeypoints, Matching
 from d2eval.aachen.pictures import write_pictures
-from d2eval.aachen.pnp import register_by_pnp
+from d2eval.aachen.pnp import register_by_pnp, with_nearest_poses
 from d2eval.aachen.protocol import AachenBenchmark, ImageRegistration
 from d2eval.aachen.registration import Registered, register_images
 from d2eval.aachen.scores import mean_count, query_rows, summarize
@@ -43,6 +43,8 @@ class Settings:
     device: str = "cpu"  # for the manifest
     workers: int = 1  # threads that read and write while features are extracted
     holdout: int | None = None  # how many database images stand in for the queries, or None
+    # whether a query without a pose gets the one of the first database image retrieved for it
+    nearest_pose: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def _run_stages(
         mean_reprojection_px=model.compute_mean_reprojection_error(),
     )
     results = stages.run(
-        "registration", lambda: _register(database, model, dataset, benchmark, seen, settings.seed)
+        "registration", lambda: _register(database, model, dataset, benchmark, seen, settings)
     )
     stages.note(
         images=len(results), registered=sum(result.pose is not None for result in results.values())
@@ -136,12 +138,14 @@ def _register(
     dataset: Dataset,
     benchmark: AachenBenchmark,
     keypoints: Mapping[str, Any],
-    seed: int,
+    settings: Settings,
 ) -> dict[str, Registered]:
+    seed = settings.seed
     kind = benchmark.registration
     if isinstance(kind, ImageRegistration):
         return register_images(database, model, dataset, benchmark, kind, seed)
-    return register_by_pnp(database, model, dataset, keypoints, kind, seed)
+    results = register_by_pnp(database, model, dataset, keypoints, kind, seed)
+    return with_nearest_poses(results, dataset) if settings.nearest_pose else results
 
 
 def _write_model(model: pycolmap.Reconstruction, folder: Path, scratch: Path) -> None:
@@ -182,6 +186,7 @@ def _work(
         **matching.describe(),
         "seed": settings.seed,
         "holdout": settings.holdout,
+        "nearest_pose": settings.nearest_pose,
         "dataset": data,
     }
 

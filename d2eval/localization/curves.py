@@ -163,7 +163,8 @@ def _shown(
         yield Shown(recall.PUBLISHED, line.name, own, *_marks(line.published))
     if line.run and line.run.label in panel.curves:
         label = line.run.label
-        yield Shown(recall.MEASURED, legend_entry(line.run), looks[label], *panel.curves[label])
+        legend = legend_entry(line.run) + report.addition(line.run)
+        yield Shown(recall.MEASURED, legend, looks[label], *panel.curves[label])
     if line.returned:
         yield Shown(recall.RETURNED, line.returned.run, own, *_marks(line.returned))
 

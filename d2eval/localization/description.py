@@ -121,6 +121,10 @@ class Report(ABC, Generic[GroupT]):
     def open_section(self, group: GroupT) -> Section:
         """Where numbers stand that the site returned for no run that is there."""
 
+    def addition(self, run: LocalizedRun) -> str:
+        """What a row's name says after it, of an option that changes what its numbers mean."""
+        return ""
+
     def line_of(self, kind: Kind) -> str | None:
         """The line style of a row; None for the method's."""
         return None

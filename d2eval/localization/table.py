@@ -151,7 +151,8 @@ def threshold_text(threshold: Threshold) -> str:
 def _shared(report: Report[Any], line: Line) -> dict[str, Any]:
     """Values that a line has in CSV and Markdown alike."""
     cost, (printed, measured) = report.cost.metric, report.cost.columns
-    record: dict[str, Any] = {"row": line.name, "label": line.label, "method": line.kind.named}
+    name = line.name + (report.addition(line.run) if line.run else "")
+    record: dict[str, Any] = {"row": name, "label": line.label, "method": line.kind.named}
     if line.published:
         record["published_in"] = line.published.said
         record[printed.name] = line.published.get(cost, "printed")

@@ -6,7 +6,7 @@ import pycolmap
 import pytest
 from synthetic import Scene, fill_database, localize, make_scene, shifted, verify, with_pairs
 
-from d2eval.aachen.pnp import covisibility_clusters, register_by_pnp
+from d2eval.aachen.pnp import covisibility_clusters, register_by_pnp, with_nearest_poses
 from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.triangulation import triangulate
 from d2eval.metrics.poses import pose_error
@@ -256,12 +256,23 @@ def test_three_keypoints_make_no_pose(tmp_path):
 
 
 def test_a_query_that_can_t_be_localized_stays_so(tmp_path):
-    # hloc would write the pose of the nearest database image.
+    # hloc would write the pose of the nearest database image, and so does --nearest-pose.
     scene = make_scene(tmp_path / "data", 5, images=4, points=80, wrong=0, shift=0.5)
     query = next(iter(scene.dataset.queries))
     matches = {p: m[:0] if query in p else m for p, m in scene.matches.items()}
-    result = localize(with_pairs(scene, matches), BENCHMARK, tmp_path).results[query]
+    scene = with_pairs(scene, matches)
+    found = localize(scene, BENCHMARK, tmp_path).results
+    result = found[query]
     assert (result.pose, result.inliers, result.visible_points) == (None, 0, 0)
+    nearest = with_nearest_poses(found, scene.dataset)
+    first = next(b if a == query else a for a, b in scene.dataset.pairs if query in (a, b))
+    pose = scene.dataset.poses[first].matrix()
+    np.testing.assert_array_equal(nearest[query].pose.matrix(), pose)
+    assert nearest[query].reason == f"has the pose of {first}: {result.reason}"
+    assert all(nearest[other] is own for other, own in found.items() if other != query)
+    unpaired = [pair for pair in scene.dataset.pairs if query not in pair]
+    alone = with_nearest_poses(found, replace(scene.dataset, pairs=unpaired))
+    assert alone[query].pose is None
 
 
 def test_why_a_query_has_no_pose(tmp_path):

@@ -443,3 +443,11 @@ def test_a_quaternion_that_is_not_of_length_one(fails, data):
     change(data / MODEL, "db/3.png 600 1 0 0 0", "db/3.png 600 2 0 0 0")
     notes = [line for line in fails().splitlines() if line.startswith("note: ")]
     assert any("quaternion" in line for line in notes), notes
+
+
+def test_nearest_poses_are_hlocs_alone(tmp_path, capsys):
+    assert (
+        main(["aachen", "--method", "rootsift", "--nearest-pose", "--output", str(tmp_path)]) == 2
+    )
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "--nearest-pose: aachen registers images" in error

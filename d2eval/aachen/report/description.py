@@ -108,6 +108,10 @@ class AachenReport(Report[Group]):
         """As the paper calls the method."""
         return method_name(kind.named)
 
+    def addition(self, run: LocalizedRun) -> str:
+        """That lost queries have the pose of a database image."""
+        return ", nearest pose where lost" if run.manifest.get("nearest_pose") else ""
+
     def sections(self, run: LocalizedRun, group: Group, numbers: Numbers) -> Sequence[Section]:
         """One of the benchmark, of held-out images or of the sample."""
         if run.is_sample:

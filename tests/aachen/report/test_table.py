@@ -303,3 +303,11 @@ def test_a_run_of_an_earlier_version_says_no_reasons(runs: Path, write_aachen_ru
     folder = write_aachen_run("mine", "d2_ms", {NIGHT_2019: [49, 50, 95, 95]})
     (folder / "queries.csv").write_text("name,split,registered\na.jpg,night,0\n")
     assert "Without a pose" not in aachen_table(runs).markdown
+
+
+def test_a_row_says_that_lost_queries_have_a_database_images_pose(runs, write_aachen_run):
+    folder = write_aachen_run("named", "d2_ss", {NIGHT_2020: [1, 2, 3]}, protocol="aachen_hloc")
+    content = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**content, "nearest_pose": True}))
+    found = record_of(runs, label="named", position_m="0.25")
+    assert (found["row"], found["method"]) == ("D2 SS, nearest pose where lost", "d2_ss")
