@@ -6,7 +6,7 @@ DATA holds hpatches-sequences-release, aachen-fountain and inloc-hololens. Runs 
 (default: results/work), where features and finished work are kept: the same command goes on where
 it was interrupted. Of each run, rows and manifest are copied here; the commands are relative to
 DIR, so that no manifest names a folder of this machine. With --only, what ships of other benchmarks
-stays.
+stays. R2D2's weights must have been fetched into DIR/cache (d2eval fetch r2d2 --cache DIR/cache).
 """
 
 import argparse
@@ -28,13 +28,14 @@ FIGURES = {"hpatches": "mma", "aachen": "aachen", "inloc": "inloc"}
 FILES = ("manifest.json", "summary.csv", "pairs.csv", "queries.csv", "stages.csv")
 D2 = ("d2_ss", "d2_ms", "d2_ss_trained", "d2_ms_trained")
 ROOTSIFT = ("rootsift", "upright_rootsift")
+OTHERS = ("hesaff_rootsift", "orb", "disk", "aliked", "xfeat", "keynet_hardtfeat", "r2d2")
 
 
 def commands(benchmark: str) -> Iterator[list[str]]:
     """The command lines, without the output."""
     start = [benchmark, "--data", DATA[benchmark]]
     if benchmark != "inloc":
-        for method in (*ROOTSIFT, *D2):
+        for method in (*ROOTSIFT, *D2, *(OTHERS if benchmark == "hpatches" else ())):
             yield [*start, "--method", method]
         if benchmark == "aachen":
             yield [*start, "--strategy", "dense"]
