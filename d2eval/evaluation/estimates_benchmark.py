@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.evaluation.dataset import PairDataset
     from d2eval.evaluation.estimates import EstimateProtocol
+    from d2eval.evaluation.pairs_published import PublishedRow
     from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.pipeline.resizing import Resize
 
@@ -50,6 +51,12 @@ class EstimatesBenchmark(PairsBenchmark):
     def overlaps(self, dataset: PairDataset) -> Sequence[str]:
         """The protocol's, unless pairs are the user's."""
         return () if dataset.counts["own_pairs"] else self.numbers.overlaps
+
+    def published(self) -> Sequence[PublishedRow]:
+        """Those of the benchmark's file in ``results/published``."""
+        from d2eval.evaluation.pairs_published import published_rows
+
+        return published_rows(self.name)
 
     def part(self, run: PairsRun) -> str:
         """The protocol, and whether pairs were the user's: others' rows don't compare."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from d2eval.contracts.matching import Matches
     from d2eval.evaluation.collection import Collected
     from d2eval.evaluation.pairing import Pairing
+    from d2eval.evaluation.pairs_published import PublishedRow
     from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.metrics.homography import FloatArray
     from d2eval.pipeline.resizing import Resize
@@ -214,6 +215,10 @@ class PairsBenchmark(Benchmark):
         """What of the table and figure a run belongs to, such as a protocol, in a word; "": all."""
         return ""
 
+    def published(self) -> Sequence[PublishedRow]:
+        """The rows of sources that stand beside runs."""
+        return ()
+
     def report(self, folder: Path | None) -> list[Path]:
         """Table and figure of one run."""
         from d2eval.evaluation.pairs_report import plot_curves, summary_table
@@ -223,7 +228,8 @@ class PairsBenchmark(Benchmark):
         if folder is None:
             return []
         runs = [load_run(folder, self.name, pairing=self.pairing())]
-        write_table(summary_table(self.name, runs, part=self.part), folder)
+        beside = [own for own in self.published() if own.is_of(runs[0], self.part(runs[0]))]
+        write_table(summary_table(self.name, runs, part=self.part, published=beside), folder)
         return plot_curves(self.name, runs, self.curves, folder) if self.curves else []
 
     def table(self, runs: RunRoots) -> Table:
@@ -232,7 +238,7 @@ class PairsBenchmark(Benchmark):
         from d2eval.evaluation.pairs_runs import load_runs
 
         found, notes = load_runs(runs, self.name, pairing=self.pairing())
-        return summary_table(self.name, found, notes, self.part)
+        return summary_table(self.name, found, notes, self.part, self.published())
 
     def results(self, runs: RunRoots) -> pd.DataFrame:
         """Each number of each run's summary."""
@@ -240,11 +246,14 @@ class PairsBenchmark(Benchmark):
         from d2eval.runs.results import results_frame
 
         found, _ = load_runs(runs, self.name, pairing=self.pairing())
-        parts = ((self.part(run), record) for run in found for record in run.records())
-        return results_frame(
-            self.name,
-            ({**record, "subset": f"{part} {record['subset']}".strip()} for part, record in parts),
-        )
+        records = [record for own in self.published() for record in own.records()]
+        for run in found:
+            part = self.part(run)
+            records += [
+                {**own, "protocol": part, "subset": f"{part} {own['subset']}".strip()}
+                for own in run.records()
+            ]
+        return results_frame(self.name, records)
 
     def items_of(self, folder: Path, label: str) -> RunItems:
         """Each pair's numbers."""
