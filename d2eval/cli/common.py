@@ -36,6 +36,14 @@ def positive(text: str) -> int:
     return value
 
 
+def positive_real(text: str) -> float:
+    """An argument that must be above 0 and no more than a million."""
+    value = float(text)
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
 def not_negative(text: str) -> int:
     """An argument that must be 0 or more."""
     value = int(text)

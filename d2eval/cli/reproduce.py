@@ -6,13 +6,12 @@ kept: the same command goes on where it was interrupted.
 
 import argparse
 import shlex
-from pathlib import Path
 
 from d2eval.cli.again import run_command
 from d2eval.cli.common import add_cache_argument, add_folder_argument
+from d2eval.cli.datasets import add_datasets_argument, datasets_of
 from d2eval.cli.plot import MMA
 from d2eval.contracts.registry import BENCHMARKS, registered
-from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import complain, note, say
 
 ALL = "all"
@@ -27,10 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.epilog = EXAMPLES
     parser.add_argument("benchmark", choices=[*registered(BENCHMARKS), ALL], help="whose table")
-    parser.add_argument(
-        "--data", type=_place, nargs="+", action="extend", default=[], metavar="NAME=DIR",
-        help="the datasets' folders, by benchmark",
-    )  # fmt: skip
+    add_datasets_argument(parser, "the datasets' folders, by benchmark")
     parser.add_argument(
         "--dry-run", action="store_true", help="only say what would run, and what lacks"
     )
@@ -41,26 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _place(text: str) -> tuple[str, Path]:
-    name, _, folder = text.partition("=")
-    known = list(registered(BENCHMARKS))
-    if name not in known or not folder:
-        raise argparse.ArgumentTypeError(
-            f"must be NAME=DIR with one of {', '.join(known)}, not {text!r}"
-        )
-    return name, expanded(folder)
-
-
 def run(args: argparse.Namespace) -> int:
     """Measures what can be measured; 2 if some of it failed."""
     from d2eval.contracts.method import Runtime
     from d2eval.evaluation.reproduction import paper_rows
     from d2eval.foundation.errors import D2EvalError
 
-    data: dict[str, Path] = {}
-    for name, folder in args.data:
-        if data.setdefault(name, folder) != folder:
-            raise D2EvalError(f"--data: names two folders of {name}; leave one out")
+    data = datasets_of(args)
     chosen = list(registered(BENCHMARKS)) if args.benchmark == ALL else [args.benchmark]
     runtime = Runtime(cache=args.cache)
     rows = [row for own in chosen for row in paper_rows(own, data.get(own), runtime)]

@@ -35,11 +35,16 @@ def extreme_items(benchmark: Benchmark, run: RunPlace, count: int, *, worst: boo
         D2EvalError: nothing ranks them.
     """
     items = _ranked(benchmark, run)
+    return [benchmark.item_name(key) for key in extreme_keys(items, count, worst=worst)]
+
+
+def extreme_keys(items: RunItems, count: int, *, worst: bool) -> list[Key]:
+    """The keys of the ``count`` worst or best, as `extreme_items`; of those that are ranked."""
     values = items.ranked.values
     downwards = items.ranked.measure.each_lower == worst  # whether the largest come first
     known = [key for key, value in values.items() if not math.isnan(value)]
     known.sort(key=lambda key: (-values[key] if downwards else values[key], key))
-    return [benchmark.item_name(key) for key in known[:count]]
+    return known[:count]
 
 
 def differing_items(

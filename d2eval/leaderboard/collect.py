@@ -15,22 +15,32 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.version import program_version
 from d2eval.leaderboard.items import COMPARED, comparison_rows, item_table
 from d2eval.leaderboard.numbers import COLUMNS, Measures, side_by_side
+from d2eval.leaderboard.pictures import Album, Shown, add_pictures
 from d2eval.report.latex import latex_tables
 from d2eval.report.names import method_name
 from d2eval.report.page.looks import looks
+from d2eval.report.page.results import results_text
 from d2eval.runs.items import RunItems
 from d2eval.runs.manifest import Manifest, load_manifest
 from d2eval.runs.measured import COMPLETE, SAMPLE, RunRoots, has_runs, named
 from d2eval.runs.results import MEASURED, records_of
 
 
-def collect(name: str, roots: Sequence[Path] | None, tell: Callable[[str], None]) -> dict[str, Any]:
+def collect(
+    name: str,
+    roots: Sequence[Path] | None,
+    tell: Callable[[str], None],
+    album: Album | None = None,
+    largest: int = 0,
+) -> dict[str, Any]:
     """A report of all benchmarks that have runs below ``roots``, as `d2eval.report.page` takes it.
 
     Args:
         name: whose it is.
         roots: of runs; see `d2eval.runs.measured.run_folders`.
         tell: is given what the user should know of what was left out.
+        album: which pictures it has; None: none.
+        largest: bytes of the report, which pictures may fill up.
 
     Raises:
         D2EvalError: there are no runs, or a file of one is broken.
@@ -45,12 +55,14 @@ def collect(name: str, roots: Sequence[Path] | None, tell: Callable[[str], None]
     for own in (own for own in known if has_runs(roots, own)):
         holding = roots and [root for root in roots if has_runs(root, own)]
         found.append(_collected(benchmark_class(own)(), holding, tell))
-    return {"name": name, "d2eval": program_version(), "benchmarks": found}
+    content = [own.content for own in found]
+    report = {"name": name, "d2eval": program_version(), "benchmarks": content}
+    if album:
+        add_pictures(found, album, largest - len(results_text([report])))
+    return report
 
 
-def _collected(
-    benchmark: Benchmark, roots: RunRoots, tell: Callable[[str], None]
-) -> dict[str, Any]:
+def _collected(benchmark: Benchmark, roots: RunRoots, tell: Callable[[str], None]) -> Shown:
     runs = finished_runs(roots, benchmark.name)
     items = [_items(benchmark, run, tell) for run in runs]
     known = [own for own in items if own is not None]
@@ -67,7 +79,7 @@ def _collected(
         tell(f"{other}: not known here, so not cited")
     papers = {p.key: p.entry for cls in (type(benchmark), *classes) for p in papers_of(cls)}
     subsets = dict.fromkeys(row[COLUMNS.index("subset")] for row in numbers)
-    return {
+    content = {
         "name": benchmark.name,
         "item": known[0].item if known else "item",
         "cluster": known[0].cluster if known else "item",
@@ -83,6 +95,7 @@ def _collected(
         "bibtex": "\n\n".join(papers.values()),
         "latex": latex_tables(table.name, table.content) if table.content else "",
     }
+    return Shown(content, benchmark, [run.place for run in runs], items)
 
 
 def _items(benchmark: Benchmark, run: Found, tell: Callable[[str], None]) -> RunItems | None:

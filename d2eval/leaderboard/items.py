@@ -8,6 +8,7 @@ from typing import Any
 
 from d2eval.comparison.differences import compare
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.terminal.progress import progress
 from d2eval.runs.items import Key, Measure, RunItems, Series
 
 COMPARED = (
@@ -45,6 +46,8 @@ def item_table(runs: Sequence[RunItems | None], name_of: Callable[[Key], str]) -
             for index, run in enumerate(runs)
             for key, why in (run.reasons.items() if run else ())
         ],
+        "pictures": [],
+        "unpictured": [],
     }
 
 
@@ -62,7 +65,8 @@ def comparison_rows(runs: Sequence[RunItems | None], seed: int = 0) -> list[list
         for run in runs
     ]
     rows = []
-    for (a, first), (b, second) in combinations(enumerate(shown), 2):
+    pairs = list(combinations(enumerate(shown), 2))
+    for (a, first), (b, second) in progress(pairs, "intervals of differences"):
         if first is None or second is None or first.alike != second.alike:
             continue
         try:

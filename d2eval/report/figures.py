@@ -1,5 +1,6 @@
 """What the figures share: what to draw, colours, files, and legends below the panels."""
 
+import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ _LEGEND_PT = 9
 _CHARACTER_IN, _HANDLE_IN = 0.074, 0.72  # of a legend entry
 _MOST_COLUMNS = 6
 _MOST_BESIDE = 3  # panels in a row
+_SMALL_PX, _SMALL_QUALITY = 720, 35  # width and WebP's quality of a picture in a page
 _NO_SLASHES = str.maketrans("/\\", "__")
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None},
@@ -41,6 +43,7 @@ class Sources:
     cache: Path  # where features and matches are stored
     data: Path | None = None  # the dataset's folder; None: where the run found it
     lines: int = 200  # most matches of two images that have a line
+    brief: bool = False  # whether a query's best database image, or view, is enough
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
@@ -93,6 +96,16 @@ def add_legend(
     for text in legend.get_texts():
         text.set_parse_math(False)  # a $ in a label or a file's name is no formula
     return top - (legend.get_window_extent().height / figure.dpi + _LEGEND_GAP_IN) / height
+
+
+def picture_uri(figure: Figure) -> str:
+    """The figure as a small picture within a page, a data URI."""
+    image = io.BytesIO()
+    figure.savefig(
+        image, format="webp", dpi=_SMALL_PX / figure.get_figwidth(), bbox_inches="tight",
+        pad_inches=0.05, pil_kwargs={"quality": _SMALL_QUALITY},
+    )  # fmt: skip
+    return f"data:image/webp;base64,{base64.b64encode(image.getvalue()).decode()}"
 
 
 def write_figure(

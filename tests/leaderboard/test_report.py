@@ -202,6 +202,13 @@ BROKEN = {
     "a huge number": (
         lambda c: first_of(c, "numbers", "rows", 0).__setitem__(6, 10**400), "is no number",
     ),
+    "a picture from elsewhere": (
+        lambda c: first_of(c, "items", "pictures").append([0, 0, "https://x/y"]), "not the form",
+    ),
+    "a picture of no pair": (
+        lambda c: first_of(c, "items", "pictures").append([0, 999, "data:image/webp;base64,AA=="]),
+        "a picture of what isn't there",
+    ),
     "too deep": (deep, "nested too deep"),
 }  # fmt: skip
 

@@ -95,7 +95,7 @@ def draw(runs: Sequence[PicturedRun], query: str, sources: Sources) -> Figure:
         pairs = load_pairs(run.path, query)
         if not pairs:
             raise D2EvalError(f"{run.path}: has no matches of {query}; {REMEDY}")
-        for pair in pairs if len(runs) == 1 else pairs[:1]:
+        for pair in pairs if len(runs) == 1 and not sources.brief else pairs[:1]:
             images = pair.images
             if sources.data is not None:
                 images = sources.data / load_benchmark("aachen").layout.images

@@ -132,7 +132,9 @@ def draw(runs: Sequence[PicturedRun], query: str, sources: Sources) -> Figure:
     most = _most([view.errors for _, own in found for view in own.views])
     rows: list[tuple[PicturedRun, QueryViews, View | None]] = []
     for run, own in found:
-        shown: Sequence[View | None] = own.views[: None if len(runs) == 1 else 1]
+        shown: Sequence[View | None] = own.views[
+            : None if len(runs) == 1 and not sources.brief else 1
+        ]
         rows += [(run, own, view) for view in shown or [None]]
     height, width = found[0][1].image.shape[:2]
     panel = _HEIGHT_IN * width / height

@@ -105,6 +105,10 @@ def _untied_benchmark(own: Mapping[str, Any]) -> str | None:
         "numbers of items don't fit runs, measures and items": len(items["values"]) == runs
         and all(own == [keys] * kinds for own in shape),
         "a reason of a run that isn't there": all(row[0] < runs for row in items["reasons"]),
+        "a picture of what isn't there": all(
+            row[0] < runs and row[1] < keys for row in items["pictures"]
+        )
+        and all(row[0] < runs for row in items["unpictured"]),
         "a comparison of what isn't there": all(
             max(row[0], row[1]) < runs and row[3] < kinds for row in own["comparisons"]["rows"]
         ),

@@ -78,8 +78,10 @@
       const id = several ? `${run.label} (${report.name})` : run.label;
       const looks = (each) => all.runs.some((other) => other.color === run.color && other.dash === run.dash && other.marker === each);
       const other = Object.keys(SHAPES).find((each) => !looks(each)); // two reports may have taken the same
-      return { ...run, marker: looks(run.marker) ? other || run.marker : run.marker, id, report: report.name, values };
+      return { ...run, marker: looks(run.marker) ? other || run.marker : run.marker, id, report: report.name, values, pictures: new Map(), unpictured: null };
     });
+    for (const [run, place, picture] of own.items.pictures) runs[run].pictures.set(names[place], picture);
+    for (const [run, why] of own.items.unpictured) runs[run].unpictured = why;
     all.runs.push(...runs);
     for (const cells of own.numbers.rows) {
       const row = named(NUMBERS, cells);
@@ -418,7 +420,7 @@
     const expanded = state.expanded.get(now.name) || state.expanded.set(now.name, new Set()).get(now.name);
     const worst = measure.lower ? -1 : 1;
     const bad = (value) => (isNumber(value) ? worst * value : -Infinity);
-    const itemButton = (item) => el("button", { type: "button", class: "link", onclick: () => openItem(item.name) }, `${item.name}: ${isNumber(item.value) ? number(item.value) : "none"}`);
+    const itemButton = (item) => el("button", { type: "button", class: "link", onclick: () => openItem(item.name) }, `${item.name}: ${isNumber(item.value) ? number(item.value) : "none"}${run.pictures.has(item.name) ? ", picture" : ""}`);
     const rows = [...groups.values()].map((group) => {
       const values = group.items.map((item) => item.value).filter(isNumber);
       group.items.sort((a, b) => bad(a.value) - bad(b.value));
@@ -433,6 +435,16 @@
     ], rows, [grouped ? `Mean of ${plural(now.item)}` : measure.each, worst]);
   }
 
+  // The picture of the chosen run, or why there is none, then those of others.
+  function pictures(name, own) {
+    const drawn = now.runs.filter((run) => byProtocol(run) && run.pictures.has(name)).sort((a, b) => (b === own) - (a === own));
+    const lacking = !own || drawn[0] === own ? "" : own.pictures.size ? `Only some of the worst and best ${plural(now.item)} of ${own.label} have a picture here${own.unpictured ? ` (${own.unpictured})` : ""}.`
+      : `No picture of ${own.label}: ${own.unpictured || "none was made for this page"}.`;
+    return el("div", null,
+      drawn.map((run) => el("figure", null, el("img", { src: run.pictures.get(name), alt: `What ${run.id} found of ${name}`, loading: "lazy" }), el("figcaption", { class: "note" }, run.id))),
+      el("p", { class: "note" }, lacking, lacking ? " " : "", "Larger, where images and features are: ", el("code", null, shell(["d2eval", "view", now.name, "--run", own?.label || "", `--${now.item}`, name]))));
+  }
+
   function item() {
     const name = state.item;
     $("item").hidden = !now.items.has(name);
@@ -444,7 +456,7 @@
     const failed = (run) => why.find((each) => each.run === run)?.why;
     show("item",
       el("h3", null, `${now.item[0].toUpperCase()}${now.item.slice(1)} ${name}`),
-      el("p", { class: "note" }, "A picture, where the images are: ", el("code", null, shell(["d2eval", "view", now.name, "--run", runById($("own").value)?.label || "", `--${now.item}`, name]))),
+      pictures(name, runById($("own").value)),
       el("div", { class: "scroll" }, el("table", null,
         el("caption", null, "What each run has of it. An error that is missing is that of a failure."),
         el("thead", null, el("tr", null, el("th", { scope: "col" }, "Run"), measures.map((measure) => el("th", { scope: "col", class: "number" }, measure.each)), why.length ? el("th", { scope: "col" }, "Why it failed") : null)),

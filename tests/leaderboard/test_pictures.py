@@ -1,0 +1,77 @@
+"""Which pictures a page has: the worst and best of each run, as far as it has room."""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from d2eval.evaluation.pairs import PairsBenchmark
+from d2eval.foundation.errors import D2EvalError
+from d2eval.leaderboard.items import item_table
+from d2eval.leaderboard.pictures import Album, Shown, add_pictures
+from d2eval.report.figures import new_figure
+from d2eval.runs.items import Measure, RunItems, Series
+from d2eval.runs.measured import Run, RunPlace
+
+VALUES = {"a": {"1": 0.2, "2": 0.1, "3": 0.9}, "b": {"1": 0.5, "2": 0.6, "3": 0.7}}
+
+
+class Drawn(PairsBenchmark):
+    """One whose pictures are drawn from what is at hand for run a alone."""
+
+    name = "drawn"
+    load = check = sample = score = None  # type: ignore[assignment]
+
+    def view(self, runs, item, sources):
+        assert sources.data == Path("there") and sources.brief
+        if runs[0].label == "b":
+            raise D2EvalError("features aren't in the cache")
+        return new_figure(2, 1)
+
+
+Drawn.__abstractmethods__ = frozenset()
+
+
+@pytest.fixture
+def shown():
+    items = []
+    for label, values in VALUES.items():
+        own = {(name,): value for name, value in values.items()}
+        series = Series("overall", Measure("mma"), own)
+        run = Run(label, "orb", "", "complete", "none needed", stand_in=False)
+        items.append(RunItems(run, {}, "pair", "pair", {k: k[0] for k in own}, [], series, {}))
+    items.append(None)
+    benchmark = Drawn()
+    places = [RunPlace(label, Path()) for label in "abc"]
+    content = {"items": item_table(items, benchmark.item_name)}
+    return Shown(content, benchmark, places, items)
+
+
+def added(shown, count, room):
+    add_pictures([shown], Album(count, Path("cache"), {"drawn": Path("there")}), room)
+    table = shown.content["items"]
+    json.dumps(table)
+    return [(run, table["names"][item]) for run, item, _ in table["pictures"]], table["unpictured"]
+
+
+def test_the_worst_then_the_best_each_once_and_why_there_is_none(shown):
+    chosen, reasons = added(shown, 2, 10**6)
+    assert chosen == [(0, "2"), (0, "3"), (0, "1")]  # the second best is the second worst
+    assert reasons == [[1, "features aren't in the cache"]]
+    uri = shown.content["items"]["pictures"][0][2]
+    data = base64.b64decode(uri.removeprefix("data:image/webp;base64,"))
+    assert Image.open(io.BytesIO(data)).width == pytest.approx(720, rel=0.1)
+
+
+def test_no_more_than_there_is_room_for(shown):
+    added(shown, 1, 10**6)
+    size = len(shown.content["items"]["pictures"][0][2])
+    shown.content["items"]["pictures"].clear()
+    chosen, reasons = added(shown, 2, size + size // 2)
+    assert chosen == [(0, "2")]
+    assert reasons[0] == [0, "the page has no room for it"]
+    shown.content["items"]["pictures"].clear()
+    assert added(shown, 0, 10**6) == ([], [])
