@@ -154,10 +154,11 @@ class DenseMatching(Matching):
                 self.maps.store.write_arrays(path, unit)
             width, height = unit["image_size"].tolist()
             check_size(self.maps.files[name], (width, height), dataset.cameras[name])
-            cost = self.maps.record(name).cost
+            record = self.maps.record(name)
             found[name] = ImageKeypoints(
-                unit["keypoints"], key, sha256, cost.seconds, cost.peak_memory_mib
-            )
+                unit["keypoints"], key, sha256, record.cost.seconds, record.cost.peak_memory_mib,
+                record.stored_bytes,
+            )  # fmt: skip
         return found
 
     def matches(

@@ -32,6 +32,7 @@ class ImageKeypoints:
     sha256: str  # of the image file
     seconds: float  # the extraction took; NaN if unknown
     peak_memory_mib: float  # of the extraction; NaN if unknown
+    descriptor_bytes: int  # of the image's descriptors, or maps
     origin: Origin = "center"  # where the method's own files count from
 
     def seen_by_colmap(self, origin: KeypointOrigin) -> Float32Array:
@@ -156,7 +157,8 @@ def collect_keypoints(
         check_size(image.path, unit.features.image_size, dataset.cameras[name])
         collected[name] = ImageKeypoints(
             unit.features.keypoints, unit.key, image.sha256,
-            unit.cost.seconds, unit.cost.peak_memory_mib, unit.features.origin,
+            unit.cost.seconds, unit.cost.peak_memory_mib, unit.features.descriptors.nbytes,
+            unit.features.origin,
         )  # fmt: skip
     return collected
 

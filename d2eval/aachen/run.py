@@ -29,7 +29,7 @@ from d2eval.foundation.files.leftovers import scratch_folder
 from d2eval.localization.submission import submission
 from d2eval.pipeline.store import Store
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
-from d2eval.runs.manifest import circumstances, write_manifest
+from d2eval.runs.manifest import circumstances, image_costs, write_manifest
 from d2eval.runs.measured import SAMPLE
 
 NAME = "aachen"
@@ -240,6 +240,12 @@ def run(
             "leaks": leaks(work, () if dataset.completeness == SAMPLE else benchmark.overlaps),
             "root": str(dataset.root),
             "extracted_now": matching.extracted,
+            "image_costs": image_costs(
+                *(
+                    [getattr(image, name) for image in found.keypoints.values()]
+                    for name in ("seconds", "peak_memory_mib", "descriptor_bytes")
+                )
+            ),
             **circumstances(
                 settings.device,
                 sum(row["seconds"] for row in stages.rows),

@@ -6,11 +6,14 @@ published curves. 'aachen' draws recall over the position error, and each run se
 """
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 from d2eval.cli.common import add_folder_argument, add_runs_argument
 from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.foundation.terminal.console import note, say
 
+COST = "cost"
 MMA = "hpatches"  # whose figure is the one of mean matching accuracy
 EXAMPLES = """examples:
   python -m d2eval plot mma
@@ -19,6 +22,7 @@ EXAMPLES = """examples:
   python -m d2eval plot aachen
   python -m d2eval plot aachen --run d2_ms
   python -m d2eval plot inloc
+  python -m d2eval plot cost
 """
 
 
@@ -27,9 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument(
         "figure",
-        choices=["mma", *(name for name in registered(BENCHMARKS) if name != MMA)],
+        choices=["mma", *(name for name in registered(BENCHMARKS) if name != MMA), COST],
         help="mma: mean matching accuracy on HPatches over thresholds; aachen, inloc: recall over "
-        "the position error, and pictures of the runs",
+        "the position error, and pictures of the runs; cost: seconds, memory and descriptors "
+        "against accuracy, of each benchmark",
     )
     add_runs_argument(parser)
     add_folder_argument(
@@ -49,11 +54,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draws the figure."""
     from d2eval.evaluation.benchmark import benchmark_class
+    from d2eval.foundation.errors import D2EvalError
     from d2eval.report.figures import Choice
 
+    if args.figure == COST:
+        from d2eval.leaderboard.cost_figure import plot_costs
+
+        if args.label or args.sample:
+            raise D2EvalError("--run and --sample go with other figures; leave them out")
+        return _said(*plot_costs(args.runs, args.output))
     benchmark = benchmark_class(MMA if args.figure == "mma" else args.figure)()
     choice = Choice(args.label, not args.no_published, args.sample)
-    paths, notes = benchmark.figures(args.runs, args.output, choice)
+    return _said(*benchmark.figures(args.runs, args.output, choice))
+
+
+def _said(paths: Sequence[Path], notes: Sequence[str]) -> int:
     for line in notes:
         note(line)
     for path in paths:

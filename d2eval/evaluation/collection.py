@@ -21,6 +21,7 @@ class Collected:
     Attributes:
         rows: of the pairs.
         images: one record for each image.
+        descriptor_bytes: of each image.
         hashes: SHA-256 of the images.
     """
 
@@ -38,6 +39,7 @@ class Collected:
         self.store = Store(request.runtime.cache, request.runtime.fresh)
         self.rows: list[Row] = []
         self.images: list[Row] = []
+        self.descriptor_bytes: list[int] = []
         self.hashes: dict[Path, str] = {}
 
     def collect(self) -> None:
@@ -56,6 +58,7 @@ class Collected:
             unit = unit.best(self.top_k)
             held[image.path] = unit
             self.hashes[image.path] = image.sha256
+            self.descriptor_bytes.append(unit.features.descriptors.nbytes)
             self.images.append(
                 {
                     "split": split,

@@ -165,7 +165,7 @@ class PairsBenchmark(Benchmark):
         from d2eval.pipeline.pairs import open_matcher
         from d2eval.pipeline.resizing import resized
         from d2eval.runs.folder import run_folder, write_csv
-        from d2eval.runs.manifest import circumstances, write_manifest
+        from d2eval.runs.manifest import circumstances, image_costs, write_manifest
 
         assert request.method is not None  # noqa: S101 - needs_method
         dataset.check()
@@ -198,6 +198,11 @@ class PairsBenchmark(Benchmark):
                 **self.about(dataset),
                 "root": str(dataset.root),
                 "extracted_now": source.extracted,
+                "image_costs": image_costs(
+                    [image["seconds"] for image in collected.images],
+                    [image["peak_memory_mib"] for image in collected.images],
+                    collected.descriptor_bytes,
+                ),
                 **circumstances(runtime.device, cost.seconds, peaks),
             }
             rows = [{**row, **labels} for row in collected.rows]

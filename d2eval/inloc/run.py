@@ -31,7 +31,7 @@ from d2eval.inloc.verification.imresize import shrink
 from d2eval.inloc.verification.render import scaled_intrinsics
 from d2eval.localization.submission import submission
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
-from d2eval.runs.manifest import circumstances, write_manifest
+from d2eval.runs.manifest import circumstances, image_costs, write_manifest
 from d2eval.runs.measured import SAMPLE
 
 NAME = "inloc"
@@ -238,5 +238,12 @@ def _manifest(
         "method": " and ".join(own["method"] for own in described.values()),
         "weights": {name: own["weights"] for name, own in described.items()},
         "root": str(task.dataset.root),
+        "image_costs": image_costs(
+            [image.cost.seconds for image in images.values()],
+            [image.cost.peak_memory_mib for image in images.values()],
+            [image.descriptor_bytes for image in images.values()],
+        )
+        if len(described) == 1
+        else None,  # an image has those of each part
         **circumstances(task.runtime.device, sum(stage["seconds"] for stage in stages), peaks),
     }

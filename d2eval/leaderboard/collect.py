@@ -13,6 +13,7 @@ from d2eval.evaluation.benchmark import Benchmark, benchmark_class
 from d2eval.evaluation.citing import classes_used
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.version import program_version
+from d2eval.leaderboard.costs import costs_of, machine_of
 from d2eval.leaderboard.items import COMPARED, comparison_rows, item_table
 from d2eval.leaderboard.numbers import COLUMNS, Measures, side_by_side
 from d2eval.leaderboard.pictures import Album, Shown, add_pictures
@@ -72,6 +73,10 @@ def _collected(benchmark: Benchmark, roots: RunRoots, tell: Callable[[str], None
     beside = {run.place.label for run in runs if _stands_beside_published(run)}
     numbers = side_by_side(records, labels, measures, beside.__contains__)
     weights = {r["run"]: r["weights"] for r in records if r["source"] == MEASURED}
+    own: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        if record["source"] == MEASURED:
+            own.setdefault(record["run"], []).append(record)
     drawn = looks({run.place.label: run.manifest["method"] for run in runs})
     table = benchmark.table(roots)
     classes, unknown = classes_used(benchmark.name, roots)
@@ -86,7 +91,9 @@ def _collected(benchmark: Benchmark, roots: RunRoots, tell: Callable[[str], None
         "subsets": {own: benchmark.subset_titles().get(own, own) for own in subsets},
         "measures": measures.listed,
         "runs": [
-            _described(run, benchmark.name, weights.get(run.place.label, "")) | look
+            _described(run, benchmark.name, weights.get(run.place.label, ""))
+            | {"costs": costs_of(run.manifest, own.get(run.place.label, ()))}
+            | look
             for run, look in zip(runs, drawn, strict=True)
         ],
         "numbers": {"columns": list(COLUMNS), "rows": numbers},
@@ -115,7 +122,6 @@ def _stands_beside_published(run: Found) -> bool:
 def _described(run: Found, benchmark: str, weights: str) -> dict[str, Any]:
     manifest = load_manifest(run.place.path, benchmark)
     content = manifest.content
-    memory = content.get("peak_memory_mib")
     command = content.get("command")
     return {
         "label": run.place.label,
@@ -127,7 +133,7 @@ def _described(run: Found, benchmark: str, weights: str) -> dict[str, Any]:
         "weights": weights,
         "badges": _badges(manifest, weights),
         "command": [str(word) for word in command] if isinstance(command, list) else [],
-        "peak_memory_mib": memory if isinstance(memory, int | float) else None,
+        "machine": machine_of(content),
         "manifest": _plain(content),
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 from d2eval.foundation.errors import D2EvalError, MissingFileError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.reading import read_json
-from d2eval.foundation.machine.resources import git_commit, versions
+from d2eval.foundation.machine.resources import git_commit, machine, versions
 from d2eval.foundation.version import program_version
 from d2eval.runs.rows import REMEDY, reading
 
@@ -22,7 +22,7 @@ SCHEMA = 1  # raise it when an entry comes to mean something else; manifests wit
 # Entries in which runs of the same work may differ, and the seed
 VARYING = {
     "label", "root", "extracted_now", "wall_seconds", "peak_memory_mib", "peak_memory_mb", "d2eval",
-    "git_commit", "versions", "device", "command", "finished", "seed",
+    "git_commit", "versions", "device", "machine", "image_costs", "command", "finished", "seed",
 }  # fmt: skip
 
 
@@ -50,6 +50,7 @@ def environment(device: str) -> dict[str, Any]:
         "git_commit": git_commit(Path(__file__).parent),
         "versions": versions(),
         "device": device,
+        "machine": machine(device),
         "command": ["d2eval", *sys.argv[1:]],
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
@@ -60,6 +61,22 @@ def circumstances(device: str, seconds: float, peaks: Iterable[float]) -> dict[s
     peak = max(peak for peak in peaks if not math.isnan(peak))
     taken = {"wall_seconds": round(seconds, 3), "peak_memory_mib": round(peak, 1)}
     return {**taken, **environment(device)}
+
+
+def image_costs(
+    seconds: Iterable[float], peaks: Iterable[float], descriptor_bytes: Iterable[int]
+) -> dict[str, float | None]:
+    """What the features of an image cost, of those of which it is known; None of none.
+
+    ``seconds`` and ``peaks`` of memory (MiB) are of each image, NaN where they aren't known.
+    """
+    times, most = ([v for v in values if not math.isnan(v)] for values in (seconds, peaks))
+    sizes = list(descriptor_bytes)
+    return {
+        "seconds": math.fsum(times) / len(times) if times else None,
+        "peak_memory_mib": max(most, default=None),
+        "descriptor_bytes": sum(sizes) / len(sizes) if sizes else None,
+    }
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:

@@ -34,7 +34,7 @@ def pose(degrees, translation):
 
 
 def points(count):
-    return ImageKeypoints(np.zeros((count, 2), np.float32), "key", "sha", 0.5, 1.0)
+    return ImageKeypoints(np.zeros((count, 2), np.float32), "key", "sha", 0.5, 1.0, 512)
 
 
 @pytest.fixture

@@ -85,7 +85,9 @@ def test_a_broken_manifest_is_named(tmp_path, content, expected):
 
 def test_the_environment_says_what_ran(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/__main__.py", "hpatches", "--top-k", "5"])
+    monkeypatch.setattr("d2eval.runs.manifest.machine", "a GPU at {}".format)
     found = environment("cuda:1")
+    assert found["machine"] == "a GPU at cuda:1"
     assert found["command"] == ["d2eval", "hpatches", "--top-k", "5"]
     assert found["device"] == "cuda:1"
     assert found["d2eval"] == __version__

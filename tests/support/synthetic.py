@@ -141,7 +141,7 @@ def make_scene(
     for name, pose in true.items():
         xy, seen[name] = _keypoints(rng, cameras[name], pose, cloud, noise)
         keypoints[name] = ImageKeypoints(
-            (xy - shift).astype(np.float32), f"{folder}-{name}", name, np.nan, np.nan
+            (xy - shift).astype(np.float32), f"{folder}-{name}", name, np.nan, np.nan, 0
         )
     listed = [(a, b) for i, a in enumerate(true) for b in list(true)[i + 1 :]]
     listed.remove((queries[0], queries[1]))

@@ -69,6 +69,11 @@ def test_the_poses_of_the_sample_are_those_of_its_pictures(cache, tmp_path):
     manifest = json.loads((found.folder / "manifest.json").read_text())
     assert manifest["protocol"] == "twoview"
     assert len(manifest["protocol_sha256"]) == 64
+    costs = manifest["image_costs"]
+    assert costs["seconds"] == pytest.approx(summary["seconds_per_image"])
+    assert costs["descriptor_bytes"] == pytest.approx(4 * 256 * summary["mean_features"])
+    assert costs["peak_memory_mib"] == pytest.approx(summary["peak_memory_mib"])
+    assert manifest["machine"].endswith(" processors")
     # A picture counts its matches as the row does.
     benchmark, run = TwoView(), RunPlace("orb", found.folder)
     item = benchmark.item_names(run.path, run.label)[0]

@@ -1,6 +1,7 @@
 """Seconds and peak memory of a piece of work, and what the machine is."""
 
 import contextlib
+import os
 import platform
 import resource
 import subprocess
@@ -125,16 +126,28 @@ def require_device(device: str) -> None:
         raise D2EvalError(f"--device {device}: not available here ({reason})") from error
 
 
+def machine(device: str) -> str:
+    """What computes: the GPU, or the processor and how many processors the process may use."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return f"{_processor()}, {len(allowed(0)) if allowed else os.cpu_count()} processors"
+
+
 def hardware(device: str) -> str:
     """What computes: the GPU, or the processor with the threads that PyTorch uses."""
     import torch
 
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    model = "CPU"
+    return f"{_processor()}, threads: {torch.get_num_threads()}"
+
+
+def _processor() -> str:
     with contextlib.suppress(OSError):  # Linux alone has it
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return f"{model}, threads: {torch.get_num_threads()}"
+                return line.partition(":")[2].strip()
+    return platform.processor() or "CPU"

@@ -46,6 +46,7 @@ class ImageRecord:
     sha256: str
     features: int
     stored_bytes: int
+    descriptor_bytes: int  # of them
     cost: Cost
 
 
@@ -157,8 +158,9 @@ class FeatureEstimator(Estimator):
         for name, (image, unit) in progress(zip(self.files, found, strict=True), what, len(items)):
             self.keys[name] = unit.key
             self._records[name] = ImageRecord(
-                image.sha256, len(unit.features), stored_bytes(unit.features), unit.cost
-            )
+                image.sha256, len(unit.features), stored_bytes(unit.features),
+                unit.features.descriptors.nbytes, unit.cost,
+            )  # fmt: skip
 
     def settings(self) -> list[Any]:
         """The strategy's tables, retrieval, seed and matcher."""

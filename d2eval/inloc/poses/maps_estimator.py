@@ -48,7 +48,8 @@ class DenseEstimator(Estimator):
         records = {}
         for name, sha256 in self.keys.items():
             made = self.source.record(name)
-            records[name] = ImageRecord(sha256, made.cells, made.stored_bytes, made.cost)
+            size = made.stored_bytes
+            records[name] = ImageRecord(sha256, made.cells, size, size, made.cost)
         return records
 
     def settings(self) -> list[Any]:

@@ -464,17 +464,26 @@
           measures.map((measure) => el("td", { class: "number" }, valueOf(measure, run.values.get(measure.title)?.get(name)))), why.length ? el("td", null, failed(run) || "") : null))))));
   }
 
+  const COSTS = [["seconds", "seconds an image"], ["memory_mib", "peak memory [MiB]"], ["descriptor_mb", "descriptors [MB an image]"]];
+
+  // Time and memory of one machine and device: those of others have a drawing of their own.
   function cost() {
-    const kinds = [...now.measures.values()].filter((measure) => measure.cost);
-    const of = (run, key) => (key === "peak" ? run.peak_memory_mib : now.rows.find((row) => row.owner === run && row.measure === key && row.measured !== null)?.measured);
-    const list = [...kinds.map((measure) => [measure.key, measure.title]), ["peak", "peak memory of the run [MiB]"]];
-    options("costs", list, list[0][0]);
+    options("costs", COSTS, "seconds");
     const key = $("costs").value;
     const measure = chosen();
-    const points = runsShown().map((run) => ({ run, u: of(run, key), v: now.rows.find((row) => row.owner === run && row.measure === measure.key && row.subset === subset())?.measured }))
+    const all = runsShown().map((run) => ({ run, u: run.costs[key], v: now.rows.find((row) => row.owner === run && row.measure === measure.key && row.subset === subset())?.measured }))
       .filter((point) => isNumber(point.u) && isNumber(point.v));
-    if (!points.length) return show("cost", said("No run has both numbers."));
-    const title = list.find((each) => each[0] === key)[1];
+    const counts = new Map();
+    all.forEach(({ run }) => counts.set(run.machine, (counts.get(run.machine) || 0) + 1));
+    const machines = [...counts].sort((a, b) => b[1] - a[1]).map(([name, count]) => [name, `${name} (${count})`]);
+    const anywhere = key === "descriptor_mb";
+    $("machine-label").hidden = anywhere || machines.length < 2;
+    options("machine", machines, machines[0]?.[0]);
+    const points = all.filter(({ run }) => anywhere || run.machine === $("machine").value);
+    const lacking = runsShown().length - all.length;
+    const lack = lacking ? ` ${lacking} of ${runsShown().length} runs don't say both numbers.` : "";
+    if (!points.length) return show("cost", said(`No run has both numbers.${lack}`));
+    const title = COSTS.find((each) => each[0] === key)[1];
     const { root, x, y, width } = plane($("cost"), `${measure.title} over ${title}`, [0, ...points.map((point) => point.u)], points.map((point) => point.v), title, measure.title);
     const marks = points.map(({ run, u, v }) => ({ x: x(u), y: y(v), run, label: `${run.id}\n${title}: ${number(u)}\n${measure.title}: ${number(v, measure.unit)}` }));
     const placed = [];
@@ -484,11 +493,13 @@
       const long = 7 * mark.run.id.length + 12;
       const [from, to] = right ? [mark.x, mark.x + long] : [mark.x - long, mark.x];
       const free = placed.every((other) => Math.abs(other.y - mark.y) > 13 || other.to < from || other.from > to);
-      if (points.length <= 10 && free) root.append(svg("text", { x: mark.x + (right ? 9 : -9), y: mark.y + 4, "text-anchor": right ? "start" : "end" }, mark.run.id));
-      if (points.length <= 10 && free) placed.push({ y: mark.y, from, to });
+      if (points.length <= 16 && free) root.append(svg("text", { x: mark.x + (right ? 9 : -9), y: mark.y + 4, "text-anchor": right ? "start" : "end" }, mark.run.id));
+      if (points.length <= 16 && free) placed.push({ y: mark.y, from, to });
     }
     explorable(root, marks, width, (mark) => details(mark.run));
-    show("cost", root, said("As the runs measured it, each on its own machine and device: where they are from says which."));
+    const others = all.length - points.length;
+    const where = anywhere ? "The same on every machine." : `On ${$("machine").value}.${$("machine").value.endsWith("not said") ? " Which machine that was these runs don't say: they may be of several." : ""}${others ? ` ${others} runs of other machines or devices are not drawn here: choose theirs.` : ""}`;
+    return show("cost", root, said(`${where}${lack}`));
   }
 
   function failures() {
@@ -505,7 +516,7 @@
 
   function details(run) {
     const close = el("button", { type: "button", onclick: () => $("details").close() }, "Close");
-    const facts = { Method: run.called, Report: run.report, Data: run.dataset, Weights: run.weights, Protocol: `${run.protocol}, SHA-256 ${run.protocol_sha256 || "not known"}`, Device: String(run.manifest.device ?? "not known"), Finished: String(run.manifest.finished ?? "not known") };
+    const facts = { Method: run.called, Report: run.report, Data: run.dataset, Weights: run.weights, Protocol: `${run.protocol}, SHA-256 ${run.protocol_sha256 || "not known"}`, "Device and machine": run.machine, Finished: String(run.manifest.finished ?? "not known") };
     show("details", close, el("h2", { id: "details-title" }, run.label), el("p", null, badgesOf(run)),
       el("dl", null, Object.entries(facts).flatMap(([name, value]) => [el("dt", null, name), el("dd", null, value)])),
       el("h3", null, "Command"), el("pre", null, shell(run.command)),
@@ -524,7 +535,7 @@
       { title: "Protocol", value: (run) => run.protocol, cell: (run) => `${run.protocol}${hashes.get(run.protocol).size > 1 ? ` ${run.protocol_sha256.slice(0, 8)}` : ""}` },
       { title: "Data", value: (run) => run.dataset },
       { title: "Weights", value: (run) => run.weights },
-      { title: "Device", value: (run) => String(run.manifest.device ?? "") },
+      { title: "Device and machine", value: (run) => run.machine },
     ], now.runs.filter(byProtocol), ["Run", 1]);
     const differing = [...hashes].filter(([, own]) => own.size > 1).map(([name]) => name);
     $("runs").append(said(`${hashes.size > 1 ? `${hashes.size} protocols: ${[...hashes.keys()].join(", ")}. Numbers of different protocols don't compare. ` : ""}${differing.length ? `Runs of ${differing.join(", ")} were made by different numbers of the protocol: their hashes differ.` : ""}`));
@@ -604,7 +615,7 @@
   on("swap", "click", () => { [$("first").value, $("second").value] = [$("second").value, $("first").value]; scatter(); });
   on("own", "change", () => { items(); item(); });
   on("find", "input", items);
-  on("costs", "change", cost);
+  ["costs", "machine"].forEach((id) => on(id, "change", cost));
   let [timer, width] = [null, innerWidth];
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; clearTimeout(timer); timer = setTimeout(render, 150); } });
   if (benchmarks.size) choose([...benchmarks.keys()][0]);
