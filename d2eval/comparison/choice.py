@@ -8,10 +8,18 @@ from d2eval.comparison.differences import Comparison, compare
 from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.evaluation.benchmark import benchmark_class
 from d2eval.foundation.errors import D2EvalError
+from d2eval.report.tables import name_in_table
 from d2eval.runs.folder import differences
 from d2eval.runs.items import over_seeds
 from d2eval.runs.manifest import load_manifest, work_of
-from d2eval.runs.measured import RunPlace, RunRoots, has_runs, run_folders, unfinished_note
+from d2eval.runs.measured import (
+    SHIPPED_RUNS,
+    RunPlace,
+    RunRoots,
+    has_runs,
+    run_folders,
+    unfinished_note,
+)
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,25 @@ def finished_runs(roots: RunRoots, benchmark: str, *, each: bool = True) -> list
 
 
 def runs_named(name: str, runs: Sequence[Found]) -> list[Found]:
-    """The runs that ``name`` may mean: by label, by folder, or by method, whichever there is."""
+    """The runs that ``name`` may mean: by label, by folder, or by method, whichever there is.
+
+    A label may be shortened as in tables.
+    """
     for own in (
         [run for run in runs if run.place.label == name],
         [run for run in runs if run.place.path.name == name],
         [run for run in runs if run.manifest.get("method") == name],
+        [run for run in runs if name_in_table(run.place.label) == name],
     ):
         if own:
             return own
     return []
+
+
+def of_users_own(names: Sequence[str], runs: list[Found]) -> list[Found]:
+    """The runs that don't ship with d2eval, if all names mean some of them; else all runs."""
+    own = [run for run in runs if SHIPPED_RUNS not in run.place.path.parents]
+    return own if all(runs_named(name, own) for name in names) else runs
 
 
 def choose(name: str, runs: Sequence[Found]) -> Found:
@@ -83,9 +101,8 @@ def choose_anywhere(name: str, benchmark: str | None, roots: RunRoots) -> Found:
     having = [own for own in searched if runs_named(name, runs[own])]
     if len(having) > 1:
         raise D2EvalError(f"{name}: runs of {', '.join(having)} are called so; name --benchmark")
-    return choose(
-        name, runs[having[0]] if having else [run for own in runs.values() for run in own]
-    )
+    found = runs[having[0]] if having else [run for own in runs.values() for run in own]
+    return choose(name, of_users_own([name], found))
 
 
 def with_seeds(chosen: Sequence[Found], runs: Sequence[Found]) -> list[list[Found]]:
@@ -146,6 +163,7 @@ def compare_runs(
             if not benchmark and (unknown := [n for n in names if not runs_named(n, runs)]):
                 absent.append(f"{own} has no run of {' or '.join(unknown)}")
                 continue
+            runs = of_users_own(names, runs)
             picked = [choose(name, runs) for name in names]
             families = with_seeds(picked, runs) if seeds else [[run] for run in picked]
             items = [
@@ -158,6 +176,6 @@ def compare_runs(
                 raise
             left_out.append(f"{own}: {error}")
     if not found:
-        said = "; ".join([*left_out, *absent]) or "there are no runs"
+        said = "; ".join(left_out or absent) or "there are no runs"
         raise D2EvalError(f"nothing to compare: {said}")
     return found, left_out

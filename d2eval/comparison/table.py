@@ -82,10 +82,10 @@ def _sections(own: Comparison, largest: int) -> Iterator[TableSection]:
     tested = [line for line in own.differences if line.is_tested]
     better = [sum(line.better == side for line in tested) for side in (0, 1)]
     shown = f"A is better in {better[0]}, B in {better[1]}" if any(better) else NONE_SHOWN
-    before = (
-        f"A is {_called(own.first)}, B is {_called(own.second)}. Of {len(own.differences)} "
-        f"differences {len(tested)} can be tested: {shown}."
-    )
+    said = f"Of {len(own.differences)} differences {len(tested)} can be tested: {shown}."
+    if not tested:
+        said = f"None of {len(own.differences)} differences can be tested: too little was measured."
+    before = f"A is {_called(own.first)}, B is {_called(own.second)}. {said}"
     notes = []
     if first.is_partial or second.is_partial:
         notes.append("On a part of the benchmark.")

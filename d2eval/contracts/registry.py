@@ -88,6 +88,12 @@ def find_class(name: str, table: str, base: type[T], kind: str) -> type[T]:
     Raises:
         D2EvalError: no such name (the nearest names are suggested), or it can't be imported.
     """
+    if (file := name.partition(":")[0]).endswith(".py"):
+        path = Path(file)
+        raise D2EvalError(
+            f"unknown {kind} {name!r}; write {path.stem}:CLASS, where {path.name} lies in the "
+            "current folder or in one of PYTHONPATH"
+        )
     targets = {} if ":" in name else registered(table)
     target = name if ":" in name else targets.get(name)
     if target is None:

@@ -31,6 +31,7 @@ from d2eval.pipeline.featurefiles import read_feature_file
 from d2eval.pipeline.store import Store, StoredFeatures
 
 VERSION = 1  # of how its files are read
+LOG = "failed.log"  # what a program printed that failed last
 UNKNOWN_COST = Cost(math.nan, math.nan)
 
 
@@ -132,13 +133,15 @@ class ExternalFeatures:
             return
         if self._command.times() != self._times:
             raise D2EvalError(f"{self.label}: its files were changed meanwhile; start again")
-        with temporary_path(self._store.features_folder(self.identity) / "work") as work:
+        folder = self._store.features_folder(self.identity)
+        with temporary_path(folder / "work") as work:
             listing, output = work / "images.txt", work / "output"
             with writing(work):
                 output.mkdir(parents=True)
                 listing.write_bytes(b"".join(_line(image) for image in images))
             words, limit = self._command.filled(listing, output), self._config.time_limit
-            with closing(Run(self.label, words, output, len(images), limit)) as run:
+            log = folder / LOG
+            with closing(Run(self.label, words, output, len(images), limit, log)) as run:
                 for number, image in enumerate(images):
                     unit = self._taken(run.wait_for(number, image), image, run)
                     if number == len(images) - 1:

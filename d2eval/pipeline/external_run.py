@@ -11,11 +11,12 @@ from pathlib import Path
 
 from d2eval.contracts.source import Source
 from d2eval.foundation.errors import D2EvalError, writing
+from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.limits import LIMITS, UNPACKED_VARIABLE
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.files.reading import is_there, sha256_of
 from d2eval.foundation.images.decoding import ImageFile
-from d2eval.foundation.machine.program import Program
+from d2eval.foundation.machine.program import Program, last_lines
 from d2eval.foundation.terminal.console import note
 
 IMAGES, OUTPUT = "{images}", "{output}"  # what stands for the list and the folder
@@ -89,25 +90,29 @@ class Run:
     """A program at work, and the files that come of it."""
 
     def __init__(
-        self, label: str, words: Sequence[str], output: Path, count: int, limit: float
+        self, label: str, words: Sequence[str], output: Path, count: int, limit: float, log: Path
     ) -> None:
-        """Starts the program, given ``count`` images.
+        """Starts the program, given ``count`` images; a ``log`` is written when it fails.
 
         Raises:
             D2EvalError: there can be no process.
         """
         self._label, self._limit = label, limit  # seconds that it may go without writing
-        self._output, self._count = output, count
+        self._output, self._count, self._log = output, count, log
         self._program = Program(words)
         # What was seen of each file, and since when
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}
         self._last = time.monotonic()
 
     def failure(self, what: str) -> D2EvalError:
-        """An error that says what the program did, and what it printed last."""
+        """An error that says what the program did, what it printed last and where all is."""
         self._program.stop()
         printed = self._program.output()
-        said = f"; it printed: {printed}" if printed else "; it printed nothing"
+        last, is_all = last_lines(printed)
+        said = f"; it printed: {last}" if last else "; it printed nothing"
+        if not is_all:
+            write_text(self._log, printed)
+            said += f" (all of it: {self._log})"
         return D2EvalError(f"{self._label}: the program {what}{said}")
 
     def wait_for(self, number: int, image: ImageFile) -> Path:

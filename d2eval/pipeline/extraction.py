@@ -98,13 +98,16 @@ class Extraction:
                 raise D2EvalError(
                     f"{self.image.path}: {label} gave bad features: {error}"
                 ) from error
-        size = (self.pixels.shape[1], self.pixels.shape[0])
-        if features.image_size != size or features.descriptors.shape[1] != method.descriptor_dim:
-            raise D2EvalError(
-                f"{self.image.path}: {label} broke its contract: image_size "
-                f"{features.image_size} (image {size}), descriptors of "
-                f"{features.descriptors.shape[1]} (declared {method.descriptor_dim})"
-            )
+        found = {
+            "image_size": (features.image_size, (self.pixels.shape[1], self.pixels.shape[0])),
+            "length of descriptors": (features.descriptors.shape[1], method.descriptor_dim),
+        }
+        for what, (given, expected) in found.items():
+            if given != expected:
+                raise D2EvalError(
+                    f"{self.image.path}: {label} broke its contract: {what} is {given}, must be "
+                    f"{expected}"
+                )
         self.source.extracted += 1
         key = self.source.store.features_key(self.source.identity, self.image.sha256)
         return StoredFeatures(features, key, cost)

@@ -120,7 +120,7 @@ def shown_cells(
             texts, note = _shortened(texts, names)
             notes += [(str(column.header), note)] if note else []
         if column.key:
-            texts = [_cut(text) for text in texts]
+            texts = [name_in_table(text) for text in texts]
         if any(texts):
             shown.append((column, [str(column.header), *texts]))
     return shown, notes
@@ -148,7 +148,7 @@ def _letters() -> Iterator[str]:
         yield from map("".join, product(ascii_lowercase, repeat=length))
 
 
-def _cut(text: str) -> str:
+def name_in_table(text: str) -> str:
     """A name that leaves room for numbers; its middle is left out where it is long."""
     if len(text) <= _LONGEST_KEY:
         return text

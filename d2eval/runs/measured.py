@@ -118,7 +118,8 @@ def unfinished_note(folder: Path) -> str | None:
     missing = [name for name in (SUMMARY, MANIFEST) if not (folder / name).is_file()]
     if not missing:
         return None
-    return f"{folder}: skipped, {' and '.join(missing)} missing: the run is unfinished"
+    lacking = f"{' and '.join(missing)} missing: the run is unfinished"
+    return f"{folder}: skipped, {lacking}; run it again, or delete the folder"
 
 
 def check_origin(name: str, dataset: str, manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from d2eval import D2EvalError, compare
 from d2eval.cli import main
+from d2eval.report.tables import name_in_table
 from d2eval.runs.measured import SHIPPED_RUNS
 
 
@@ -93,6 +94,21 @@ def test_several_runs_stand_against_the_first(command):
     )
     assert code == 0
     assert "## d2_ss against rootsift" in out and "## d2_ms against rootsift" in out
+
+
+def test_own_runs_come_before_those_that_ship(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, source in (("rootsift-mine", "rootsift"), ("d2_ms-mine" + "e" * 40, "d2_ms")):
+        shutil.copytree(SHIPPED_RUNS / "hpatches" / source, f"results/runs/hpatches/{name}")
+    code, out, _ = command("rootsift", "d2_ms", "--benchmark", "hpatches")
+    assert code == 0 and "shipped/" not in out
+    shown = name_in_table("d2_ms-mine" + "e" * 40)
+    assert "\N{HORIZONTAL ELLIPSIS}" in shown
+    assert command(shown, "rootsift-mine", "--benchmark", "hpatches")[0] == 0
+    code, out, _ = command("rootsift", "d2_ss", "--benchmark", "hpatches")  # there is no own d2_ss
+    assert code == 0 and "shipped/rootsift" in out
+    _, _, err = command("nothing", "d2_ss")
+    assert err.startswith("d2eval: nothing to compare: ") and err.count("has no run of nothing") > 1
 
 
 def copy_with_seed(source, target, seed, shift=0.0):

@@ -82,6 +82,12 @@ def test_a_target_that_is_no_method(target, reason):
     assert reason in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["./a/mine.py:Mine", "mine.py"])
+def test_a_file_is_no_module(name):
+    with pytest.raises(D2EvalError, match="write mine:CLASS, where"):
+        method_class(name)
+
+
 def registry_file(folder: Path, monkeypatch, text: str) -> Path:
     """A copy of the repository's registry with more lines, in its place."""
     path = folder / "registry.toml"

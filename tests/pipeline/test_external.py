@@ -122,6 +122,16 @@ def test_a_file_half_written_is_waited_for(extract):
     assert_right(extract(COPY.format(slow + CP))[0])
 
 
+def test_what_it_printed_lies_in_a_file_where_it_is_long(extract, tmp_path):
+    with pytest.raises(
+        D2EvalError, match=r"printed: 7 / 8 / 9 \(all of it: .*failed.log\)"
+    ) as error:
+        extract(COPY.format("seq 9; exit 1"))
+    (log,) = (tmp_path / "cache").rglob("failed.log")
+    assert str(log) in str(error.value)
+    assert log.read_text() == "".join(f"{n}\n" for n in range(1, 10))
+
+
 DIES = "echo tired >&2; exit 7"
 FAULTS = {
     "dies": ("[ $i = 3 ] && { " + DIES + "; }; " + CP,

@@ -13,8 +13,16 @@ from pathlib import Path
 from d2eval.foundation.errors import D2EvalError
 
 GUARD = Path(__file__).with_name("guard.py")
-TAIL_BYTES, SHOWN_LINES, SHOWN_CHARACTERS = 8192, 3, 600  # of what it printed last
+TAIL_BYTES = 1 << 16  # of what it printed last, which are kept
+SHOWN_LINES, SHOWN_CHARACTERS = 3, 600  # of them
 FAREWELL_SECONDS = 1.0  # for output that a process which left the group still holds open
+
+
+def last_lines(text: str) -> tuple[str, bool]:
+    """The last lines of a text as one, and whether they are all of it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = " / ".join(lines[-SHOWN_LINES:])
+    return last[-SHOWN_CHARACTERS:], len(lines) <= SHOWN_LINES and len(last) <= SHOWN_CHARACTERS
 
 
 class Program:
@@ -67,11 +75,10 @@ class Program:
         return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def output(self) -> str:
-        """The last lines that it printed, as one."""
+        """What it printed, or the end of it."""
         if self.ended():
             self._reader.join(FAREWELL_SECONDS)
-        lines = [line.strip() for line in self._tail.decode(errors="replace").splitlines()]
-        return " / ".join([line for line in lines if line][-SHOWN_LINES:])[-SHOWN_CHARACTERS:]
+        return self._tail.decode(errors="replace")
 
     def stop(self) -> None:
         """Ends it, if it runs."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from d2eval.foundation.machine.program import SHOWN_CHARACTERS, Program
+from d2eval.foundation.machine.program import TAIL_BYTES, Program, last_lines
 
 PATIENCE_S = 20
 
@@ -31,10 +31,10 @@ def finished(*command: str) -> Program:
 @pytest.mark.parametrize(
     ("script", "end", "output"),
     [
-        ("echo one; echo two >&2", None, "one / two"),
+        ("echo one; echo two >&2", None, "one\ntwo\n"),
         ("exit 3", "ended with exit code 3", ""),
         ("kill -9 $$", "was ended by signal 9", ""),
-        ("cat; echo $?", None, "0"),  # there is no input
+        ("cat; echo $?", None, "0\n"),  # there is no input
     ],
 )
 def test_how_it_ended_and_what_it_printed(script, end, output):
@@ -51,9 +51,22 @@ def test_no_such_program():
 
 def test_of_endless_output_the_end_is_kept():
     program = finished("sh", "-c", "yes | head -c 3000000; echo last")
-    assert program.output().endswith("y / y / last")
-    assert len(program.output()) <= SHOWN_CHARACTERS
+    assert program.output().endswith("y\ny\nlast\n")
+    assert len(program.output()) == TAIL_BYTES
     program.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "is_all"),
+    [
+        ("", "", True),
+        (" one\n\n two \n", "one / two", True),
+        ("1\n2\n3\n4\n", "2 / 3 / 4", False),
+        ("x" * 601, "x" * 600, False),
+    ],
+)
+def test_its_last_lines_are_one(text, last, is_all):
+    assert last_lines(text) == (last, is_all)
 
 
 def is_running(pid: int) -> bool:
