@@ -11,6 +11,7 @@ from d2eval.foundation.version import program_version
 if TYPE_CHECKING:
     from d2eval.api import Evaluation, compare, evaluate, load_runs
     from d2eval.contracts.features import Features, make_features, no_features
+    from d2eval.contracts.image_matcher import ImageMatcher, ImageMatches
     from d2eval.contracts.maps import MapsMethod
     from d2eval.contracts.matcher import Matcher
     from d2eval.contracts.matching import Matches, mutual_nearest_neighbors
@@ -34,6 +35,8 @@ __all__ = [
     "Evaluated",
     "Evaluation",
     "Features",
+    "ImageMatcher",
+    "ImageMatches",
     "ImagePair",
     "MapsMethod",
     "Matcher",
@@ -59,6 +62,7 @@ __all__ = [
 _ROOMS = {
     "api": ("Evaluation", "compare", "evaluate", "load_runs"),
     "contracts.features": ("Features", "make_features", "no_features"),
+    "contracts.image_matcher": ("ImageMatcher", "ImageMatches"),
     "contracts.maps": ("MapsMethod",),
     "contracts.matcher": ("Matcher",),
     "contracts.matching": ("Matches", "mutual_nearest_neighbors"),

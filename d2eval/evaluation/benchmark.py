@@ -103,6 +103,7 @@ class Benchmark(ABC):
         needs_method: whether it can do nothing without local features.
         takes_method: whether it has to do with local features at all; without, its command has
             neither a method nor a matcher.
+        takes_images: whether it takes matchers of images, `d2eval.ImageMatcher`, as methods.
         matcher_default: what matches where no matcher is named, in words.
         examples: command lines for its help.
         papers: keys of entries in ``citations.bib`` (`d2eval.contracts.citations`).
@@ -114,6 +115,7 @@ class Benchmark(ABC):
     Options: ClassVar[type] = NoOptions
     needs_method: ClassVar[bool] = True
     takes_method: ClassVar[bool] = True
+    takes_images: ClassVar[bool] = False
     matcher_default: ClassVar[str] = "the protocol's, mnn"
     examples: ClassVar[str] = ""
     papers: ClassVar[tuple[str, ...]] = ()

@@ -1,15 +1,20 @@
 """Features, matches and rows of image pairs."""
 
-from collections import Counter
-from collections.abc import Callable
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from d2eval.contracts.matching import Matches
 from d2eval.evaluation.benchmark import Request
 from d2eval.evaluation.dataset import ImagePair, PairDataset
+from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.terminal.progress import progress
-from d2eval.pipeline.extraction import FeatureSource, features_of_images
+from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
+from d2eval.pipeline.image_pairs import matched_points
 from d2eval.pipeline.pairs import PairMatcher, match_features
 from d2eval.pipeline.store import Store, StoredFeatures
 from d2eval.runs.folder import Row
@@ -29,7 +34,7 @@ class Collected:
         self,
         dataset: PairDataset,
         source: FeatureSource,
-        matcher: PairMatcher,
+        matcher: PairMatcher | None,
         request: Request,
         score: Callable[..., Row],
         top_k: int | None,
@@ -68,15 +73,28 @@ class Collected:
                 }
             )
             while pair is not None and pair.first in held and pair.second in held:
-                self.rows.append(self._row(pair, held[pair.first], held[pair.second]))
+                units = held[pair.first], held[pair.second]
+                assert self.matcher is not None  # noqa: S101 - that of images is another's
+                matches = match_features(*units, self.store, self.matcher, self.top_k)
+                self.rows.append(self._row(pair, *units, matches))
                 for path in (pair.first, pair.second):
                     needed[path] -= 1
                     if not needed[path]:
                         held.pop(path, None)
                 pair = next(waiting, None)
 
-    def _row(self, pair: ImagePair, first: StoredFeatures, second: StoredFeatures) -> Row:
-        matches = match_features(first, second, self.store, self.matcher, self.top_k)
+    @property
+    def said(self) -> str:
+        """How much of it was new."""
+        return f"extracted {self.source.extracted} of {len(self.images)} images"
+
+    def described_matcher(self) -> dict[str, Any]:
+        """What matched, for the manifest."""
+        return {"name": "", "default": True} if self.matcher is None else self.matcher.describe()
+
+    def _row(
+        self, pair: ImagePair, first: StoredFeatures, second: StoredFeatures, matches: Matches
+    ) -> Row:
         seed = self.request.runtime.seed
         scored = self.score(pair, first.features, second.features, matches, seed)
         # NumPy's numbers are numbers, too.
@@ -90,3 +108,44 @@ class Collected:
             "peak_memory_mib_1": first.cost.peak_memory_mib,
             "peak_memory_mib_k": second.cost.peak_memory_mib,
         }
+
+
+class CollectedImages(Collected):
+    """What a matcher of images finds in pairs, and what came of it.
+
+    An image's features are the points found in it, a mean over its pairs; their cost is the pair's.
+    """
+
+    of_features: Sequence[str] = ()  # columns that it has nothing for
+
+    def collect(self) -> None:
+        """Pair by pair."""
+        source = self.source
+        assert isinstance(source, MethodSource)  # noqa: S101 - what a method gives
+        counts: dict[Path, list[int]] = defaultdict(list)
+        peaks: list[float] = []
+        what = f"{source.label}: matches, scores"
+        for pair in progress(self.dataset.pairs, what, len(self.dataset.pairs)):
+            files = load_image_file(pair.first), load_image_file(pair.second)
+            units = [unit.best(self.top_k) for unit in matched_points(source, *files)]
+            matches = np.repeat(np.arange(len(units[0].features), dtype=np.int32)[:, None], 2, 1)
+            for file, unit in zip(files, units, strict=True):
+                self.hashes[file.path] = file.sha256
+                counts[file.path].append(len(unit.features))
+            peaks.append(units[0].cost.peak_memory_mib)
+            row = self._row(pair, units[0], units[1], matches)
+            self.rows.append(row | dict.fromkeys(row.keys() & {*self.of_features}, math.nan))
+        self.images = [
+            {
+                "split": split,
+                "features": sum(counts[path]) / len(counts[path]),
+                "seconds": math.nan,
+                "peak_memory_mib": max(peaks),
+            }
+            for path, split in self.dataset.images.items()
+        ]
+
+    @property
+    def said(self) -> str:
+        """How much of it was new."""
+        return f"matched {self.source.extracted} of {len(self.rows)} pairs"

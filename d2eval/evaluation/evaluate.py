@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from d2eval.contracts.image_matcher import no_features_of_one
 from d2eval.contracts.leaks import leak_text
 from d2eval.evaluation.benchmark import Benchmark, Evaluated, Request
 from d2eval.evaluation.naming import run_name, shared_parts
+from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.console import note
 from d2eval.runs.manifest import read_manifest
 
@@ -18,6 +20,11 @@ def run_benchmark(benchmark: Benchmark, data: Path | None, request: Request) -> 
     Raises:
         D2EvalError: a user's mistake or a broken file; what was finished is kept.
     """
+    if request.method is not None and request.method.matches_images:
+        if not benchmark.takes_images:
+            raise no_features_of_one(request.method.name)
+        if request.matcher is not None:
+            raise D2EvalError(f"--matcher: {request.method.name} matches images; leave it out")
     benchmark.report(None)  # what can't be reported is told now, not after the work
     request = replace(request, sample=data is None)
     shared = shared_parts(request.sample, request.runtime.seed)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from d2eval.contracts.features import Features, make_features, no_features
+from d2eval.contracts.image_matcher import ImageMatcher
 from d2eval.contracts.method import Method, Runtime
 from d2eval.contracts.options import NoOptions
 from d2eval.contracts.registry import registered
@@ -83,6 +84,11 @@ class GivenMethod(MethodChoice):
     def config_class(self) -> type:
         """Its options enter no name."""
         return NoOptions
+
+    @property
+    def matches_images(self) -> bool:
+        """Whether the object is a matcher of images."""
+        return isinstance(self.method, ImageMatcher)
 
     def open(self, runtime: Runtime, label: str | None = None) -> FeatureSource:
         """Its features, which later runs use again where files and options say all of it."""

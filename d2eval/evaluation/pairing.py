@@ -97,6 +97,7 @@ class Pairing:
             if len(set(items)) < len(items):
                 raise ValueError("a pair stands twice")
             numbers = [c for c in header[len(keys) + 1 :] if c not in _ABOUT]
+            numbers = [c for c in numbers if any(row[c] for row in rows)]
             compared = [own for own in known if own.column in numbers]
             if not self.compared:
                 compared = [Compared(f"mean_{c}", c) for c in numbers]

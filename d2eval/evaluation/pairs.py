@@ -66,6 +66,8 @@ class PairsBenchmark(Benchmark):
         curves: what of the summary its figure draws; None: it has no figure.
         error_bins: rising ends of the kinds by which pictures colour matches.
         error_unit: of these, and of `errors`.
+        of_features: numbers of a pair that say something of features, and nothing of matches of
+            images.
     """
 
     version: ClassVar[int] = 1
@@ -73,6 +75,8 @@ class PairsBenchmark(Benchmark):
     curves: ClassVar[Curves | None] = None
     error_bins: ClassVar[Sequence[float]] = (1, 3, 5, 10)
     error_unit: ClassVar[str] = "px"
+    takes_images = True
+    of_features: ClassVar[Sequence[str]] = ()
 
     @abstractmethod
     def load(self, root: Path, *, sample: bool = False) -> PairDataset:
@@ -159,7 +163,7 @@ class PairsBenchmark(Benchmark):
         These are written at the end, each complete or not at all, the manifest last.
         """
         from d2eval.contracts.leaks import leaks
-        from d2eval.evaluation.collection import Collected
+        from d2eval.evaluation.collection import Collected, CollectedImages
         from d2eval.evaluation.summary import aligned
         from d2eval.foundation.machine.resources import measure
         from d2eval.pipeline.pairs import open_matcher
@@ -172,12 +176,19 @@ class PairsBenchmark(Benchmark):
         if taken := RESERVED & set(self.keyed_options()):
             raise D2EvalError(f"{self.name}: an option may not be called {min(taken)}")
         runtime = request.runtime
-        matcher = open_matcher(request.matcher, self.matcher(), runtime, request.method.name)
         source = request.method.open(runtime, request.name)
         if self.resize is not None:
             source = resized(source, self.resize)
-        request.tell(source.headline(), *matcher.headlines(), *dataset.lines)
-        collected = Collected(dataset, source, matcher, request, self.score, self.top_k)
+        shared = request, self.score, self.top_k
+        collected: Collected
+        if request.method.matches_images:
+            collected = CollectedImages(dataset, source, None, *shared)
+            collected.of_features = self.of_features
+            request.tell(source.headline(), *dataset.lines)
+        else:
+            matcher = open_matcher(request.matcher, self.matcher(), runtime, request.method.name)
+            collected = Collected(dataset, source, matcher, *shared)
+            request.tell(source.headline(), *matcher.headlines(), *dataset.lines)
         with run_folder(request.output / self.name, name) as place:
             place.claim(self._work(collected))
             with measure() as cost:
@@ -209,10 +220,7 @@ class PairsBenchmark(Benchmark):
             write_csv(folder / "pairs.csv", rows)
             write_csv(folder / "summary.csv", summary)
             write_manifest(folder, manifest)
-        said = (
-            f"extracted {source.extracted} of {len(collected.images)} images; features are kept in "
-            f"{runtime.cache}"
-        )
+        said = f"{collected.said}; what was found is kept in {runtime.cache}"
         text = aligned(summary, self.shown)
         return Evaluated(folder, rows, summary, [*text, said], place.notes)
 
@@ -326,7 +334,7 @@ class PairsBenchmark(Benchmark):
             "benchmark": self.name,
             **self.protocol(),
             "features": collected.source.describe(),
-            "matcher": collected.matcher.describe(),
+            "matcher": collected.described_matcher(),
             **self.keyed_options(),
             "seed": collected.request.runtime.seed,
             "dataset": data,

@@ -62,8 +62,12 @@ def _row(benchmark: "PairsBenchmark", run: RunPlace, item: str, sources: Sources
         features, matcher = (entry({**usual, **content}, n, dict) for n in ("features", "matcher"))
         stored = StoredWork(features, matcher, sources.cache, remedy)
     paths = (pair.first, pair.second)
-    first, second = (stored.features(p, dataset.name_of(p), own.top_k) for p in paths)
-    matches = stored.matches(first, second, own.top_k)
+    if stored.matches_images:
+        first, second = stored.points(*paths, own.top_k)
+        matches = np.repeat(np.arange(len(first.features), dtype=np.int32)[:, None], 2, 1)
+    else:
+        first, second = (stored.features(p, dataset.name_of(p), own.top_k) for p in paths)
+        matches = stored.matches(first, second, own.top_k)
     errors = own.errors(pair, first.features, second.features, matches)
     kind, kinds = np.zeros(len(matches), np.int64), [MatchKind("matches", UNMEASURED)]
     if errors is not None:

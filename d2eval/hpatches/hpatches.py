@@ -72,6 +72,7 @@ class HPatches(PairsBenchmark):
   python -m d2eval hpatches --method precomputed:features/r2d2 --data ...
   python -m d2eval hpatches --method d2_ms --help      # with the method's own options
 """
+    of_features = ("matching_score", "repeatability")
     shown: ClassVar[Mapping[str, str]] = {
         "split": "split", "pairs": "pairs", "mean_features": "features", "mean_matches": "matches",
         "mma_1px": "MMA@1px", "mma_3px": "MMA@3px", "mma_5px": "MMA@5px", "mma_10px": "MMA@10px",

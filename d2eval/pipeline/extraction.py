@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from d2eval.contracts.features import InvalidFeaturesError
 from d2eval.contracts.identity import Identity
+from d2eval.contracts.image_matcher import ImageMatcher
 from d2eval.contracts.method import Method, Runtime, method_class
 from d2eval.contracts.options import checked_options
 from d2eval.contracts.weights import NONE_NEEDED
@@ -65,7 +66,8 @@ class MethodSource:
 
     def describe(self) -> dict[str, Any]:
         """The method's identity and its key."""
-        return {**asdict(self.identity), "key": self.identity.key}
+        images = {"matches_images": True} if isinstance(self.method, ImageMatcher) else {}
+        return {**asdict(self.identity), "key": self.identity.key, **images}
 
     def headline(self) -> str:
         """The method and its weights."""
@@ -160,6 +162,16 @@ class MethodChoice:
             D2EvalError: an unknown method.
         """
         return config_class(self.name)
+
+    @property
+    def matches_images(self) -> bool:
+        """Whether it is a matcher of images, which has no features of one.
+
+        Raises:
+            D2EvalError: an unknown method.
+        """
+        made_elsewhere = self.name.startswith((PRECOMPUTED, EXTERNAL))
+        return not made_elsewhere and issubclass(method_class(self.name), ImageMatcher)
 
     def open(self, runtime: Runtime, label: str | None = None) -> FeatureSource:
         """Its features; see `open_source`."""

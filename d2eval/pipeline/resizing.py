@@ -9,12 +9,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from d2eval.contracts.features import Features
+from d2eval.contracts.image_matcher import ImageMatcher, ImageMatches
 from d2eval.contracts.method import Method
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import RgbImage
 from d2eval.foundation.terminal.console import note
 from d2eval.pipeline.extraction import FeatureSource, MethodSource
 
+Points = npt.NDArray[np.float32]
 NONE, LONG, SHORT, BOTH = "none", "long", "short", "both"
 
 
@@ -71,6 +73,19 @@ class Resize:
         """(2,) by which x and y shrink in an image of (width, height)."""
         return np.array(self.size(*size)) / np.array(size)
 
+    def inside(self, points: Points, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Which points of a resized image, once of (width, height), don't lie in its padding."""
+        width, height = self.size(*size)
+        return (points[:, 0] <= width - 0.5) & (points[:, 1] <= height - 0.5)
+
+    def restored(self, points: Points, size: tuple[int, int]) -> Points:
+        """Points of a resized image in pixels of what it was, of (width, height).
+
+        What lies in its upper left corner does so before and after.
+        """
+        found = (points.astype(np.float64) + 0.5) / self.factors(size) - 0.5
+        return np.clip(found.astype(np.float32), -0.5, np.array(size) - 0.5).astype(np.float32)
+
     def apply(self, image: RgbImage) -> RgbImage:
         """The resized and padded image."""
         size = self.size(image.shape[1], image.shape[0])
@@ -102,24 +117,17 @@ class ResizedMethod(Method):
         return self.method.descriptor_dim
 
     def extract(self, image: RgbImage) -> Features:
-        """The features of the resized image, in pixels of ``image``.
-
-        What lies in its upper left corner does so before and after.
-        """
+        """The features of the resized image, in pixels of ``image``."""
         found = self.method.extract(self.resize.apply(image))
         original = image.shape[1], image.shape[0]
-        width, height = self.resize.size(*original)
-        x, y = found.keypoints.T
-        inside = (x <= width - 0.5) & (y <= height - 0.5)
+        inside = self.resize.inside(found.keypoints, original)
         by = 1 / self.resize.factors(original)
-        keypoints = (found.keypoints[inside].astype(np.float64) + 0.5) * by - 0.5
-        keypoints = np.clip(keypoints.astype(np.float32), -0.5, np.array(original) - 0.5)
 
         def kept(values: Any, factor: Any) -> Any:
             return None if values is None else values[inside] * np.float32(factor)
 
         return Features(
-            keypoints.astype(np.float32),
+            self.resize.restored(found.keypoints[inside], original),
             found.scores[inside],
             found.descriptors[inside],
             original,
@@ -128,6 +136,25 @@ class ResizedMethod(Method):
             found.origin,
             kept(found.affine_shapes, by[:, None]),
         )
+
+
+class ResizedImages(ImageMatcher):
+    """A matcher of images that sees resized ones."""
+
+    description = "another matcher of images on resized ones"
+
+    def __init__(self, method: ImageMatcher, resize: Resize) -> None:
+        """Takes both."""
+        self.method, self.resize = method, resize
+
+    def match_images(self, first: RgbImage, second: RgbImage) -> ImageMatches:
+        """The matches of the resized images, in pixels of both as they are."""
+        found = self.method.match_images(self.resize.apply(first), self.resize.apply(second))
+        sizes = [(image.shape[1], image.shape[0]) for image in (first, second)]
+        sides = list(zip((found.first, found.second), sizes, strict=True))
+        kept = np.logical_and(*(self.resize.inside(points, size) for points, size in sides))
+        one, other = (self.resize.restored(points[kept], size) for points, size in sides)
+        return ImageMatches(one, other, found.scores[kept])
 
 
 def resized(source: FeatureSource, resize: Resize) -> FeatureSource:
@@ -140,4 +167,7 @@ def resized(source: FeatureSource, resize: Resize) -> FeatureSource:
     identity = replace(
         source.identity, config={**source.identity.config, "resized": asdict(resize)}
     )
-    return replace(source, method=ResizedMethod(source.method, resize), identity=identity)
+    method: Method = ResizedMethod(source.method, resize)
+    if isinstance(source.method, ImageMatcher):
+        method = ResizedImages(source.method, resize)
+    return replace(source, method=method, identity=identity)

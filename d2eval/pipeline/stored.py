@@ -10,6 +10,7 @@ from d2eval.contracts.source import Source
 from d2eval.contracts.weights import WeightsInfo
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images.decoding import load_image_file
+from d2eval.pipeline.image_pairs import Points, stored_points
 from d2eval.pipeline.pairs import matches_content
 from d2eval.pipeline.precomputed import PrecomputedConfig, PrecomputedFeatures
 from d2eval.pipeline.store import Store, StoredFeatures
@@ -57,7 +58,21 @@ class StoredWork:
             self._files = PrecomputedFeatures(Path(features["folder"]), config)
         else:
             self._identity = identity_of(features)
-        self._matcher = identity_of(matcher, "name")
+        self.matches_images = bool(features.get("matches_images"))
+        if not self.matches_images:
+            self._matcher = identity_of(matcher, "name")
+
+    def points(self, first: Path, second: Path, top_k: int | None) -> Points:
+        """What a matcher of images found in two, match by match, the best ``top_k``.
+
+        Raises:
+            D2EvalError: it isn't there.
+        """
+        files = load_image_file(first), load_image_file(second)
+        found = stored_points(self._store, self._identity, *files)
+        if found is None:
+            raise self._lacking(f"matches of {first} and {second}")
+        return found[0].best(top_k), found[1].best(top_k)
 
     def features(self, path: Path, name: str, top_k: int | None) -> StoredFeatures:
         """Features of the image called ``name`` in its dataset, the best ``top_k`` of them.

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from d2eval.contracts.protocol import load_protocol
+from d2eval.contracts.registry import registered
 from d2eval.evaluation.pairs_published import published_rows
 from d2eval.hpatches.homographies.homography import Homography
 from d2eval.leaderboard.collect import collect
@@ -25,6 +26,8 @@ def test_rows_stand_under_a_protocol_that_measures_them(name):
         assert own.percent.keys() <= {column.format(limit) for limit in limits}
         assert [*own.percent.values()] == sorted(own.percent.values()) and len(own.percent) == 3
         assert own.source and own.row
+        assert own.measured_as in ("", *registered())
+        assert own.matcher in ("", *registered("matchers"))
     assert len({(own.row, own.part) for own in rows}) == len(rows)
     measured = [(own.measured_as, own.matcher, own.part) for own in rows if own.measured_as]
     assert len({*measured}) == len(measured)  # at most one beside a run

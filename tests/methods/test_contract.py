@@ -16,6 +16,7 @@ from d2eval.cli.common import add_config_arguments
 from d2eval.cli.evaluate import Command
 from d2eval.contracts.citations import papers_of
 from d2eval.contracts.features import NORM_TOLERANCE, Features
+from d2eval.contracts.image_matcher import ImageMatcher
 from d2eval.contracts.method import Method, Runtime, method_class, registered
 from d2eval.contracts.weights import NONE_NEEDED, NOT_STATED
 from d2eval.foundation.files.bundled import bundled
@@ -23,7 +24,9 @@ from d2eval.foundation.files.paths import default_cache
 from d2eval.foundation.images.decoding import read_image
 
 TEMPLATE = "methods.TEMPLATE:MyFeature"
-METHODS = [*registered(), TEMPLATE]
+METHODS = [
+    name for name in (*registered(), TEMPLATE) if not issubclass(method_class(name), ImageMatcher)
+]  # test_image_matchers has those
 WIDTH, HEIGHT = 128, 88  # ORB sees nothing within 31 pixels of a border
 COMMAND_MODULES = [importlib.import_module(module) for module, _ in COMMANDS.values()]
 COMMAND_MODULES += [Command(name) for name in registered("benchmarks")]

@@ -126,7 +126,7 @@ def score_columns(thresholds_px: Iterable[int]) -> list[Column]:
     ]
     mma = [Column(f"mma_{t}px", kind=REAL, most=1.0) for t in thresholds_px]
     further = ["matching_score", "repeatability", *(f"h_auc_{t}px" for t in auc_thresholds())]
-    scores = [Column(name, kind=REAL, most=1.0, optional=True) for name in further]
+    scores = [Column(name, kind=REAL, most=1.0, empty=True, optional=True) for name in further]
     return [*counts, *mma, *scores, *costs]
 
 
