@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from d2eval.pipeline.maps import DenseChoice
     from d2eval.pipeline.store import Store
     from d2eval.runs.folder import Row, RunName
+    from d2eval.scheduling.work import Parts
 
 STRATEGIES = ("sparse", "dense")
 DENSE_SFM = "dense_sfm"  # how rows and runs of dense maps are called
@@ -229,7 +230,7 @@ class Aachen(LocalizationBenchmark):
         )
         settings = Settings(
             runtime.seed, runtime.device, request.workers, self.options.holdout,
-            self.options.nearest_pose,
+            self.options.nearest_pose, request.executor,
         )  # fmt: skip
         result = run(matching, dataset, self.numbers, store, request.output, settings, name)
         lines = [
@@ -249,6 +250,16 @@ class Aachen(LocalizationBenchmark):
             file = result.folder / f"Aachen_eval_{result.folder.name}.txt"
             lines.append(f"no reference poses: submit {file} to visuallocalization.net")
         return Evaluated(result.folder, result.queries, result.summary, lines, result.notes)
+
+    def parts(self, dataset: Dataset, request: Request) -> Parts:
+        """Features of images, matches and geometries of pairs."""
+        from d2eval.aachen.parts import AachenParts
+        from d2eval.pipeline.store import Store
+
+        runtime = request.runtime
+        store = Store(runtime.cache, runtime.fresh)
+        matching = self._open(dataset, request, store)
+        return AachenParts(matching, dataset, self.numbers, store, request.workers, runtime.seed)
 
     def row_options(self, kind: Kind) -> Sequence[str]:
         """A method, or dense maps."""

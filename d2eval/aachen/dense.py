@@ -4,7 +4,7 @@ The keypoints of an image are the cells of a grid, the same in all of its pairs,
 become tracks.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,10 +20,11 @@ from d2eval.contracts.features import Float32Array
 from d2eval.contracts.maps import Maps
 from d2eval.contracts.matching import Matches
 from d2eval.contracts.registry import DENSE_NETWORK
-from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.coarse_to_fine import coarse_matches, fine_matches
 from d2eval.pipeline.maps import MapsSource
+from d2eval.pipeline.sending import FEATURES
 from d2eval.pipeline.store import Store
+from d2eval.scheduling.executor import Executor
 
 VERSION = 1  # raise it when a change of the code changes keypoints or matches
 METHOD = "dense_sfm"  # its row in the paper's table
@@ -130,16 +131,27 @@ class DenseMatching(Matching):
         """The settings."""
         return {"matcher": "coarse_to_fine", "version": VERSION, **asdict(self.settings)}
 
-    def keypoints(self, dataset: Dataset, workers: int) -> dict[str, ImageKeypoints]:
-        """The cells of every image, made or from the store.
+    @property
+    def is_known(self) -> bool:
+        """By files or registered names."""
+        return self.maps.identity.source.known
 
-        Raises:
-            D2EvalError: a broken image, or one whose size isn't that of its intrinsics.
-        """
-        self.maps.hash_images()
-        found = {}
-        for name in progress(sorted(self.maps.files), f"{METHOD}: dense maps"):
-            sha256 = self.maps.hashes[name]
+    def send_features(self, dataset: Dataset, executor: Executor) -> None:
+        """Keypoints of all cells."""
+        names = sorted(self.maps.files)
+        if self.is_known:
+            self.maps.extracted += executor.ahead(FEATURES, names, self.maps.store, "maps")
+
+    def made_before(self) -> None:
+        """Keypoints and records of maps."""
+        self.maps.store.made_anew("maps")
+
+    def keypoints_of(
+        self, names: Sequence[str], dataset: Dataset, workers: int
+    ) -> Iterator[tuple[str, ImageKeypoints]]:
+        """The cells of the images."""
+        for name in names:
+            sha256 = self.maps.hash_of(name)
             key = f"{self.maps.identity.key}-{sha256}"
             path = self.maps.store.unit_path(
                 "maps", ["keypoints", VERSION, key, self.settings.cell]
@@ -155,26 +167,29 @@ class DenseMatching(Matching):
             width, height = unit["image_size"].tolist()
             check_size(self.maps.files[name], (width, height), dataset.cameras[name])
             record = self.maps.record(name)
-            found[name] = ImageKeypoints(
+            yield name, ImageKeypoints(
                 unit["keypoints"], key, sha256, record.cost.seconds, record.cost.peak_memory_mib,
                 record.stored_bytes,
             )  # fmt: skip
-        return found
 
-    def matches(
-        self, dataset: Dataset, keypoints: dict[str, ImageKeypoints], store: Store
-    ) -> Iterator[tuple[Pair, Matches]]:
-        """Through the store, in an order in which few maps are made twice.
+    def in_order(self, pairs: Iterable[Pair]) -> list[Pair]:
+        """As `near_each_other`, so that few maps are made twice."""
+        return near_each_other(pairs)
 
-        Raises:
-            D2EvalError: a broken image; the disk is full or the cache can't be written.
-        """
-        for pair in progress(near_each_other(dataset.pairs), "matching", len(dataset.pairs)):
+    def pair_matcher(
+        self, dataset: Dataset, keypoints: Mapping[str, ImageKeypoints], store: Store
+    ) -> Callable[[Pair], Matches]:
+        """Coarse to fine."""
+        content = self.content()
+
+        def match(pair: Pair) -> Matches:
             first, other = pair
-            path = store.matches_path(keypoints[first].key, keypoints[other].key, self.content())
+            path = store.matches_path(keypoints[first].key, keypoints[other].key, content)
             found = store.read_matches(path)
             if found is None:
-                sides = self.maps.maps(first), self.maps.maps(other)
-                found = match_cells(*sides, self.settings, self.device)
+                maps = self.maps
+                found = match_cells(maps.maps(first), maps.maps(other), self.settings, self.device)
                 store.write_matches(path, found)
-            yield pair, found
+            return found
+
+        return match

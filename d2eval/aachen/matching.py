@@ -1,7 +1,7 @@
 """The first two stages: features of every image in the pair list, and matches of every pair."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
 from d2eval.pipeline.pairs import PairMatcher, match_features
 from d2eval.pipeline.recent_features import FeatureCache
+from d2eval.pipeline.sending import made_before, means_the_same, send_features
 from d2eval.pipeline.store import Store
+from d2eval.scheduling.executor import Executor
 
 Pair = tuple[str, str]
 
@@ -70,15 +72,58 @@ class Matching(ABC):
     def content(self) -> dict[str, Any]:
         """What decides the matches of two images, beside their features."""
 
+    @property
     @abstractmethod
-    def keypoints(self, dataset: Dataset, workers: int) -> dict[str, ImageKeypoints]:
-        """Keypoints of every image in the pair list and every query, made or from the store."""
+    def is_known(self) -> bool:
+        """Whether a worker that opens it gets the same keys."""
 
     @abstractmethod
+    def send_features(self, dataset: Dataset, executor: Executor) -> None:
+        """Lets workers, if there are any, extract features of the images; raises as they do."""
+
+    @abstractmethod
+    def made_before(self) -> None:
+        """What is stored of the images counts from now on: workers have just made it."""
+
+    @abstractmethod
+    def keypoints_of(
+        self, names: Sequence[str], dataset: Dataset, workers: int
+    ) -> Iterator[tuple[str, ImageKeypoints]]:
+        """Keypoints of images, in their order, made or from the store.
+
+        Raises:
+            D2EvalError: a broken image, one whose size isn't that of its intrinsics, or features
+                that break the contract.
+        """
+
+    @abstractmethod
+    def in_order(self, pairs: Iterable[Pair]) -> list[Pair]:
+        """An order in which little is made or read twice."""
+
+    @abstractmethod
+    def pair_matcher(
+        self, dataset: Dataset, keypoints: Mapping[str, ImageKeypoints], store: Store
+    ) -> Callable[[Pair], Matches]:
+        """Gives matches, through the store; what it read or made last it keeps in memory."""
+
+    def keypoints(self, dataset: Dataset, workers: int) -> dict[str, ImageKeypoints]:
+        """`keypoints_of` every image in the pair list and every query."""
+        names = sorted(dataset.images)
+        found = self.keypoints_of(names, dataset, workers)
+        return dict(progress(found, f"{self.label}: features", len(names)))
+
     def matches(
-        self, dataset: Dataset, keypoints: dict[str, ImageKeypoints], store: Store
+        self, dataset: Dataset, keypoints: Mapping[str, ImageKeypoints], store: Store
     ) -> Iterator[tuple[Pair, Matches]]:
-        """Every pair as in the list, and (M, 2) int32 indices into the keypoints of its images."""
+        """Every pair as in the list, and (M, 2) int32 indices into the keypoints of its images.
+
+        Raises:
+            D2EvalError: features or matches that break the contract; a broken image; the disk is
+                full or the cache can't be written.
+        """
+        match = self.pair_matcher(dataset, keypoints, store)
+        for pair in progress(self.in_order(dataset.pairs), "matching", len(dataset.pairs)):
+            yield pair, match(pair)
 
 
 @dataclass(frozen=True)
@@ -115,15 +160,52 @@ class FeatureMatching(Matching):
         """The matcher."""
         return self.matcher.content()
 
-    def keypoints(self, dataset: Dataset, workers: int) -> dict[str, ImageKeypoints]:
-        """As `collect_keypoints`."""
-        return collect_keypoints(self.source, dataset, workers)
+    @property
+    def is_known(self) -> bool:
+        """By files or registered names."""
+        return means_the_same(self.source, self.matcher)
 
-    def matches(
-        self, dataset: Dataset, keypoints: dict[str, ImageKeypoints], store: Store
-    ) -> Iterator[tuple[Pair, Matches]]:
-        """As `match_pairs`."""
-        return match_pairs(self.source, dataset, keypoints, store, self.matcher)
+    def send_features(self, dataset: Dataset, executor: Executor) -> None:
+        """Of the method."""
+        send_features(self.source, sorted(dataset.images), executor)
+
+    def made_before(self) -> None:
+        """The features."""
+        made_before(self.source)
+
+    def keypoints_of(
+        self, names: Sequence[str], dataset: Dataset, workers: int
+    ) -> Iterator[tuple[str, ImageKeypoints]]:
+        """Of the features."""
+        items = [(dataset.images_folder / name, name) for name in names]
+        found = features_of_images(self.source, items, workers)
+        for name, (image, unit) in zip(names, found, strict=True):
+            check_size(image.path, unit.features.image_size, dataset.cameras[name])
+            yield name, ImageKeypoints(
+                unit.features.keypoints, unit.key, image.sha256,
+                unit.cost.seconds, unit.cost.peak_memory_mib, unit.features.descriptors.nbytes,
+                unit.features.origin,
+            )  # fmt: skip
+
+    def in_order(self, pairs: Iterable[Pair]) -> list[Pair]:
+        """By names, so that features are seldom read twice, though few are held."""
+        return sorted(pairs)
+
+    def pair_matcher(
+        self, dataset: Dataset, keypoints: Mapping[str, ImageKeypoints], store: Store
+    ) -> Callable[[Pair], Matches]:
+        """By the matcher."""
+        cache, content = FeatureCache(self.source, dataset.images_folder.joinpath), self.content()
+
+        def match(pair: Pair) -> Matches:
+            first, other = pair
+            path = store.matches_path(keypoints[first].key, keypoints[other].key, content)
+            found = store.read_matches(path)
+            if found is None:
+                found = match_features(cache.get(first), cache.get(other), store, self.matcher)
+            return np.ascontiguousarray(found)
+
+        return match
 
 
 def check_size(path: Path, size: tuple[int, int], camera: pycolmap.Camera) -> None:
@@ -137,55 +219,3 @@ def check_size(path: Path, size: tuple[int, int], camera: pycolmap.Camera) -> No
             f"{path}: is {size[0]}x{size[1]}, but its intrinsics are for "
             f"{camera.width}x{camera.height}; use the original image or mend the intrinsics"
         )
-
-
-def collect_keypoints(
-    source: FeatureSource, dataset: Dataset, workers: int
-) -> dict[str, ImageKeypoints]:
-    """Features of every image in the pair list and every query, extracted or from the store.
-
-    Raises:
-        D2EvalError: a broken image, one whose size isn't that of its intrinsics, or features that
-            break the contract.
-    """
-    names = sorted(dataset.images)
-    items = [(dataset.images_folder / name, name) for name in names]
-    found = features_of_images(source, items, workers)
-    collected = {}
-    what = f"{source.label}: features"
-    for name, (image, unit) in progress(zip(names, found, strict=True), what, len(names)):
-        check_size(image.path, unit.features.image_size, dataset.cameras[name])
-        collected[name] = ImageKeypoints(
-            unit.features.keypoints, unit.key, image.sha256,
-            unit.cost.seconds, unit.cost.peak_memory_mib, unit.features.descriptors.nbytes,
-            unit.features.origin,
-        )  # fmt: skip
-    return collected
-
-
-def match_pairs(
-    source: FeatureSource,
-    dataset: Dataset,
-    keypoints: dict[str, ImageKeypoints],
-    store: Store,
-    matcher: PairMatcher,
-) -> Iterator[tuple[Pair, Matches]]:
-    """Matches of every pair, through the store.
-
-    The pairs come in an order in which features are seldom read twice, though few are held.
-
-    Yields:
-        The pair as in the list, and (M, 2) int32 indices into the keypoints of its images.
-
-    Raises:
-        D2EvalError: as `FeatureSource.read` and `match_features`.
-    """
-    cache = FeatureCache(source, dataset.images_folder.joinpath)
-    for pair in progress(sorted(dataset.pairs), "matching", len(dataset.pairs)):
-        first, other = pair
-        keys = keypoints[first].key, keypoints[other].key
-        path = store.matches_path(*keys, matcher.content())
-        matches = store.read_matches(path)
-        if matches is None:
-            matches = match_features(cache.get(first), cache.get(other), store, matcher)
-        yield pair, np.ascontiguousarray(matches)

@@ -13,6 +13,7 @@ import pycolmap
 from d2eval.aachen.columns import QUERIES, STAGES, SUMMARY
 from d2eval.aachen.data.dataset import Dataset, fingerprint
 from d2eval.aachen.matching import ImageKeypoints, Matching
+from d2eval.aachen.parts import send_matches, send_pairs
 from d2eval.aachen.pictures import write_pictures
 from d2eval.aachen.pnp import register_by_pnp, with_nearest_poses
 from d2eval.aachen.protocol import AachenBenchmark, ImageRegistration
@@ -20,7 +21,7 @@ from d2eval.aachen.registration import Registered, register_images
 from d2eval.aachen.scores import mean_count, query_rows, summarize
 from d2eval.aachen.stages import Stages
 from d2eval.aachen.triangulation import triangulate
-from d2eval.aachen.verification import verify_pairs
+from d2eval.aachen.verification import Verified, verify_pairs
 from d2eval.aachen.workspace import create_database, require_space, write_matches
 from d2eval.contracts.leaks import leaks
 from d2eval.foundation.errors import D2EvalError
@@ -31,6 +32,7 @@ from d2eval.pipeline.store import Store
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
 from d2eval.runs.manifest import circumstances, image_costs, write_manifest
 from d2eval.runs.measured import SAMPLE
+from d2eval.scheduling.executor import HERE, Executor
 
 NAME = "aachen"
 
@@ -45,6 +47,7 @@ class Settings:
     holdout: int | None = None  # how many database images stand in for the queries, or None
     # whether a query without a pose gets the one of the first database image retrieved for it
     nearest_pose: bool = False
+    executor: Executor = HERE  # has the units of stages made by workers first
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,11 @@ def _run_stages(
     database: Path,
     stages: Stages,
 ) -> _Found:
-    keypoints = stages.run("features", lambda: matching.keypoints(dataset, settings.workers))
+    def extract() -> dict[str, ImageKeypoints]:
+        matching.send_features(dataset, settings.executor)
+        return matching.keypoints(dataset, settings.workers)
+
+    keypoints = stages.run("features", extract)
     peaks = [image.peak_memory_mib for image in keypoints.values()]
     known = [peak for peak in (*peaks, stages.rows[-1]["peak_memory_mib"]) if not math.isnan(peak)]
     stages.note(
@@ -90,6 +97,7 @@ def _run_stages(
     }
 
     def match() -> dict[tuple[str, str], int]:
+        send_matches(matching, dataset, settings.executor, store)
         # Into the store first, pair by pair, and then into the database, whose size is known.
         arguments = (dataset, keypoints, store)
         matches = sum(len(found) for _, found in matching.matches(*arguments))
@@ -102,12 +110,14 @@ def _run_stages(
     stages.note(pairs=len(matched), matches=sum(matched.values()))
     if not any(matched.values()):
         raise D2EvalError(f"no pair has a match [{stages.counts()}]")
-    verified = stages.run(
-        "verification",
-        lambda: verify_pairs(
+
+    def verify() -> Verified:
+        send_pairs(matching, dataset, benchmark, settings.executor, store)
+        return verify_pairs(
             database, dataset, keypoints, benchmark, matching.content(), store, settings.seed
-        ),
-    )
+        )
+
+    verified = stages.run("verification", verify)
     stages.note(
         pairs=len(verified.keys),
         verified_pairs=len(verified.inliers),

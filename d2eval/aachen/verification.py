@@ -183,12 +183,27 @@ def verify_pairs(
     Raises:
         D2EvalError: no pair is verified; the disk is full.
     """
+    found = verify_some(path, dataset, keypoints, benchmark, matcher, store, seed)
+    if not found.inliers:
+        raise D2EvalError(
+            f"no pair of {len(found.keys)} was verified: the matches agree with no geometry; see "
+            "the counts of the stages before, and check that features and images belong together"
+        )
+    return found
+
+
+def verify_some(
+    path: Path,
+    dataset: Dataset,
+    keypoints: Mapping[str, ImageKeypoints],
+    benchmark: AachenBenchmark,
+    matcher: Mapping[str, Any],
+    store: Store,
+    seed: int,
+) -> Verified:
+    """`verify_pairs`, of which none need be verified."""
     verifier = _Verifier(path, dataset, keypoints, benchmark, matcher, seed)
-    ids = dataset.image_ids
-    # COLMAP puts the image of lower id first, whatever the list does.
-    pairs = [min(p, p[::-1], key=lambda pair: ids[pair[0]]) for p in sorted(dataset.pairs)]
-    if isinstance(benchmark.verification, KnownPoseVerification):
-        pairs = [pair for pair in pairs if all(name in dataset.poses for name in pair)]
+    ids, pairs = dataset.image_ids, pairs_to_verify(dataset, benchmark)
     units = {pair: store.unit_path("verified", verifier.content(pair)) for pair in pairs}
     found: dict[Pair, Arrays] = {}
     for pair, unit in units.items():
@@ -212,10 +227,17 @@ def verify_pairs(
                     store.write_arrays(units[a, b], arrays)
                     inliers[a, b] = len(arrays["inliers"])
             under_way.advance(len(chunk))
-    verified = {pair: inliers[pair] for pair in pairs if inliers[pair]}
-    if not verified:
-        raise D2EvalError(
-            f"no pair of {len(pairs)} was verified: the matches agree with no geometry; see the "
-            "counts of the stages before, and check that features and images belong together"
-        )
-    return Verified(verified, tuple(units[pair].stem for pair in pairs), restored)
+    return Verified(
+        {pair: inliers[pair] for pair in pairs if inliers[pair]},
+        tuple(units[pair].stem for pair in pairs),
+        restored,
+    )
+
+
+def pairs_to_verify(dataset: Dataset, benchmark: AachenBenchmark) -> list[Pair]:
+    """Those of the list, the image of lower id first, as COLMAP has them whatever the list does."""
+    ids = dataset.image_ids
+    pairs = [min(p, p[::-1], key=lambda pair: ids[pair[0]]) for p in sorted(dataset.pairs)]
+    if isinstance(benchmark.verification, KnownPoseVerification):
+        pairs = [pair for pair in pairs if all(name in dataset.poses for name in pair)]
+    return pairs

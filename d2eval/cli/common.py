@@ -184,6 +184,17 @@ def add_runtime_arguments(parser: argparse.ArgumentParser, workers: str | None) 
     add_cache_argument(parser)
 
 
+def add_scheduler_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--scheduler``."""
+    parser.add_argument(
+        "--scheduler",
+        metavar="WHERE",
+        help="where features, matches and poses are made: local:N, N processes of this machine, "
+        "among which its cores (and GPUs, with --device cuda) are divided; or the workers of a "
+        "Dask scheduler that runs, by its address or its file (default: in this process)",
+    )
+
+
 def add_fresh_argument(parser: argparse.ArgumentParser) -> None:
     """Adds ``--fresh``."""
     parser.add_argument(

@@ -9,6 +9,7 @@ from d2eval.cli.common import (
     add_options,
     add_output_argument,
     add_runtime_arguments,
+    add_scheduler_argument,
     method_choice,
     options_of,
     positive,
@@ -44,9 +45,10 @@ class Command:
         if self.benchmark.takes_method:
             add_method_arguments(parser, required=self.benchmark.needs_method)
             add_matcher_argument(parser, self.benchmark.matcher_default)
+            add_scheduler_argument(parser)
         else:
             add_runtime_arguments(parser, None)
-            parser.set_defaults(method=None, matcher=None, workers=0)
+            parser.set_defaults(method=None, matcher=None, workers=0, scheduler=None)
         parser.add_argument(
             "--data", type=expanded, metavar="DIR",
             help="the dataset's folder (default: the sample)",
@@ -65,6 +67,7 @@ class Command:
         from d2eval.comparison.spread import spread_lines
         from d2eval.evaluation.evaluate import run_benchmark
         from d2eval.evaluation.naming import number_part
+        from d2eval.scheduling.choice import open_workers
 
         request = Request(
             method=method_choice(args) if args.method else None,
@@ -77,13 +80,14 @@ class Command:
         )
         benchmark = self.benchmark(options_of(self.benchmark.Options, args))
         count, folders = 1 if self.has_seeds else args.seeds, []
-        for seed in range(args.seed, args.seed + count):
-            name = args.name
-            if name and seed != args.seed:
-                name = f"{name}-{number_part('seed', seed)}"
-            runtime = replace(request.runtime, seed=seed)
-            own = replace(request, runtime=runtime, name=name)
-            folders.append(run_benchmark(benchmark, args.data, own).folder)
+        with open_workers(args.scheduler) as workers:
+            for seed in range(args.seed, args.seed + count):
+                name = args.name
+                if name and seed != args.seed:
+                    name = f"{name}-{number_part('seed', seed)}"
+                runtime = replace(request.runtime, seed=seed)
+                own = replace(request, runtime=runtime, name=name)
+                folders.append(run_benchmark(benchmark, args.data, own, workers).folder)
         if count > 1:
             say(f"over {count} seeds:")
             with told(note):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from d2eval.contracts.options import NoOptions, Runtime
 from d2eval.contracts.registry import BENCHMARKS, find_class
 from d2eval.foundation.errors import D2EvalError
+from d2eval.scheduling.executor import HERE, Executor
 
 if TYPE_CHECKING:  # what is heavy is imported when a benchmark runs, not for its help
     import pandas as pd
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # what is heavy is imported when a benchmark runs, not for it
     from d2eval.runs.folder import Row, RunName
     from d2eval.runs.items import Key, RunItems
     from d2eval.runs.measured import RunPlace, RunRoots
+    from d2eval.scheduling.work import Parts
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Request:
         name: of the run; None: one that says what it is of.
         sample: whether it is on the benchmark's own sample.
         tell: is given lines for the user.
+        executor: has the units of stages made by workers before the run goes through them.
     """
 
     method: MethodChoice | None
@@ -55,6 +58,7 @@ class Request:
     name: str | None = None
     sample: bool = False
     tell: Callable[..., None] = lambda *_: None
+    executor: Executor = HERE
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,10 @@ class Benchmark(ABC):
         Raises:
             D2EvalError: a broken file, a full disk, a method or matcher that breaks its contract.
         """
+
+    def parts(self, dataset: Any, request: Request) -> Parts:
+        """The stages of `run` whose units workers can make; none, unless it says so."""
+        raise NotImplementedError(f"{self.name} has none")
 
     @abstractmethod
     def report(self, folder: Path | None) -> list[Path]:

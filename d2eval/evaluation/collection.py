@@ -16,6 +16,7 @@ from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
 from d2eval.pipeline.image_pairs import matched_points
 from d2eval.pipeline.pairs import PairMatcher, match_features
+from d2eval.pipeline.sending import IMAGE_PAIRS, MATCHES, means_the_same, send_features
 from d2eval.pipeline.store import Store, StoredFeatures
 from d2eval.runs.folder import Row
 
@@ -28,7 +29,10 @@ class Collected:
         images: one record for each image.
         descriptor_bytes: of each image.
         hashes: SHA-256 of the images.
+        of_features: columns that a matcher of images has nothing for.
     """
+
+    of_features: Sequence[str] = ()
 
     def __init__(
         self,
@@ -47,8 +51,21 @@ class Collected:
         self.descriptor_bytes: list[int] = []
         self.hashes: dict[Path, str] = {}
 
+    def send_ahead(self) -> None:
+        """Lets workers, if there are any, extract features and then match pairs."""
+        source, matcher, executor = self.source, self.matcher, self.request.executor
+        name_of = self.dataset.name_of
+        pairs = [(name_of(pair.first), name_of(pair.second)) for pair in self.dataset.pairs]
+        if matcher is None:
+            send_features(source, pairs, executor, IMAGE_PAIRS)
+            return
+        send_features(source, [name_of(path) for path in self.dataset.images], executor)
+        if means_the_same(source, matcher):
+            executor.ahead(MATCHES, pairs, self.store, "matches")
+
     def collect(self) -> None:
         """Image by image; a pair as soon as both of its images are there."""
+        self.send_ahead()
         used = self.dataset.images
         items = [(path, self.dataset.name_of(path)) for path in used]
         found = features_of_images(self.source, items, self.request.workers)
@@ -116,10 +133,9 @@ class CollectedImages(Collected):
     An image's features are the points found in it, a mean over its pairs; their cost is the pair's.
     """
 
-    of_features: Sequence[str] = ()  # columns that it has nothing for
-
     def collect(self) -> None:
         """Pair by pair."""
+        self.send_ahead()
         source = self.source
         assert isinstance(source, MethodSource)  # noqa: S101 - what a method gives
         counts: dict[Path, list[int]] = defaultdict(list)

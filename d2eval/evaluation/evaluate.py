@@ -6,16 +6,20 @@ from pathlib import Path
 from d2eval.contracts.image_matcher import no_features_of_one
 from d2eval.contracts.leaks import leak_text
 from d2eval.evaluation.benchmark import Benchmark, Evaluated, Request
+from d2eval.evaluation.job import packed_job
 from d2eval.evaluation.naming import run_name, shared_parts
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.console import note
 from d2eval.runs.manifest import read_manifest
+from d2eval.scheduling.executor import Executor, Workers
 
 
-def run_benchmark(benchmark: Benchmark, data: Path | None, request: Request) -> Evaluated:
+def run_benchmark(
+    benchmark: Benchmark, data: Path | None, request: Request, workers: Workers | None = None
+) -> Evaluated:
     """Measures, and writes rows, summary, manifest, table and figure.
 
-    Without ``data``, on the benchmark's own sample.
+    Without ``data``, on the benchmark's own sample. What ``workers`` can make they make first.
 
     Raises:
         D2EvalError: a user's mistake or a broken file; what was finished is kept.
@@ -31,6 +35,11 @@ def run_benchmark(benchmark: Benchmark, data: Path | None, request: Request) -> 
     name = run_name(request.name, [*benchmark.words(request), *shared])
     root = benchmark.sample(request.runtime.cache) if data is None else data
     dataset = benchmark.load(root, sample=data is None)
+    if workers is not None:
+        if type(benchmark).parts is Benchmark.parts:
+            raise D2EvalError(f"{benchmark.name}: has no work for workers; leave --scheduler out")
+        executor = Executor(workers, packed_job(benchmark, root, request))
+        request = replace(request, executor=executor)
     for line in dataset.notes:
         note(line)
     result = benchmark.run(dataset, request, name)

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from d2eval.evaluation.pairs_published import PublishedRow
     from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.metrics.homography import FloatArray
+    from d2eval.pipeline.extraction import FeatureSource
+    from d2eval.pipeline.pairs import PairMatcher
     from d2eval.pipeline.resizing import Resize
     from d2eval.report.figures import Choice, Sources
     from d2eval.report.tables import Table
     from d2eval.runs.folder import Row, RunName
     from d2eval.runs.items import RunItems
     from d2eval.runs.measured import RunPlace, RunRoots
+    from d2eval.scheduling.work import Parts
 
 
 # Entries of the manifest, which an option would replace
@@ -166,29 +169,19 @@ class PairsBenchmark(Benchmark):
         from d2eval.evaluation.collection import Collected, CollectedImages
         from d2eval.evaluation.summary import aligned
         from d2eval.foundation.machine.resources import measure
-        from d2eval.pipeline.pairs import open_matcher
-        from d2eval.pipeline.resizing import resized
         from d2eval.runs.folder import run_folder, write_csv
         from d2eval.runs.manifest import circumstances, image_costs, write_manifest
 
-        assert request.method is not None  # noqa: S101 - needs_method
         dataset.check()
         if taken := RESERVED & set(self.keyed_options()):
             raise D2EvalError(f"{self.name}: an option may not be called {min(taken)}")
         runtime = request.runtime
-        source = request.method.open(runtime, request.name)
-        if self.resize is not None:
-            source = resized(source, self.resize)
-        shared = request, self.score, self.top_k
-        collected: Collected
-        if request.method.matches_images:
-            collected = CollectedImages(dataset, source, None, *shared)
-            collected.of_features = self.of_features
-            request.tell(source.headline(), *dataset.lines)
-        else:
-            matcher = open_matcher(request.matcher, self.matcher(), runtime, request.method.name)
-            collected = Collected(dataset, source, matcher, *shared)
-            request.tell(source.headline(), *matcher.headlines(), *dataset.lines)
+        source, matcher = self._open(request)
+        kind = Collected if matcher else CollectedImages
+        collected = kind(dataset, source, matcher, request, self.score, self.top_k)
+        collected.of_features = self.of_features
+        matched_by = matcher.headlines() if matcher else []
+        request.tell(source.headline(), *matched_by, *dataset.lines)
         with run_folder(request.output / self.name, name) as place:
             place.claim(self._work(collected))
             with measure() as cost:
@@ -223,6 +216,29 @@ class PairsBenchmark(Benchmark):
         said = f"{collected.said}; what was found is kept in {runtime.cache}"
         text = aligned(summary, self.shown)
         return Evaluated(folder, rows, summary, [*text, said], place.notes)
+
+    def _open(self, request: Request) -> tuple[FeatureSource, PairMatcher | None]:
+        """The features and what matches them; None where the method matches images."""
+        from d2eval.pipeline.pairs import open_matcher
+        from d2eval.pipeline.resizing import resized
+
+        assert request.method is not None  # noqa: S101 - needs_method
+        runtime = request.runtime
+        source = request.method.open(runtime, request.name)
+        if self.resize is not None:
+            source = resized(source, self.resize)
+        if request.method.matches_images:
+            return source, None
+        return source, open_matcher(request.matcher, self.matcher(), runtime, request.method.name)
+
+    def parts(self, dataset: PairDataset, request: Request) -> Parts:
+        """Features of images and matches of pairs."""
+        from d2eval.pipeline.sending import PairsParts
+        from d2eval.pipeline.store import Store
+
+        store = Store(request.runtime.cache, request.runtime.fresh)
+        find = dataset.root.joinpath
+        return PairsParts(*self._open(request), find, store, self.top_k, request.workers)
 
     def part(self, run: PairsRun) -> str:
         """What of the table and figure a run belongs to, such as a protocol, in a word; "": all."""

@@ -16,11 +16,14 @@ from d2eval.localization.benchmark import LocalizationBenchmark
 from d2eval.localization.reasons import summary_lines, without_pose
 
 if TYPE_CHECKING:
+    from d2eval.contracts.identity import Identity
     from d2eval.inloc.data.dataset import Dataset
+    from d2eval.inloc.poses.estimators import Estimator, Task
     from d2eval.localization.description import Report
     from d2eval.localization.groups import Kind
     from d2eval.pipeline.maps import DenseChoice
     from d2eval.runs.folder import RunName
+    from d2eval.scheduling.work import Parts
 
 PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")  # benchmarks/<name>.toml
 
@@ -166,34 +169,24 @@ class Inloc(LocalizationBenchmark):
     def run(self, dataset: Dataset, request: Request, name: RunName) -> Evaluated:
         """Features or maps, candidates of every query, verified poses, scores."""
         from d2eval.foundation.terminal.console import note
-        from d2eval.inloc.data.dataset import Database3D
-        from d2eval.inloc.poses.estimators import Task
-        from d2eval.inloc.poses.retrieval_maps import with_global_retrieval
         from d2eval.inloc.run import InlocRow, run
-        from d2eval.pipeline.store import Store
 
-        chosen, strategy, runtime = self.options, self.strategy, request.runtime
+        strategy = self.strategy
         for table in (*strategy.tables, *(["dense_pv"] if self.verified else [])):
             self.numbers.strategy(table)  # lacking, it fails before anything is extracted
-        dense = self._dense()
-        store = Store(runtime.cache, runtime.fresh)
-        retrieval = None
-        if chosen.global_retrieval:
-            top = self.numbers.retrieval.candidates
-            loaded = len(dataset.notes)
-            network, retrieval = dense.open(runtime)
-            dataset = with_global_retrieval(dataset, network, retrieval, store, top)
-            for line in dataset.notes[loaded:]:
-                note(line)
-        task = Task(dataset, Database3D(dataset), self.numbers, store, runtime)
-        parts = {part.name: part.open(request, dense, task) for part in strategy.parts}
+        loaded = len(dataset.notes)
+        task, retrieval = self._task(dataset, request)
+        dataset = task.dataset
+        for line in dataset.notes[loaded:]:
+            note(line)
+        parts = self._estimators(task, request)
         request.tell(
             *(line for part in parts.values() for line in part.headlines()),
             f"{self.numbers.name} {dataset.completeness}: {len(dataset.queries)} queries, "
             f"{len(dataset.cutouts)} cutouts, {len(dataset.references)} reference poses",
         )
         row = InlocRow(name, strategy, self.verified, parts, retrieval)
-        result = run(row, task, request.output, request.workers)
+        result = run(row, task, request)
         lines = [
             *summary_lines(
                 result.summary,
@@ -206,6 +199,37 @@ class Inloc(LocalizationBenchmark):
             file = result.folder / f"InLoc_{result.folder.name}.txt"
             lines.append(f"no reference poses: submit {file} to visuallocalization.net")
         return replace(result, lines=lines)
+
+    def _task(self, dataset: Dataset, request: Request) -> tuple[Task, Identity | None]:
+        """What estimators work on, and the network that retrieved the cutouts, if one did."""
+        from d2eval.inloc.data.dataset import Database3D
+        from d2eval.inloc.poses.estimators import Task
+        from d2eval.inloc.poses.retrieval_maps import with_global_retrieval
+        from d2eval.pipeline.store import Store
+
+        runtime, retrieval = request.runtime, None
+        store = Store(runtime.cache, runtime.fresh)
+        if self.options.global_retrieval:
+            top = self.numbers.retrieval.candidates
+            network, retrieval = self._dense().open(runtime)
+            dataset = with_global_retrieval(dataset, network, retrieval, store, top)
+        return Task(dataset, Database3D(dataset), self.numbers, store, runtime), retrieval
+
+    def _estimators(self, task: Task, request: Request) -> dict[str, Estimator]:
+        """What finds the candidates of each part of the strategy."""
+        dense = self._dense()
+        return {part.name: part.open(request, dense, task) for part in self.strategy.parts}
+
+    def parts(self, dataset: Dataset, request: Request) -> Parts:
+        """Features of images, candidates of queries and their verification."""
+        from d2eval.inloc.parts import InlocParts
+        from d2eval.pipeline.store import Store
+
+        # What was retrieved by global descriptors is in the store before anything is sent
+        runtime = request.runtime
+        task, _ = self._task(dataset, replace(request, runtime=replace(runtime, fresh=False)))
+        task = replace(task, store=Store(runtime.cache, runtime.fresh), runtime=runtime)
+        return InlocParts(task, self._estimators(task, request), request.workers)
 
     def row_options(self, kind: Kind) -> Sequence[str]:
         """Strategy, verification, and the method where one is taken."""

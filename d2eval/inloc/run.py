@@ -1,41 +1,34 @@
 """A whole run: features, candidates of every query, verified poses, scores, outputs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from d2eval.contracts.identity import Identity
 from d2eval.contracts.leaks import leaks
-from d2eval.evaluation.benchmark import Evaluated
+from d2eval.evaluation.benchmark import Evaluated, Request
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
-from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.machine.resources import Cost, measure
 from d2eval.foundation.terminal.progress import progress
-from d2eval.inloc.choice import rerank
 from d2eval.inloc.columns import CANDIDATES, QUERIES, STAGES, SUMMARY
 from d2eval.inloc.data.candidates import Candidate
-from d2eval.inloc.data.files import scan_of
 from d2eval.inloc.data.fingerprint import fingerprint
-from d2eval.inloc.data.records import candidate_rows, from_records, to_records
+from d2eval.inloc.data.records import candidate_rows
+from d2eval.inloc.parts import FEATURES, POSES, VERIFICATION, found_candidates, verified_candidates
 from d2eval.inloc.pictures import FILE as VIEWS
 from d2eval.inloc.pictures import write_views
 from d2eval.inloc.poses.estimators import Estimator, ImageRecord, Task
 from d2eval.inloc.reasons import reasons
 from d2eval.inloc.scores import query_rows, summarize
 from d2eval.inloc.strategies import Strategy
-from d2eval.inloc.verification.dense_pv import DensePVSettings, verify_pose
-from d2eval.inloc.verification.imresize import shrink
-from d2eval.inloc.verification.render import scaled_intrinsics
+from d2eval.inloc.verification.dense_pv import DensePVSettings
 from d2eval.localization.submission import submission
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
 from d2eval.runs.manifest import circumstances, image_costs, write_manifest
 from d2eval.runs.measured import SAMPLE
 
 NAME = "inloc"
-VERSION = 2  # raise it when a change of the code changes verified poses
 MEGA = 1e6
 
 
@@ -51,43 +44,6 @@ class InlocRow:
     retrieval: Identity | None = None
 
 
-def _kept(task: Task, content: Any, make: Callable[[], list[Candidate]]) -> list[Candidate]:
-    """Stored candidates, or else those that are made now."""
-    path = task.store.unit_path("poses", content)
-    record = task.store.read_record(path)
-    if record is not None:
-        return from_records(record)
-    found = make()
-    task.store.write_record(path, to_records(found))
-    return found
-
-
-def _verified(
-    task: Task, estimator: Estimator, query: str, candidates: Sequence[Candidate]
-) -> list[Candidate]:
-    """With scores of Dense PV, best first; stored, or rendered now."""
-    dataset, settings = task.dataset, DensePVSettings(**task.benchmark.strategy("dense_pv"))
-    scans = [dataset.scans.get(scan_of(c.cutout)) for c in candidates]
-    states = [path.stat() for path in scans if path is not None]
-
-    def verify() -> list[Candidate]:
-        image = load_image_file(dataset.queries[query]).decode()
-        camera = dataset.query_camera(query, (image.shape[1], image.shape[0]))
-        small, K = shrink(image, settings.scale), scaled_intrinsics(camera, settings.scale)
-        verified = []
-        for own in candidates:
-            scan = task.spatial.scan(*scan_of(own.cutout))
-            score = verify_pose(small, scan, K, own.pose, settings, task.runtime.device).score
-            verified.append(replace(own, pv_score=score))
-        return rerank(verified)
-
-    content = [
-        VERSION, asdict(settings), estimator.content(query), to_records(candidates),
-        [[state.st_size, state.st_mtime_ns] for state in states],
-    ]  # fmt: skip
-    return _kept(task, content, verify)
-
-
 def _stage(name: str, cost: Cost, **counts: Any) -> Row:
     columns = ("images", "features", "stored_mb", "queries", "candidates", "posed")
     return {
@@ -97,17 +53,22 @@ def _stage(name: str, cost: Cost, **counts: Any) -> Row:
 
 
 def _run_estimator(
-    name: str, estimator: Estimator, task: Task, verified: bool, workers: int, stages: list[Row]
+    name: str, estimator: Estimator, task: Task, verified: bool, request: Request, stages: list[Row]
 ) -> tuple[dict[str, list[Candidate]], Mapping[str, ImageRecord]]:
+    executor, queries = request.executor, list(task.dataset.queries)
+
+    def send(stage: str) -> None:
+        if estimator.is_known:
+            executor.ahead(f"{name} {stage}", queries, task.store, "poses")
+
     with measure() as cost:
-        estimator.prepare(workers)
-    stages.append(_stage(f"{name} features", cost))
+        estimator.send_images(f"{name} {FEATURES}", executor)
+        estimator.prepare(request.workers)
+    stages.append(_stage(f"{name} {FEATURES}", cost))
     with measure() as cost:
-        listed = progress(list(task.dataset.queries), f"{name}: poses")
-        found = {
-            query: _kept(task, estimator.content(query), partial(estimator.candidates, query))
-            for query in listed
-        }
+        send(POSES)
+        listed = progress(queries, f"{name}: poses")
+        found = {query: found_candidates(task, estimator, query) for query in listed}
     images = estimator.images()
     stages[-1] |= {
         "images": len(images),
@@ -117,7 +78,7 @@ def _run_estimator(
     everything = [candidate for listed in found.values() for candidate in listed]
     posed = sum(candidate.pose is not None for candidate in everything)
     counts = {"queries": len(found), "candidates": len(everything), "posed": posed}
-    stages.append(_stage(f"{name} poses", cost, **counts))
+    stages.append(_stage(f"{name} {POSES}", cost, **counts))
     if not posed:
         raise D2EvalError(
             f"{name}: no pose for any of {len(found)} queries: {len(everything)} candidates with "
@@ -127,14 +88,15 @@ def _run_estimator(
         )
     if verified:
         with measure() as cost:
+            send(VERIFICATION)
             verifying = progress(found.items(), f"{name}: verification by views")
-            found = {query: _verified(task, estimator, query, own) for query, own in verifying}
-        stages.append(_stage(f"{name} verification", cost, **counts))
+            found = {q: verified_candidates(task, estimator, q, own) for q, own in verifying}
+        stages.append(_stage(f"{name} {VERIFICATION}", cost, **counts))
     return found, images
 
 
-def run(row: InlocRow, task: Task, output: Path, workers: int) -> Evaluated:
-    """Measures ``row`` and writes ``output/inloc/<label>/``.
+def run(row: InlocRow, task: Task, request: Request) -> Evaluated:
+    """Measures ``row`` and writes ``inloc/<label>/`` in the folder of runs.
 
     Features, matches, candidates and verified poses go through the store as they are made, so a
     run that was killed goes on where it stopped. The run's own files are written at the end, each
@@ -151,12 +113,12 @@ def run(row: InlocRow, task: Task, output: Path, workers: int) -> Evaluated:
             "--global-retrieval"
         )
     stages: list[Row] = []
-    with run_folder(output / NAME, row.name) as place:
+    with run_folder(request.output / NAME, row.name) as place:
         place.claim(_work(row, task))
         parts: list[dict[str, list[Candidate]]] = []
         images: dict[str, ImageRecord] = {}
         for name, estimator in row.estimators.items():
-            found, used = _run_estimator(name, estimator, task, row.verified, workers, stages)
+            found, used = _run_estimator(name, estimator, task, row.verified, request, stages)
             parts.append(found)
             images |= used
         candidates = {q: row.strategy.unite([found[q] for found in parts]) for q in parts[0]}

@@ -16,7 +16,6 @@ from d2eval.foundation.arrays.held import last_used
 from d2eval.foundation.files.reading import read_bytes
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.machine.resources import Cost, measure
-from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.store import Store
 
 CACHE_BYTES = 2 * 2**30  # of maps in memory; 45 images of 1600x1200
@@ -74,14 +73,15 @@ class MapsSource:
         """A line that says what the maps are made with."""
         return f"dense maps of {self.identity.method}: weights {self.identity.weights.name}"
 
-    def hash_images(self) -> None:
-        """Hashes every image.
+    def hash_of(self, name: str) -> str:
+        """SHA-256 of an image.
 
         Raises:
-            D2EvalError: one can't be read.
+            D2EvalError: it can't be read.
         """
-        for name, path in progress(self.files.items(), "reading the images"):
-            self.hashes[name] = hashlib.sha256(read_bytes(path)).hexdigest()
+        if name not in self.hashes:
+            self.hashes[name] = hashlib.sha256(read_bytes(self.files[name])).hexdigest()
+        return self.hashes[name]
 
     @cachedmethod(attrgetter("_held"))
     def maps(self, name: str) -> Maps:
@@ -99,7 +99,7 @@ class MapsSource:
         return MapsRecord(content["features"], content["stored_bytes"], cost)
 
     def _path(self, name: str) -> Path:
-        return self.store.unit_path("maps", [self.identity.key, self.hashes[name]])
+        return self.store.unit_path("maps", [self.identity.key, self.hash_of(name)])
 
     def _make(self, name: str) -> tuple[Maps, dict[str, Any]]:
         image = load_image_file(self.files[name]).decode()

@@ -88,15 +88,16 @@ class Store:
         If ``fresh``, what was stored before is left unread, and stored anew.
         """
         self.root = cache
-        self._fresh = fresh
+        self.fresh = fresh
         self._written: set[Path] = set()
+        self._new_kinds: set[str] = set()
         for kind in UNITS:
             clear_leftovers(cache / kind, f"*/{PATTERN}")
         clear_leftovers(cache / "models", "*/.*")  # older versions kept models as folders
 
     def _read(self, path: Path) -> _Unit | None:
         """A unit, or None if there is none, or none that counts."""
-        if self._fresh and path not in self._written:
+        if not self._counts(path):
             return None
         try:
             data = read_bytes(path)
@@ -113,6 +114,15 @@ class Store:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is made again
             _note_damage(path, error)
             return None
+
+    def made_anew(self, kind: str) -> None:
+        """What is stored of a kind counts from now on, even if fresh: workers have just made it."""
+        self._new_kinds.add(kind)
+
+    def _counts(self, path: Path) -> bool:
+        """Whether what is stored there may be read."""
+        kind = path.relative_to(self.root).parts[0]
+        return not self.fresh or path in self._written or kind in self._new_kinds
 
     def _write(self, path: Path, unit: _Unit) -> None:
         write_bytes(path, seal(self._name(path), _to_hdf5(unit)))
@@ -135,7 +145,7 @@ class Store:
     def has_features(self, identity: Identity, image_sha256: str) -> bool:
         """Whether features of an image are stored; they may yet turn out to be damaged."""
         path = self._features_path(identity, image_sha256)
-        return path.exists() and (not self._fresh or path in self._written)
+        return path.exists() and self._counts(path)
 
     def read_features(self, identity: Identity, image_sha256: str) -> StoredFeatures | None:
         """The stored features of an image, or None if there are none (or they are damaged)."""

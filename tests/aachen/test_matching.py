@@ -11,7 +11,7 @@ import pytest
 
 import d2eval.pipeline.pairs
 from d2eval.aachen.data.dataset import Dataset
-from d2eval.aachen.matching import collect_keypoints, match_pairs
+from d2eval.aachen.matching import FeatureMatching
 from d2eval.contracts.features import make_features
 from d2eval.contracts.matcher import MatcherChoice
 from d2eval.contracts.method import Runtime
@@ -83,9 +83,9 @@ def dataset(tmp_path):
 
 def match(dataset, cache: Path):
     source = Source()
-    keypoints = collect_keypoints(source, dataset, 0)
+    keypoints = FeatureMatching(source, MATCHER).keypoints(dataset, 0)
     source.reads.clear()
-    found = match_pairs(source, dataset, keypoints, Store(cache), MATCHER)
+    found = FeatureMatching(source, MATCHER).matches(dataset, keypoints, Store(cache))
     return {pair: matches.tolist() for pair, matches in found}, source
 
 
@@ -162,9 +162,9 @@ def test_a_resumed_run_makes_only_what_lacks(dataset, tmp_path, monkeypatch):
 
 def test_a_run_that_is_stopped_keeps_its_pairs(dataset, tmp_path):
     source = Source()
-    keypoints = collect_keypoints(source, dataset, 0)
+    keypoints = FeatureMatching(source, MATCHER).keypoints(dataset, 0)
     store = Store(tmp_path / "cache")
-    found = match_pairs(source, dataset, keypoints, store, MATCHER)
+    found = FeatureMatching(source, MATCHER).matches(dataset, keypoints, store)
     for _ in range(4):
         next(found)
     found.close()
@@ -173,7 +173,7 @@ def test_a_run_that_is_stopped_keeps_its_pairs(dataset, tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_keypoints_of_every_image(dataset, workers):
-    found = collect_keypoints(Source(), dataset, workers)
+    found = FeatureMatching(Source(), MATCHER).keypoints(dataset, workers)
     assert sorted(found) == sorted([*NAMES, QUERY])
     for name, image in found.items():
         data = (dataset.images_folder / name).read_bytes()
@@ -193,7 +193,11 @@ def test_keypoints_of_every_image(dataset, workers):
 
 def test_only_images_that_are_used(dataset):
     some = replace(dataset, pairs=(("db/2.png", "db/4.png"),))
-    assert sorted(collect_keypoints(Source(), some, 0)) == ["db/2.png", "db/4.png", QUERY]
+    assert sorted(FeatureMatching(Source(), MATCHER).keypoints(some, 0)) == [
+        "db/2.png",
+        "db/4.png",
+        QUERY,
+    ]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -208,7 +212,7 @@ def test_an_image_of_another_size_than_its_intrinsics(dataset, workers):
         "intrinsics"
     )
     with pytest.raises(D2EvalError, match=f"^{re.escape(message)}$"):
-        collect_keypoints(Source(), turned, workers)
+        FeatureMatching(Source(), MATCHER).keypoints(turned, workers)
 
 
 def test_unknown_costs_stay_unknown(dataset):
@@ -216,5 +220,5 @@ def test_unknown_costs_stay_unknown(dataset):
         def read(self, image, name):
             return replace(super().read(image, name), cost=Cost(math.nan, math.nan))
 
-    found = collect_keypoints(Precomputed(), dataset, 0)
+    found = FeatureMatching(Precomputed(), MATCHER).keypoints(dataset, 0)
     assert all(math.isnan(i.seconds) and math.isnan(i.peak_memory_mib) for i in found.values())

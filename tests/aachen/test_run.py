@@ -12,7 +12,7 @@ from places import DATA, REFERENCE, SHARED, needs
 
 from d2eval.aachen.data.dataset import Dataset, load_dataset
 from d2eval.aachen.data.holdout import hold_out
-from d2eval.aachen.matching import FeatureMatching, collect_keypoints, match_pairs
+from d2eval.aachen.matching import FeatureMatching
 from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.run import RunResult, Settings, run
 from d2eval.contracts.method import Runtime
@@ -143,9 +143,8 @@ def stored_matches(
     dataset = open_fountain(pairs=pairs)
     runtime = Runtime(cache=root / "cache")
     source = open_source(method, options, runtime)
-    keypoints = collect_keypoints(source, dataset, 1)
-    matcher = open_matcher(None, benchmark.matcher, runtime)
-    found = match_pairs(source, dataset, keypoints, store, matcher)
+    matching = FeatureMatching(source, open_matcher(None, benchmark.matcher, runtime))
+    found = matching.matches(dataset, matching.keypoints(dataset, 1), store)
     counts = {frozenset(pair): len(matches) for pair, matches in found}
     assert source.extracted == 0
     return counts

@@ -13,7 +13,7 @@ from places import SHARED, needs
 from d2eval.contracts.method import Runtime
 from d2eval.evaluation.benchmark import Evaluated, Request
 from d2eval.foundation.errors import D2EvalError
-from d2eval.inloc import run as run_module
+from d2eval.inloc import parts
 from d2eval.inloc.inloc import Inloc, InlocOptions
 from d2eval.inloc.poses.estimators import FeatureEstimator
 from d2eval.inloc.poses.maps_estimator import DenseEstimator
@@ -181,7 +181,7 @@ def test_again_nothing_is_estimated_and_the_bytes_are_the_same(rootsift, key, mo
         raise AssertionError("estimated again")
 
     monkeypatch.setattr(FeatureEstimator, "candidates", never)
-    monkeypatch.setattr(run_module, "verify_pose", never)
+    monkeypatch.setattr(parts, "verify_pose", never)
     again = evaluate(rootsift.root, *key, only=FEW, cutouts=CUTOUTS)
     assert written(again) == rootsift.written[key]
     assert again.notes == ()

@@ -84,6 +84,25 @@ def memory_to_use(limit: int | None, device: str) -> int:
     return int(FREE_SHARE * free) if limit is None else limit - held
 
 
+def memory_limit_of(limit: int | None, device: str, share: float) -> int:
+    """A lower limit: what is held now, and a share of what `memory_to_use` gives beyond it."""
+    held = psutil.Process().memory_info().rss
+    if device.startswith("cuda"):
+        import torch
+
+        held = torch.cuda.memory_reserved(device)
+    return held + int(share * max(memory_to_use(limit, device), 0))
+
+
+def own_device(device: str, worker: int) -> str:
+    """Of several workers on one machine, each has the next of its GPUs; others share a device."""
+    if device != "cuda":
+        return device
+    import torch
+
+    return f"cuda:{worker % max(torch.cuda.device_count(), 1)}"
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
     found = {"python": platform.python_version()}

@@ -1,7 +1,7 @@
 """What gives the candidates of a query, from images to poses; with local features by matches."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,8 +22,10 @@ from d2eval.inloc.strategies import FeaturePart, Part
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
 from d2eval.pipeline.pairs import PairMatcher, match_features
 from d2eval.pipeline.recent_features import FeatureCache
+from d2eval.pipeline.sending import made_before, means_the_same, send_features
 from d2eval.pipeline.speed import stored_bytes
 from d2eval.pipeline.store import Store
+from d2eval.scheduling.executor import Executor
 
 VERSION = 2  # raise it when a change of the code changes the candidates
 
@@ -83,9 +85,42 @@ class Estimator(ABC):
     def headlines(self) -> list[str]:
         """Lines that say what the features are made with."""
 
-    @abstractmethod
     def prepare(self, workers: int) -> None:
         """Reads every image that is used, and extracts what is kept of it."""
+        what = f"{self.label}: features"
+        for _ in progress(self.prepared(list(self.files), workers), what, len(self.files)):
+            pass
+
+    def images_of(self, query: str) -> list[str]:
+        """Names of a query's image and of those that it retrieves."""
+        return [query, *(item.cutout for item in self.retrieved(query))]
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What the images are prepared with, for who watches."""
+
+    @property
+    @abstractmethod
+    def extracted(self) -> int:
+        """Images that this process extracted, rather than read."""
+
+    @property
+    @abstractmethod
+    def is_known(self) -> bool:
+        """Whether a worker that opens it gets the same keys."""
+
+    @abstractmethod
+    def send_images(self, stage: str, executor: Executor) -> None:
+        """Lets workers, if there are any, extract what is kept of the images."""
+
+    @abstractmethod
+    def made_before(self) -> None:
+        """What is stored of the images counts from now on: workers have just made it."""
+
+    @abstractmethod
+    def prepared(self, names: Sequence[str], workers: int) -> Iterator[object]:
+        """Reads images, and extracts what is kept of them; yields after each."""
 
     @abstractmethod
     def images(self) -> Mapping[str, ImageRecord]:
@@ -150,17 +185,40 @@ class FeatureEstimator(Estimator):
         """As they were prepared."""
         return self._records
 
-    def prepare(self, workers: int) -> None:
-        """Features of every image."""
-        items = [(path, name) for name, path in self.files.items()]
+    @property
+    def label(self) -> str:
+        """The method's."""
+        return self.source.label
+
+    @property
+    def extracted(self) -> int:
+        """By the method."""
+        return self.source.extracted
+
+    @property
+    def is_known(self) -> bool:
+        """By files or registered names."""
+        return means_the_same(self.source, self.matcher)
+
+    def send_images(self, stage: str, executor: Executor) -> None:
+        """Of the method."""
+        send_features(self.source, list(self.files), executor, stage)
+
+    def made_before(self) -> None:
+        """The features."""
+        made_before(self.source)
+
+    def prepared(self, names: Sequence[str], workers: int) -> Iterator[object]:
+        """Features of images."""
+        items = [(self.files[name], name) for name in names]
         found = features_of_images(self.source, items, workers)
-        what = f"{self.source.label}: features"
-        for name, (image, unit) in progress(zip(self.files, found, strict=True), what, len(items)):
+        for name, (image, unit) in zip(names, found, strict=True):
             self.keys[name] = unit.key
             self._records[name] = ImageRecord(
                 image.sha256, len(unit.features), stored_bytes(unit.features),
                 unit.features.descriptors.nbytes, unit.cost,
             )  # fmt: skip
+            yield name
 
     def settings(self) -> list[Any]:
         """The strategy's tables, retrieval, seed and matcher."""

@@ -1,7 +1,7 @@
 """InLoc's Dense PE: candidates from dense maps, matched coarse to fine."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +19,7 @@ from d2eval.inloc.poses.interpolation import interpolate_xyz
 from d2eval.inloc.poses.p3p import P3PSettings, estimate_pose
 from d2eval.inloc.strategies import Part
 from d2eval.pipeline.maps import MapsSource
+from d2eval.scheduling.executor import Executor
 
 VERSION = 2  # raise it when a change of the code changes the candidates
 
@@ -38,10 +39,32 @@ class DenseEstimator(Estimator):
         """Of the network."""
         return [self.source.headline()]
 
-    def prepare(self, workers: int) -> None:
-        """Hashes every image."""
-        self.source.hash_images()
-        self.keys = self.source.hashes
+    @property
+    def label(self) -> str:
+        """The network's."""
+        return self.source.identity.method
+
+    @property
+    def extracted(self) -> int:
+        """By the network."""
+        return self.source.extracted
+
+    @property
+    def is_known(self) -> bool:
+        """By files or registered names."""
+        return self.source.identity.source.known
+
+    def send_images(self, stage: str, executor: Executor) -> None:
+        """Nothing: maps are made where they are matched."""
+
+    def made_before(self) -> None:
+        """Nothing."""
+
+    def prepared(self, names: Sequence[str], workers: int) -> Iterator[object]:
+        """Hashes images."""
+        for name in names:
+            self.keys[name] = self.source.hash_of(name)
+            yield name
 
     def images(self) -> dict[str, ImageRecord]:
         """Cells and bytes of the maps, and what they cost when they were made first."""

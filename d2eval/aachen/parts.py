@@ -1,0 +1,132 @@
+"""What workers do of a run: features, matches and verified pairs of parts of the dataset."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pycolmap
+
+from d2eval.aachen.data.dataset import Dataset
+from d2eval.aachen.matching import ImageKeypoints, Matching, Pair
+from d2eval.aachen.protocol import AachenBenchmark
+from d2eval.aachen.verification import CHUNK, pairs_to_verify, verify_some
+from d2eval.aachen.workspace import create_database, write_matches
+from d2eval.pipeline.sending import FEATURES, MATCHES
+from d2eval.pipeline.store import Store
+from d2eval.scheduling.executor import Executor
+
+VERIFICATION = "verification"
+HELD = 512  # images whose keypoints a worker keeps in memory
+
+
+def send_matches(matching: Matching, dataset: Dataset, executor: Executor, store: Store) -> None:
+    """Lets workers, if there are any, match the pairs.
+
+    Raises:
+        D2EvalError: as `Executor.ahead`.
+    """
+    if matching.is_known:
+        executor.ahead(MATCHES, matching.in_order(dataset.pairs), store, "matches")
+
+
+def send_pairs(
+    matching: Matching,
+    dataset: Dataset,
+    benchmark: AachenBenchmark,
+    executor: Executor,
+    store: Store,
+) -> None:
+    """Lets workers, if there are any, verify the pairs that are matched.
+
+    Raises:
+        D2EvalError: as `Executor.ahead`.
+    """
+    if matching.is_known:
+        executor.ahead(VERIFICATION, pairs_to_verify(dataset, benchmark), store, "verified")
+
+
+class AachenParts:
+    """The stages of a run, of any images and pairs of its dataset."""
+
+    def __init__(
+        self,
+        matching: Matching,
+        dataset: Dataset,
+        benchmark: AachenBenchmark,
+        store: Store,
+        workers: int,
+        seed: int,
+    ) -> None:
+        """Takes what a run takes."""
+        self._matching, self._dataset, self._benchmark = matching, dataset, benchmark
+        self._store, self._workers, self._seed = store, workers, seed
+        self._keypoints = _Keypoints(matching, dataset)
+        self._match = matching.pair_matcher(dataset, self._keypoints, store)
+        pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
+
+    @property
+    def extracted(self) -> int:
+        """By the method or network."""
+        return self._matching.extracted
+
+    def work(self, stage: str, units: Sequence[Any]) -> Iterator[object]:
+        """Features of images by name; matches or geometries of pairs of names."""
+        if stage == FEATURES:
+            yield from self._matching.keypoints_of(units, self._dataset, self._workers)
+            return
+        self._matching.made_before()
+        if stage == MATCHES:
+            yield from map(self._match, units)
+            return
+        self._store.made_anew("matches")
+        for begin in range(0, len(units), CHUNK):
+            yield from self._verify(units[begin : begin + CHUNK])
+
+    def _verify(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        """In a database of these pairs alone, on a disk of the worker's own."""
+        part = part_of(self._dataset, pairs)
+        keypoints = {name: self._keypoints[name] for name in part.images}
+        origin = self._benchmark.keypoint_origin
+        seen = {name: found.seen_by_colmap(origin) for name, found in keypoints.items()}
+        with tempfile.TemporaryDirectory(prefix="d2eval-") as folder:
+            database = Path(folder) / "database.db"
+            create_database(database, part, seen)
+            write_matches(database, part, ((pair, self._match(pair)) for pair in part.pairs))
+            verify_some(
+                database, part, keypoints, self._benchmark, self._matching.content(), self._store,
+                self._seed,
+            )  # fmt: skip
+        return pairs
+
+
+class _Keypoints(dict[str, ImageKeypoints]):
+    """Those of images that are asked for, of which the last are kept."""
+
+    def __init__(self, matching: Matching, dataset: Dataset) -> None:
+        super().__init__()
+        self._matching, self._dataset = matching, dataset
+
+    def __missing__(self, name: str) -> ImageKeypoints:
+        if len(self) >= HELD:
+            del self[next(iter(self))]
+        ((_, self[name]),) = self._matching.keypoints_of([name], self._dataset, 0)
+        return self[name]
+
+
+def part_of(dataset: Dataset, pairs: Sequence[Pair]) -> Dataset:
+    """The dataset of these pairs and their images, as they are called and numbered in it.
+
+    A pair stands as in the dataset's list, whichever way round it is given.
+    """
+    names = {name for pair in pairs for name in pair}
+    ids = {name: number for name, number in dataset.image_ids.items() if name in names}
+    listed = set(dataset.pairs)
+    return replace(
+        dataset,
+        image_ids=ids,
+        cameras={name: dataset.cameras[name] for name in ids},
+        queries={name: split for name, split in dataset.queries.items() if name in names},
+        pairs=tuple(pair if pair in listed else pair[::-1] for pair in pairs),
+    )

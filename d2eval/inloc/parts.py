@@ -1,0 +1,102 @@
+"""Candidates of a query and their verification, through the store; what workers do of a run."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from d2eval.foundation.images.decoding import load_image_file
+from d2eval.inloc.choice import rerank
+from d2eval.inloc.data.candidates import Candidate
+from d2eval.inloc.data.files import scan_of
+from d2eval.inloc.data.records import from_records, to_records
+from d2eval.inloc.poses.estimators import Estimator, Task
+from d2eval.inloc.verification.dense_pv import DensePVSettings, verify_pose
+from d2eval.inloc.verification.imresize import shrink
+from d2eval.inloc.verification.render import scaled_intrinsics
+from d2eval.pipeline.store import Store
+
+VERSION = 2  # raise it when a change of the code changes verified poses
+FEATURES, POSES, VERIFICATION = "features", "poses", "verification"  # the stages of an estimator
+
+
+def _kept(task: Task, content: Any, make: Callable[[], list[Candidate]]) -> list[Candidate]:
+    """Stored candidates, or else those that are made now."""
+    path = task.store.unit_path("poses", content)
+    record = task.store.read_record(path)
+    if record is not None:
+        return from_records(record)
+    found = make()
+    task.store.write_record(path, to_records(found))
+    return found
+
+
+def found_candidates(task: Task, estimator: Estimator, query: str) -> list[Candidate]:
+    """Candidates of a query whose images are prepared; stored, or found now.
+
+    Raises:
+        D2EvalError: depth is missing or broken; the disk is full or the cache can't be written.
+    """
+    return _kept(task, estimator.content(query), partial(estimator.candidates, query))
+
+
+def verified_candidates(
+    task: Task, estimator: Estimator, query: str, candidates: Sequence[Candidate]
+) -> list[Candidate]:
+    """With scores of Dense PV, best first; stored, or rendered now.
+
+    Raises:
+        D2EvalError: a broken scan or image; the disk is full or the cache can't be written.
+    """
+    dataset, settings = task.dataset, DensePVSettings(**task.benchmark.strategy("dense_pv"))
+    scans = [dataset.scans.get(scan_of(c.cutout)) for c in candidates]
+    states = [path.stat() for path in scans if path is not None]
+
+    def verify() -> list[Candidate]:
+        image = load_image_file(dataset.queries[query]).decode()
+        camera = dataset.query_camera(query, (image.shape[1], image.shape[0]))
+        small, K = shrink(image, settings.scale), scaled_intrinsics(camera, settings.scale)
+        verified = []
+        for own in candidates:
+            scan = task.spatial.scan(*scan_of(own.cutout))
+            score = verify_pose(small, scan, K, own.pose, settings, task.runtime.device).score
+            verified.append(replace(own, pv_score=score))
+        return rerank(verified)
+
+    content = [
+        VERSION, asdict(settings), estimator.content(query), to_records(candidates),
+        [[state.st_size, state.st_mtime_ns] for state in states],
+    ]  # fmt: skip
+    return _kept(task, content, verify)
+
+
+class InlocParts:
+    """The stages of a run, of any of its images and queries."""
+
+    def __init__(self, task: Task, estimators: Mapping[str, Estimator], workers: int) -> None:
+        """Takes what a run takes."""
+        self._task, self._estimators, self._workers = task, estimators, workers
+
+    @property
+    def extracted(self) -> int:
+        """By all methods and networks."""
+        return sum(own.extracted for own in self._estimators.values())
+
+    def work(self, stage: str, units: Sequence[Any]) -> Iterator[object]:
+        """Features of images by name; candidates of queries, or their verification."""
+        name, _, step = stage.rpartition(" ")
+        estimator, task = self._estimators[name], self._task
+        if step == FEATURES:
+            yield from estimator.prepared(units, self._workers)
+            return
+        estimator.made_before()
+        # Candidates that are verified are those that were found before
+        found = replace(task, store=Store(task.store.root)) if step == VERIFICATION else task
+        for query in units:
+            unknown = [own for own in estimator.images_of(query) if own not in estimator.keys]
+            for _ in estimator.prepared(unknown, workers=0):
+                pass
+            candidates = found_candidates(found, estimator, query)
+            if step == VERIFICATION:
+                verified_candidates(task, estimator, query, candidates)
+            yield query

@@ -1,0 +1,150 @@
+"""Workers of a Dask cluster that runs already, on any number of machines."""
+
+import contextlib
+import logging
+import queue
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from d2eval.foundation.errors import D2EvalError, reason_of
+from d2eval.foundation.terminal.console import note
+from d2eval.scheduling.work import Block, Outcome, run_block
+
+EXTRA = 'pip install "d2eval[cluster]"'
+CONNECT_S = 20.0  # for one attempt
+PATIENCE_S = 600.0  # for a scheduler that is gone, which may be started again
+WAIT_S = 1.0  # of one wait
+COUNTED_S = 3.0  # after which workers are counted anew
+AHEAD = 2  # blocks for each worker, so that none waits for its next one
+
+
+def _run(job: bytes, block: Block) -> tuple[str, Outcome]:
+    """A block on a worker, and that worker's address."""
+    from distributed import get_worker
+
+    return get_worker().address, run_block(job, block)
+
+
+class ClusterWorkers:
+    """The workers of one Dask scheduler; what a lost one held Dask gives to another."""
+
+    def __init__(self, where: str) -> None:
+        """Takes the scheduler's address, or its file.
+
+        Raises:
+            D2EvalError: Dask isn't installed, or no scheduler answers.
+        """
+        try:
+            import distributed
+        except ImportError as error:
+            raise D2EvalError(f"--scheduler {where}: needs Dask; {EXTRA}") from error
+        for part in ("", ".client", ".core", ".comm"):  # what matters is said here
+            logging.getLogger(f"distributed{part}").setLevel(logging.CRITICAL)
+        self._dask, self._where = distributed, where
+        self._client: Any = None
+        self._tasks: dict[int, tuple[bytes, Block]] = {}
+        self._futures: dict[int, Any] = {}
+        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._addresses: dict[str, str] = {}  # of workers by what messages call them
+        self._known: list[str] = []
+        self._counted = -COUNTED_S
+        self._connect()
+
+    def _connect(self) -> None:
+        given = {"address": self._where}
+        if Path(self._where).is_file():
+            given = {"scheduler_file": self._where}
+        try:
+            self._client = self._dask.Client(**given, timeout=CONNECT_S, set_as_default=False)
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+            raise D2EvalError(
+                f"--scheduler {self._where}: no Dask scheduler answers ({reason_of(error)}); start "
+                "one with `dask scheduler`"
+            ) from error
+
+    @property
+    def count(self) -> int:
+        """How many processes there are now."""
+        return len(self._workers())
+
+    @property
+    def room(self) -> int:
+        """A block is done and another one waits, for each of them; while there are none, one."""
+        return max(AHEAD * self.count, 1) - len(self._tasks)
+
+    def _workers(self) -> list[str]:
+        """Addresses of the workers."""
+        if time.monotonic() - self._counted > COUNTED_S:
+            with contextlib.suppress(OSError, ValueError, RuntimeError):  # it is gone just now
+                self._known = list(self._client.nthreads())
+            self._counted = time.monotonic()
+        return self._known
+
+    def submit(self, number: int, job: bytes, block: Block) -> None:
+        """To Dask; if may be to none of the workers on which it failed."""
+        self._tasks[number] = job, block
+        avoided = {self._addresses[own] for own in block.avoid if own in self._addresses}
+        others = [address for address in self._workers() if address not in avoided]
+        chosen = {"workers": others, "allow_other_workers": True} if avoided and others else {}
+        future = self._client.submit(
+            _run, job, block, pure=False, key=f"{block.stage}-{uuid.uuid4().hex}", **chosen
+        )
+        self._futures[number] = future
+        future.add_done_callback(lambda ended: self._ended.put((number, ended)))
+
+    def wait(self) -> list[tuple[int, Outcome]]:
+        """Those that have ended, after a second at most.
+
+        Raises:
+            D2EvalError: the scheduler is gone, and didn't come back for ten minutes.
+        """
+        found: list[tuple[int, Outcome]] = []
+        with contextlib.suppress(queue.Empty):
+            number, future = self._ended.get(timeout=WAIT_S)
+            while True:
+                self._take(number, future, found)
+                number, future = self._ended.get_nowait()
+        if self._client.status in ("closed", "closing"):
+            self._return()
+        return found
+
+    def _take(self, number: int, future: Any, found: list[tuple[int, Outcome]]) -> None:
+        if number not in self._futures or self._futures[number] is not future:
+            return  # it was sent again
+        if future.status in ("cancelled", "lost"):  # with the scheduler, which may be back
+            if self._client.status not in ("closed", "closing"):
+                self.submit(number, *self._tasks[number])
+            return
+        del self._futures[number], self._tasks[number]
+        if future.status == "finished":
+            address, outcome = future.result()
+            self._addresses[outcome.worker] = address
+            found.append((number, outcome))
+            return
+        error = future.exception()
+        lost = isinstance(error, self._dask.scheduler.KilledWorker)
+        message = "workers were lost that did it" if lost else f"{type(error).__name__}: {error}"
+        found.append((number, Outcome("Dask", fault="lost" if lost else "bug", message=message)))
+
+    def _return(self) -> None:
+        """Waits for the scheduler to come back, and gives it what it had."""
+        note(f"--scheduler {self._where}: it is gone; waiting for it to be started again")
+        begin = time.monotonic()
+        while True:
+            try:
+                self._connect()
+                break
+            except D2EvalError as error:
+                if time.monotonic() - begin > PATIENCE_S:
+                    raise D2EvalError(f"{error}; finished work is kept") from error
+                time.sleep(WAIT_S)
+        note(f"--scheduler {self._where}: it is back")
+        for number, task in self._tasks.items():
+            self.submit(number, *task)
+
+    def close(self) -> None:
+        """Leaves the cluster as it is; what still runs there is dropped."""
+        self._futures.clear()
+        self._client.close()
