@@ -10,9 +10,11 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from d2eval.cli import main
+from d2eval.runs.measured import SHIPPED_RUNS
 
 pytestmark = pytest.mark.slow
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
@@ -155,6 +157,43 @@ def test_two_runs_then_a_sequence_then_a_pair(opened):
     assert "Pair v_bird/1-6" in page.all("#item")[0].text
     assert "d2eval view hpatches --run d2_ms --pair v_bird/1-6" in page.all("#item")[0].text
     assert len(page.all("#item tbody tr")) == 6
+
+
+def test_what_a_newcomer_asks_of_the_page_that_ships(opened):
+    """Which method is best at 3 px on viewpoint changes; the worst pair of d2_ms, and why."""
+    page = opened(path=SHIPPED_RUNS.parent / "report.html")
+    page.choose("subset", "Viewpoint")
+    means = {}
+    for path in (SHIPPED_RUNS / "hpatches").glob("*/pairs.csv"):
+        rows = pd.read_csv(path)
+        means[path.parent.name] = rows[rows["split"] == "v"]["mma_3px"].mean()
+    shown = dict(zip(page.column("Run"), page.column("Measured"), strict=True))
+    measured = {label: float(text) for label, text in shown.items() if text}
+    assert page.column("Run")[0] == max(measured, key=means.get)
+    assert page.all("#results td.best")[0].text == f"{max(measured.values()):.4f}"
+    page.choose("subset", "Overall")
+    page.choose("own", "d2_ms")
+    pairs = pd.read_csv(SHIPPED_RUNS / "hpatches/d2_ms/pairs.csv")
+    worst = pairs.sort_values("mma_3px").iloc[0]
+    name = f"{worst['sequence']}/1-{worst['image']}"
+    page.click("#items td button", name)
+    picture = page.all("#item img")[0]
+    assert picture.get_attribute("alt") == f"What d2_ms found of {name}"
+    assert page.js("return arguments[0].decode().then(() => arguments[0].naturalWidth)", picture)
+    page.choose("own", "d2_ms_trained")  # has one, or says why not
+    first = page.all("#item img")[0].get_attribute("alt")
+    why = "picture of d2_ms_trained: features of" in page.all("#item")[0].text
+    assert first.startswith("What d2_ms_trained found") != why
+
+
+def test_costs_are_of_one_machine(opened):
+    page = opened()
+    assert len(page.all("#cost path.solid")) == len(page.column("Run", "runs"))
+    assert "don't say" in page.all("#cost")[0].text  # which machine that was
+    page.choose("costs", "descriptors [MB an image]")
+    assert "The same on every machine" in page.all("#cost")[0].text
+    page.click("#benchmarks button", "inloc")
+    assert "seconds" not in page.all("#costs")[0].text  # which no run there says
 
 
 def test_where_a_number_is_from(opened):

@@ -1,10 +1,12 @@
 """The runs that ship, beside a user's own."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from places import REPOSITORY
 from report_tables import TABLES
@@ -49,6 +51,28 @@ def test_the_tables_that_ship_are_made_from_the_runs_that_ship(benchmark):
     folder = SHIPPED_RUNS.parent / "tables"
     assert table.csv == (folder / f"{benchmark}.csv").read_text()
     assert table.markdown == (folder / f"{benchmark}.md").read_text()
+
+
+def test_the_page_that_ships_shows_the_runs_that_ship():
+    """After a change: python results/shipped/make.py DATA --only."""
+    page = (SHIPPED_RUNS.parent / "report.html").read_text()
+    assert len(page.encode()) < 1_500_000
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script', page, re.S)
+    (report,) = json.loads(found[1])["reports"]
+    assert [own["name"] for own in report["benchmarks"]] == ["hpatches", "aachen", "inloc"]
+    for own in report["benchmarks"]:
+        labels = [run["label"] for run in own["runs"]]
+        assert {*labels} <= {path.name for path in (SHIPPED_RUNS / own["name"]).iterdir()}
+        assert own["items"]["pictures"]
+        reasons = [why for _, why in own["items"]["unpictured"]]
+        assert not [why for why in reasons if Path(why.split()[0]).is_absolute()]
+    own = report["benchmarks"][0]
+    column = [measure["title"] for measure in own["items"]["measures"]].index("MMA@3px")
+    for run, values in zip(own["runs"], own["items"]["values"], strict=True):
+        pairs = pd.read_csv(SHIPPED_RUNS / "hpatches" / run["label"] / "pairs.csv")
+        names = [f"{row.sequence}/1-{row.image}" for row in pairs.itertuples()]
+        shown = dict(zip(own["items"]["names"], values[column], strict=True))
+        assert [shown[name] for name in names] == pytest.approx(list(pairs["mma_3px"]), rel=1e-4)
 
 
 def test_both_or_either(write_run, runs, tmp_path, capsys, monkeypatch):

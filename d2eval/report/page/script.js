@@ -468,7 +468,8 @@
 
   // Time and memory of one machine and device: those of others have a drawing of their own.
   function cost() {
-    options("costs", COSTS, "seconds");
+    const kinds = COSTS.filter(([kind]) => runsShown().some((run) => isNumber(run.costs[kind])));
+    options("costs", kinds.length ? kinds : COSTS);
     const key = $("costs").value;
     const measure = chosen();
     const all = runsShown().map((run) => ({ run, u: run.costs[key], v: now.rows.find((row) => row.owner === run && row.measure === measure.key && row.subset === subset())?.measured }))
@@ -482,7 +483,7 @@
     const points = all.filter(({ run }) => anywhere || run.machine === $("machine").value);
     const lacking = runsShown().length - all.length;
     const lack = lacking ? ` ${lacking} of ${runsShown().length} runs don't say both numbers.` : "";
-    if (!points.length) return show("cost", said(`No run has both numbers.${lack}`));
+    if (!points.length) return show("cost", said("No run has both numbers."));
     const title = COSTS.find((each) => each[0] === key)[1];
     const { root, x, y, width } = plane($("cost"), `${measure.title} over ${title}`, [0, ...points.map((point) => point.u)], points.map((point) => point.v), title, measure.title);
     const marks = points.map(({ run, u, v }) => ({ x: x(u), y: y(v), run, label: `${run.id}\n${title}: ${number(u)}\n${measure.title}: ${number(v, measure.unit)}` }));
