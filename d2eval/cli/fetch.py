@@ -141,20 +141,27 @@ def _fetched(
         yield name, fetched
 
 
+MOST_SAID = 20  # files that have a line each
+
+
 def _fetch_dataset(dataset: DatasetArchive, args: argparse.Namespace) -> None:
     if args.files:
         raise D2EvalError(f"{args.group} is one archive; leave out {' '.join(args.files)}")
     folder = dataset_folder(args.cache, args.group)
-    for fetched in fetch_members(
+    found = fetch_members(
         f"{(args.base_url or dataset.base_url).rstrip('/')}/{dataset.archive}",
         folder,
         {file: f"{dataset.folder}/{file}" for file in dataset.files},
-        require_file,  # the archive's own SHA-256 is known
-        archive_sha256=dataset.sha256,
+        require_file,
+        archive_sha256=dataset.sha256 or None,
         published={},
         force=args.force,
         largest=(args.largest_mib or dataset.largest_mib) * 2**20,
-    ):
+    )
+    for fetched in found if len(found) <= MOST_SAID else ():
         name, size = fetched.path.name, fetched.size
         say(f"{name}: {size:,} bytes, sha256 {fetched.sha256}, {fetched.state}")
+    if len(found) > MOST_SAID:
+        states = " and ".join(dict.fromkeys(own.state for own in found))
+        say(f"{len(found)} files: {sum(own.size for own in found):,} bytes, sha256 {states}")
     say(f"run it with --data {folder}")

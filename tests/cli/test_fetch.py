@@ -25,6 +25,8 @@ from d2eval.contracts.datasets import DatasetArchive, dataset_archives
 from d2eval.contracts.protocol import load_toml
 from d2eval.contracts.weightgroups import WeightsGroup, Wheel, weights_groups
 from d2eval.foundation.downloads.download import CHECKSUMS, verified_path
+from d2eval.twoview.dataset import read_list
+from d2eval.twoview.protocol import load_two_view
 
 GROUP = load_toml(Path(str(files("methods") / "downloads.toml")))["d2net"]
 
@@ -291,10 +293,48 @@ def test_a_dataset_out_of_its_archive(server, tmp_path, monkeypatch, capsys):
     assert not list((tmp_path / "other").rglob("*.bin"))
 
 
-def test_the_archives_on_record_have_a_checksum_and_plain_names():
-    for archive in dataset_archives().values():
-        assert re.fullmatch("[0-9a-f]{64}", archive.sha256)
-        assert all(re.fullmatch(r"\w[\w.]*", name) for name in archive.files)
+def test_images_of_a_list_lie_in_their_folders_and_the_first_are_trusted(
+    server, tmp_path, monkeypatch, capsys
+):
+    names = [f"scene/images/{k}_o.jpg" for k in range(25)]
+
+    def serve(last: bytes) -> None:
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            for name in names:
+                info = tarfile.TarInfo(f"top/{name}")
+                data = last if name == names[-1] else name.encode()
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        server.files["set.tar"] = content.getvalue()
+
+    serve(b"one")
+    archive = DatasetArchive("", server.url(), "set.tar", "", 1, "top", tuple(names))
+    monkeypatch.setattr("d2eval.cli.fetch.dataset_archives", lambda: {"set": archive})
+    command = ["fetch", "set", "--cache", str(tmp_path)]
+    assert main(command) == 0
+    folder = tmp_path / "data/set"
+    assert "25 files: " in capsys.readouterr().out
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*.jpg")} == {*names}
+    assert (folder / names[3]).read_bytes() == names[3].encode()
+    assert main(command) == 0 and "already there, verified" in capsys.readouterr().out
+    (folder / names[-1]).write_bytes(b"own")
+    serve(b"two")
+    assert main(command) == 2
+    assert "24_o.jpg was recorded as" in capsys.readouterr().err
+    out_of_it = dataclasses.replace(archive, files=("../a.jpg",))
+    monkeypatch.setattr("d2eval.cli.fetch.dataset_archives", lambda: {"set": out_of_it})
+    assert main(command) == 2 and "not a plain file name" in capsys.readouterr().err
+
+
+def test_the_archives_on_record_have_plain_names_and_a_checksum_where_one_is_known():
+    for name, archive in dataset_archives().items():
+        assert re.fullmatch("[0-9a-f]{64}", archive.sha256) or name == "megadepth1500"
+        parts = [part for file in archive.files for part in file.split("/")]
+        assert all(re.fullmatch(r"\w[\w.-]*", part, re.ASCII) for part in parts)
+    protocol = load_two_view("megadepth1500_glue")
+    listed = read_list(protocol.folder / protocol.pairs.file)
+    assert {*dataset_archives()["megadepth1500"].files} == {n for p in listed for n in p.names}
 
 
 def test_a_licence_that_restricts_use_is_shown_and_wants_to_be_accepted(fetch, server, folder):

@@ -90,19 +90,19 @@ def fetch_members(
     members: Mapping[str, str],
     validate: Callable[[Path], object],
     *,
-    archive_sha256: str,
+    archive_sha256: str | None,
     published: Mapping[str, str],
     force: bool = True,
     largest: int = LARGEST,
 ) -> list[Fetched]:
-    """Downloads an archive (zip, such as a wheel, or tar.gz) and keeps members; see `fetch_file`.
+    """Downloads an archive (zip, such as a wheel, or tar) and keeps members; see `fetch_file`.
 
     Args:
         url: of the archive.
         folder: of the files.
-        members: by file, what the archive calls them.
+        members: by file, what the archive calls them; a file may lie in folders.
         validate: as for `fetch_file`.
-        archive_sha256: that the archive must have.
+        archive_sha256: that the archive must have; None: the first one is trusted.
         published: SHA-256 by file, where it is known.
         force: download again although all files are there.
         largest: bytes that the archive, and each member, may have.
@@ -111,7 +111,8 @@ def fetch_members(
         D2EvalError: as `fetch_file`; or the archive is another, or lacks a member.
     """
     check_url(url)
-    there = [] if force else [_there(folder / _plain_name(file)) for file in members]
+    paths = {file: folder.joinpath(*map(_plain_name, file.split("/"))) for file in members}
+    there = [] if force else [_there(path) for path in paths.values()]
     if there and None not in there:
         return [file for file in there if file is not None]
     archive = folder / "archive.part"
@@ -119,7 +120,7 @@ def fetch_members(
         try:
             receive(url, archive, largest)
             found = sha256_of(archive)
-            if found != archive_sha256:
+            if archive_sha256 is not None and found != archive_sha256:
                 discard(archive)
                 raise D2EvalError(
                     f"{url}: SHA-256 of this download is {found[:12]}, but {archive_sha256[:12]} "
@@ -127,9 +128,11 @@ def fetch_members(
                 )
             fetched = []
             for file, member in members.items():
-                part = folder / f"{_plain_name(file)}.part"
+                path = paths[file]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part = path.with_name(f"{path.name}.part")
                 _unpack(url, archive, member, part, largest)
-                fetched.append(_accept(url, part, folder / file, validate, published.get(file)))
+                fetched.append(_accept(url, part, path, validate, published.get(file)))
             discard(archive)
             return fetched
         except OSError as error:
@@ -171,7 +174,7 @@ def _open_member(archive: Path, member: str) -> Iterator[tuple[IO[bytes], int]]:
         with zipfile.ZipFile(archive) as zipped, zipped.open(member) as source:
             yield source, zipped.getinfo(member).file_size
         return
-    with tarfile.open(archive, "r:gz") as content:
+    with tarfile.open(archive, "r:*") as content:
         found = content.extractfile(member)
         if found is None:
             raise KeyError(f"{member} is no file in it")
