@@ -2,9 +2,9 @@
 
 A pair of images: both beside each other, each match in the colour of its error. A query of Aachen:
 its matches with its best database images. A query of InLoc: it beside the views rendered from its
-best poses (of runs with --dense-pv). Nothing is computed again: where features or matches are no
-longer stored, it says which command makes them. Several runs stand in one picture, below each
-other.
+best poses (of runs with --dense-pv), else its matches with its best cutouts. Nothing is computed
+again: where features or matches are no longer stored, it says which command makes them. Several
+runs stand in one picture, below each other.
 """
 
 import argparse

@@ -16,13 +16,17 @@ from d2eval.localization.benchmark import LocalizationBenchmark
 from d2eval.localization.reasons import summary_lines, without_pose
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from d2eval.contracts.identity import Identity
     from d2eval.inloc.data.dataset import Dataset
     from d2eval.inloc.poses.estimators import Estimator, Task
     from d2eval.localization.description import Report
     from d2eval.localization.groups import Kind
     from d2eval.pipeline.maps import DenseChoice
+    from d2eval.report.figures import Sources
     from d2eval.runs.folder import RunName
+    from d2eval.runs.measured import RunPlace
     from d2eval.scheduling.work import Parts
 
 PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")  # benchmarks/<name>.toml
@@ -240,6 +244,14 @@ class Inloc(LocalizationBenchmark):
             *(["--method", kind.method] if strategy.takes_features else []),
             *(["--dense-pv"] if verified else []),
         ]  # fmt: skip
+
+    def view(self, runs: Sequence[RunPlace], item: str, sources: Sources) -> Figure:
+        """The views from its poses, of runs that left them; else its matches with its cutouts."""
+        from d2eval.inloc.report import matches, views
+
+        if all((run.path / views.FILE).is_file() for run in runs):
+            return super().view(runs, item, sources)
+        return matches.draw(runs, item, sources)
 
     def description(self) -> Report[Any]:
         """The D2-Net paper's table, and what stands beside it."""

@@ -93,11 +93,11 @@ def draw_query(
         path = run.path / report.pictures.file
         if not path.is_file():
             raise D2EvalError(f"{path}: is missing; {report.pictures.hint}")
-        found.append(PicturedRun(path, f"{run.label}{_error(report, run.path, query)}"))
+        found.append(PicturedRun(path, f"{run.label}{error_text(report, run.path, query)}"))
     return report.pictures.draw(found, query, sources)
 
 
-def _error(report: Report[Any], folder: Path, query: str) -> str:
+def error_text(report: Report[Any], folder: Path, query: str) -> str:
     """Such as " (0.03 m, 0.4 deg)"; nothing without a reference pose."""
     for own in load_queries(report, folder).errors.values():
         if query in own:

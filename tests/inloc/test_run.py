@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from d2eval.inloc.poses.estimators import FeatureEstimator
 from d2eval.inloc.poses.maps_estimator import DenseEstimator
 from d2eval.inloc.verification import dense_pv
 from d2eval.pipeline.extraction import MethodChoice
+from d2eval.report.figures import Sources
 from d2eval.runs.folder import RunName
+from d2eval.runs.measured import RunPlace
 
 PAIRS = HOLOLENS / "pairs-query-oracle10.txt"
 WEIGHTS = SHARED / "weights/d2_vgg16_hed.pth"
@@ -161,6 +164,33 @@ def test_the_first_candidate_is_the_chosen_one(rootsift, key):
         for query in first:
             scores = [float(row["pv_score"]) for row in candidates if row["query"] == query]
             assert scores == sorted(scores, reverse=True)
+
+
+@needs_data
+@pytest.mark.parametrize("key", [("direct", False), ("sparse", False), ("pooled", False)])
+def test_pictures_of_matches_show_the_inliers_of_rows(rootsift, key):
+    folder = rootsift.results[key].folder
+    rows = read_csv(folder / "candidates.csv")
+    sources = Sources(rootsift.root / "cache")
+    figure = Inloc().view([RunPlace("own", folder)], FEW[0], sources)
+    best = [row for row in rows if row["query"] == FEW[0]][:3]
+    assert len(figure.axes) == len(best)
+    for axes, row in zip(figure.axes, best, strict=True):
+        assert row["cutout"] in axes.get_title(loc="left")
+        texts = [text.get_text() for text in axes.get_legend().get_texts()]
+        explained, others, without = (int(t.rpartition(": ")[2].replace(",", "")) for t in texts)
+        matches, points, inliers = (int(row[name]) for name in ("matches", "points", "inliers"))
+        if key[0] == "direct":
+            assert (explained, explained + others) == (inliers, points)
+            assert explained + others + without == matches
+        elif key[0] == "sparse":  # P3P had those alone that homographies verified
+            assert inliers <= explained and explained + others + without == matches
+        else:  # the row counts those of all cutouts
+            assert 0 < explained <= inliers and explained + others + without <= matches
+    shipped = rootsift.root / "shipped"  # without its candidates: the answer alone
+    shutil.copytree(folder, shipped, ignore=shutil.ignore_patterns("candidates.csv"))
+    assert len(Inloc().view([RunPlace("own", shipped)], FEW[0], sources).axes) == 1
+    shutil.rmtree(shipped)
 
 
 @needs_data

@@ -63,6 +63,30 @@ def verify(
     return homography_groups(*sides[0], *sides[1], settings)
 
 
+def placed(
+    query: Features,
+    cutout: Features,
+    matches: Matches,
+    xyz: npt.NDArray[np.floating],
+    keypoints: str,
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float64]]:
+    """Pixels of matches in the query, and where their depth is (bilinear, in all four neighbours).
+
+    ``matches`` are (M, 2) indices into the two; ``xyz`` are (H, W, 3) coordinates of the cutout's
+    pixels in the frame of its floor; ``keypoints`` is `P3PSettings.keypoints`.
+
+    Source of "inloc_demo": custom_demo of the D2-Net authors reads keypoints from files as they
+    are, and parfor_sparsePE and parfor_originalPE hand them to interp2, which counts from 1.
+
+    Returns:
+        (M, 2) pixels as the camera takes them, and (M, 3) points, NaN without depth.
+    """
+    sides = query.keypoints, cutout.keypoints
+    if keypoints == "inloc_demo":
+        sides = query.own_keypoints(), cutout.own_keypoints() - 1
+    return sides[0][matches[:, 0]], interpolate_xyz(xyz, sides[1][matches[:, 1]], "bilinear")
+
+
 def locate(
     query: Query,
     cutout: Features,
@@ -71,23 +95,14 @@ def locate(
     settings: P3PSettings,
     seed: int,
 ) -> PoseEstimate:
-    """The pose by the matches that have depth (bilinear, in all four neighbours).
-
-    ``matches`` are (M, 2) indices into the two; ``xyz`` are (H, W, 3) coordinates of the cutout's
-    pixels in the frame of its floor.
-
-    Source of "inloc_demo": custom_demo of the D2-Net authors reads keypoints from files as they
-    are, and parfor_sparsePE and parfor_originalPE hand them to interp2, which counts from 1.
+    """The pose by the matches that have depth; ``matches`` and ``xyz`` as of `placed`.
 
     Returns:
         The estimate, whose inliers are a mask of the matches with depth.
     """
-    sides = query.features.keypoints, cutout.keypoints
-    if settings.keypoints == "inloc_demo":
-        sides = query.features.own_keypoints(), cutout.own_keypoints() - 1
-    points = interpolate_xyz(xyz, sides[1][matches[:, 1]], "bilinear")
+    pixels, points = placed(query.features, cutout, matches, xyz, settings.keypoints)
     known = ~np.isnan(points).any(axis=1)
-    return estimate_pose(sides[0][matches[known, 0]], points[known], query.camera, settings, seed)
+    return estimate_pose(pixels[known], points[known], query.camera, settings, seed)
 
 
 def sparse_candidates(query: Query, benchmark: InlocBenchmark, seed: int) -> list[Candidate]:
