@@ -122,8 +122,11 @@ class Matching(ABC):
                 full or the cache can't be written.
         """
         match = self.pair_matcher(dataset, keypoints, store)
-        for pair in progress(self.in_order(dataset.pairs), "matching", len(dataset.pairs)):
-            yield pair, match(pair)
+        try:
+            for pair in progress(self.in_order(dataset.pairs), "matching", len(dataset.pairs)):
+                yield pair, match(pair)
+        finally:
+            store.flush()
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,10 @@ class AachenParts:
             return
         self._matching.made_before()
         if stage == MATCHES:
-            yield from map(self._match, units)
+            try:
+                yield from map(self._match, units)
+            finally:
+                self._store.flush()
             return
         self._store.made_anew("matches")
         for begin in range(0, len(units), CHUNK):

@@ -204,7 +204,8 @@ def verify_some(
     """`verify_pairs`, of which none need be verified."""
     verifier = _Verifier(path, dataset, keypoints, benchmark, matcher, seed)
     ids, pairs = dataset.image_ids, pairs_to_verify(dataset, benchmark)
-    units = {pair: store.unit_path("verified", verifier.content(pair)) for pair in pairs}
+    group = [dict(matcher), asdict(benchmark.verification), seed]
+    units = {pair: store.unit_path("verified", verifier.content(pair), group) for pair in pairs}
     found: dict[Pair, Arrays] = {}
     for pair, unit in units.items():
         arrays = store.read_arrays(unit)
@@ -227,9 +228,10 @@ def verify_some(
                     store.write_arrays(units[a, b], arrays)
                     inliers[a, b] = len(arrays["inliers"])
             under_way.advance(len(chunk))
+    store.flush()
     return Verified(
         {pair: inliers[pair] for pair in pairs if inliers[pair]},
-        tuple(units[pair].stem for pair in pairs),
+        tuple(units[pair].name for pair in pairs),
         restored,
     )
 

@@ -66,6 +66,12 @@ class Collected:
     def collect(self) -> None:
         """Image by image; a pair as soon as both of its images are there."""
         self.send_ahead()
+        try:
+            self._collect()
+        finally:
+            self.store.flush()
+
+    def _collect(self) -> None:
         used = self.dataset.images
         items = [(path, self.dataset.name_of(path)) for path in used]
         found = features_of_images(self.source, items, self.request.workers)

@@ -20,9 +20,11 @@ VERSION = 2  # raise it when a change of the code changes verified poses
 FEATURES, POSES, VERIFICATION = "features", "poses", "verification"  # the stages of an estimator
 
 
-def _kept(task: Task, content: Any, make: Callable[[], list[Candidate]]) -> list[Candidate]:
+def _kept(
+    task: Task, content: Any, group: Any, make: Callable[[], list[Candidate]]
+) -> list[Candidate]:
     """Stored candidates, or else those that are made now."""
-    path = task.store.unit_path("poses", content)
+    path = task.store.unit_path("poses", content, group)
     record = task.store.read_record(path)
     if record is not None:
         return from_records(record)
@@ -37,7 +39,8 @@ def found_candidates(task: Task, estimator: Estimator, query: str) -> list[Candi
     Raises:
         D2EvalError: depth is missing or broken; the disk is full or the cache can't be written.
     """
-    return _kept(task, estimator.content(query), partial(estimator.candidates, query))
+    make = partial(estimator.candidates, query)
+    return _kept(task, estimator.content(query), estimator.settings(), make)
 
 
 def verified_candidates(
@@ -67,7 +70,7 @@ def verified_candidates(
         VERSION, asdict(settings), estimator.content(query), to_records(candidates),
         [[state.st_size, state.st_mtime_ns] for state in states],
     ]  # fmt: skip
-    return _kept(task, content, verify)
+    return _kept(task, content, [*content[:2], estimator.settings()], verify)
 
 
 class InlocParts:
@@ -92,11 +95,19 @@ class InlocParts:
         estimator.made_before()
         # Candidates that are verified are those that were found before
         found = replace(task, store=Store(task.store.root)) if step == VERIFICATION else task
-        for query in units:
+        try:
+            yield from self._of_queries(estimator, found, units, step)
+        finally:
+            task.store.flush()
+
+    def _of_queries(
+        self, estimator: Estimator, found: Task, queries: Sequence[str], step: str
+    ) -> Iterator[str]:
+        for query in queries:
             unknown = [own for own in estimator.images_of(query) if own not in estimator.keys]
             for _ in estimator.prepared(unknown, workers=0):
                 pass
             candidates = found_candidates(found, estimator, query)
             if step == VERIFICATION:
-                verified_candidates(task, estimator, query, candidates)
+                verified_candidates(self._task, estimator, query, candidates)
             yield query

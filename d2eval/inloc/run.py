@@ -69,6 +69,7 @@ def _run_estimator(
         send(POSES)
         listed = progress(queries, f"{name}: poses")
         found = {query: found_candidates(task, estimator, query) for query in listed}
+        task.store.flush()
     images = estimator.images()
     stages[-1] |= {
         "images": len(images),
@@ -91,6 +92,7 @@ def _run_estimator(
             send(VERIFICATION)
             verifying = progress(found.items(), f"{name}: verification by views")
             found = {q: verified_candidates(task, estimator, q, own) for q, own in verifying}
+            task.store.flush()
         stages.append(_stage(f"{name} {VERIFICATION}", cost, **counts))
     return found, images
 

@@ -76,6 +76,9 @@ class PairsParts:
             return
         assert self._matcher is not None  # noqa: S101 - that of images was above
         made_before(self._source)
-        for pair in units:
-            first, other = (self._cache.get(name).best(self._top_k) for name in pair)
-            yield match_features(first, other, self._store, self._matcher, self._top_k)
+        try:
+            for pair in units:
+                first, other = (self._cache.get(name).best(self._top_k) for name in pair)
+                yield match_features(first, other, self._store, self._matcher, self._top_k)
+        finally:
+            self._store.flush()

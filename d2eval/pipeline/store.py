@@ -1,15 +1,19 @@
-"""Features, matches and verified pairs on disk: one HDF5 file for each unit, complete or absent.
+"""Features, matches and verified pairs on disk, each unit complete or absent.
 
-A unit is written in memory first and then moved into place, so ``kill -9``, a full disk or two
-runs at once can't leave half of one. It carries its SHA-256, which is checked before anything else
-looks at it: one that is damaged is made again. Units are keyed by content: the method's identity
-and the image's SHA-256 for features; the two feature keys and the matcher's settings for matches.
+What is large, such as features, has an HDF5 file of its own; what is small and many shares packs
+(`d2eval.pipeline.packs`). A unit is written in memory first and then moved into place, so ``kill
+-9``, a full disk or two runs at once can't leave half of one. It carries its SHA-256, which is
+checked before anything else looks at it: one that is damaged is made again. Units are keyed by
+content: the method's identity and the image's SHA-256 for features; the two feature keys and the
+matcher's settings for matches.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import uuid
+import weakref
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,21 +27,13 @@ from d2eval.contracts.identity import Identity
 from d2eval.contracts.matching import Matches
 from d2eval.foundation.errors import D2EvalError, MissingFileError, reason_of
 from d2eval.foundation.files.atomic import write_bytes
-from d2eval.foundation.files.leftovers import PATTERN, clear_leftovers
 from d2eval.foundation.files.reading import read_bytes
 from d2eval.foundation.files.sealed import seal, unseal
 from d2eval.foundation.machine.resources import Cost
 from d2eval.foundation.terminal.console import note
+from d2eval.pipeline.packs import Packs, arrays_of, bytes_of
 
-UNITS = (
-    "features",
-    "matches",
-    "verified",
-    "models",
-    "poses",
-    "maps",
-    "globals",
-)  # the folders of the cache that hold units
+GROUP_LETTERS = 16  # of the hash that names a folder of packs; those of files have two
 UNSEALED = b"\x89HDF\r\n"  # what units of versions without a checksum begin with
 
 
@@ -74,6 +70,20 @@ def _to_hdf5(unit: _Unit) -> bytes:
         return bytes(file.id.get_file_image())
 
 
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _flush_all(packs: dict[Path, Packs]) -> None:
+    for own in packs.values():
+        own.flush()
+
+
+def _flush_at_end(packs: dict[Path, Packs]) -> None:
+    with contextlib.suppress(D2EvalError):  # then it is made again
+        _flush_all(packs)
+
+
 def _note_damage(path: Path, error: Exception) -> None:
     reason = reason_of(error).removeprefix(f"{path}: ")
     note(f"{path}: damaged ({reason}); made again")
@@ -91,9 +101,8 @@ class Store:
         self.fresh = fresh
         self._written: set[Path] = set()
         self._new_kinds: set[str] = set()
-        for kind in UNITS:
-            clear_leftovers(cache / kind, f"*/{PATTERN}")
-        clear_leftovers(cache / "models", "*/.*")  # older versions kept models as folders
+        self._packs: dict[Path, Packs] = {}
+        weakref.finalize(self, _flush_at_end, self._packs)
 
     def _read(self, path: Path) -> _Unit | None:
         """A unit, or None if there is none, or none that counts."""
@@ -118,6 +127,8 @@ class Store:
     def made_anew(self, kind: str) -> None:
         """What is stored of a kind counts from now on, even if fresh: workers have just made it."""
         self._new_kinds.add(kind)
+        for packs in self._packs.values():
+            packs.look_again()
 
     def _counts(self, path: Path) -> bool:
         """Whether what is stored there may be read."""
@@ -126,7 +137,8 @@ class Store:
 
     def _write(self, path: Path, unit: _Unit) -> None:
         write_bytes(path, seal(self._name(path), _to_hdf5(unit)))
-        self._written.add(path)
+        if self.fresh:
+            self._written.add(path)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -193,15 +205,33 @@ class Store:
         self._write(path, _Unit(arrays, attributes))
         return StoredFeatures(features, self.features_key(identity, image_sha256), cost)
 
-    def unit_path(self, kind: str, content: Any) -> Path:
-        """Where the unit lies that ``content`` (anything that JSON can say) decides."""
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        return self.root / kind / digest[:2] / f"{digest}.h5"
+    def unit_path(self, kind: str, content: Any, group: Any = None) -> Path:
+        """Where the unit lies that ``content`` (anything that JSON can say) decides.
+
+        Those of a ``group``, such as all matches of a method by a matcher, share packs; without
+        one, a unit has a file of its own.
+        """
+        digest = _digest(content)
+        if group is None:
+            return self.root / kind / digest[:2] / f"{digest}.h5"
+        return self.root / kind / _digest(group)[:GROUP_LETTERS] / digest
+
+    def _packs_of(self, path: Path) -> Packs:
+        return self._packs.setdefault(path.parent, Packs(path.parent))
 
     def read_arrays(self, path: Path) -> dict[str, npt.NDArray[Any]] | None:
         """A unit's arrays by name, or None if there are none (or they are damaged)."""
-        unit = self._read(path)
-        return None if unit is None else unit.arrays
+        if path.suffix:
+            unit = self._read(path)
+            return None if unit is None else unit.arrays
+        if not self._counts(path):
+            return None
+        content = self._packs_of(path).read(path.name)
+        if content is not None:
+            return arrays_of(content)
+        # as older versions kept it
+        name = path.name
+        return self.read_arrays(path.parents[1] / name[:2] / f"{name}.h5")
 
     def write_arrays(self, path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Stores a unit.
@@ -209,7 +239,16 @@ class Store:
         Raises:
             D2EvalError: the disk is full or the cache can't be written.
         """
-        self._write(path, _Unit(arrays, {}))
+        if path.suffix:
+            self._write(path, _Unit(arrays, {}))
+            return
+        self._packs_of(path).write(path.name, bytes_of(arrays))
+        if self.fresh:
+            self._written.add(path)
+
+    def flush(self) -> None:
+        """Writes what waits to be packed; raises as `write_arrays`."""
+        _flush_all(self._packs)
 
     def read_record(self, path: Path) -> Any:
         """A unit that `write_record` wrote, or None if there is none (or it is damaged)."""
@@ -229,7 +268,8 @@ class Store:
 
     def matches_path(self, key_1: str, key_2: str, matcher: dict[str, Any]) -> Path:
         """Where the matches of two sets of features under ``matcher`` lie."""
-        return self.unit_path("matches", [key_1, key_2, matcher])
+        method = key_1.partition("-")[0]
+        return self.unit_path("matches", [key_1, key_2, matcher], [method, matcher])
 
     def read_matches(self, path: Path) -> Matches | None:
         """Stored matches, (M, 2) int32, or None if there are none (or they are damaged)."""

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pycolmap
 import pytest
+from packed_units import packed
 
 import d2eval.pipeline.pairs
 from d2eval.aachen.data.dataset import Dataset
@@ -148,10 +149,9 @@ def test_images_are_read_as_the_limit_allows(dataset, tmp_path, monkeypatch, lim
 
 
 def test_a_resumed_run_makes_only_what_lacks(dataset, tmp_path, monkeypatch):
-    usual, _ = match(dataset, tmp_path / "cache")
-    units = sorted((tmp_path / "cache" / "matches").glob("*/*.h5"))
-    assert len(units) == len(dataset.pairs)
-    units[3].unlink()
+    usual, _ = match(dataset, tmp_path / "usual")
+    assert packed(tmp_path / "usual/matches") == len(dataset.pairs)
+    match(replace(dataset, pairs=dataset.pairs[:3] + dataset.pairs[4:]), tmp_path / "cache")
     made, real = [], d2eval.pipeline.pairs.matches_of
     monkeypatch.setattr(d2eval.pipeline.pairs, "matches_of", lambda *a: made.append(1) or real(*a))
     again, source = match(dataset, tmp_path / "cache")
@@ -168,7 +168,7 @@ def test_a_run_that_is_stopped_keeps_its_pairs(dataset, tmp_path):
     for _ in range(4):
         next(found)
     found.close()
-    assert len(list((tmp_path / "cache" / "matches").glob("*/*.h5"))) == 4
+    assert packed(tmp_path / "cache/matches") == 4
 
 
 @pytest.mark.parametrize("workers", [0, 2])

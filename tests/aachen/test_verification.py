@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pycolmap
 import pytest
+from packed_units import damage_unit, packed
 from synthetic import fill_database, make_scene, register, spoil, true_matches, verify, with_pairs
 
 import d2eval.aachen.verification as verification
@@ -153,10 +154,15 @@ def test_a_resumed_run_is_bit_equal(scene, tmp_path, monkeypatch, protocol, kept
         verified = verify(scene, benchmark, database, store)
         runs.append((verified, geometries(scene, database)))
         if run == "whole":  # and then as if it had been killed before the rest was written
-            units = sorted((tmp_path / "cache" / "verified").glob("*/*.h5"))
-            assert len(units) == len(set(verified.keys))
-            for unit in units[kept:] if kept is not None else []:
-                unit.unlink()
+            assert packed(tmp_path / "cache/verified") == len(set(verified.keys))
+            if kept is not None:
+                store = Store(tmp_path / "killed")
+                pairs = {*verification.pairs_to_verify(scene.dataset, benchmark)[:kept]}
+                listed = {p: m for p, m in scene.matches.items() if {p, p[::-1]} & pairs}
+                some = with_pairs(scene, listed)
+                if kept:
+                    database = fill_database(some, benchmark, tmp_path / "some.db")
+                    verify(some, benchmark, database, store)
             monkeypatch.setattr(verification, "CHUNK", 5)
     (whole, stored), (resumed, stored_again) = runs
     assert whole.restored == 0
@@ -324,9 +330,9 @@ def test_a_damaged_unit_is_made_again(scene, tmp_path, capsys):
         database = fill_database(scene, benchmark, tmp_path / f"{name}.db")
         runs.append(SimpleNamespace(verified=verify(scene, benchmark, database, store)))
         runs[-1].stored = geometries(scene, database)
-        unit = next((tmp_path / "cache" / "verified").glob("*/*.h5"))
         if name == "first":
-            unit.write_bytes(unit.read_bytes()[:-100])
+            damage_unit(next((tmp_path / "cache/verified").rglob("*.pack")))
+            store = Store(store.root)
     assert runs[1].verified.restored == len(runs[0].verified.keys) - 1
     assert runs[1].stored == runs[0].stored
     assert "damaged" in capsys.readouterr().err

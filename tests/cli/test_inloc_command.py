@@ -15,6 +15,7 @@ import pytest
 import scipy.io
 from blank_images import assert_told, make_blank
 from forked_commands import Commands
+from packed_units import packed
 from safetensors.torch import load_file, save_file
 
 import methods.vgg16_dense.weights
@@ -187,7 +188,7 @@ def test_every_row_of_the_table_runs_from_the_command_line(warm):
 
 def done_in(cache: Path) -> int:
     """Finished units of the stages after features."""
-    return sum(len(list((cache / kind).glob("*/*.h5"))) for kind in ("matches", "poses"))
+    return sum(packed(cache / kind) for kind in ("matches", "poses"))
 
 
 def kill_at(commands: Commands, root: Path, words: list[object], count: int, delay: float) -> bool:
@@ -205,8 +206,7 @@ def kill_at(commands: Commands, root: Path, words: list[object], count: int, del
 def test_killed_at_several_moments_it_still_ends_with_the_same_bytes(sample, warm, commands):
     rng = np.random.default_rng(11)
     total = done_in(sample.root / "cache")
-    poses = len(list((sample.root / "cache/poses").glob("*/*.h5")))
-    assert poses == 16  # estimated and verified
+    assert packed(sample.root / "cache/poses") == 16  # estimated and verified
     moments = [
         int(rng.integers(1, total // 3)),  # among the first matches and poses
         int(rng.integers(total // 3, total - 8)),

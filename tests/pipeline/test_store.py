@@ -12,12 +12,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from packed_units import packed
 
 from d2eval.contracts.features import OPTIONAL, Features, no_features
 from d2eval.contracts.identity import Identity
 from d2eval.contracts.source import Source
 from d2eval.contracts.weights import NOT_STATED, WeightsInfo
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.leftovers import clear_once
 from d2eval.foundation.files.sealed import seal, unseal
 from d2eval.foundation.machine.resources import Cost
 from d2eval.pipeline.store import Store
@@ -170,16 +172,6 @@ def test_damaged_features_are_noticed(store, capsys):
         check_note(capsys.readouterr().err, path)
 
 
-def test_damaged_matches_are_noticed(store, capsys):
-    matches = np.arange(1, 201, dtype=np.int32).reshape(-1, 2)
-    path = store.matches_path("one", "other", MATCHER)
-    store.write_matches(path, matches)
-    for copy in damaged_copies(path.read_bytes(), 2):
-        path.write_bytes(copy)
-        assert store.read_matches(path) is None
-        check_note(capsys.readouterr().err, path)
-
-
 def test_features_that_break_the_contract_are_damage(store, capsys):
     store.write_features(IDENTITY, IMAGE, some_features(), Cost())
     (path,) = files_under(store.root)
@@ -277,7 +269,7 @@ def test_a_file_in_the_place_of_the_cache(tmp_path):
         store.write_matches(store.matches_path("a", "b", MATCHER), np.zeros((1, 2), np.int32))
 
 
-def test_old_leftovers_of_killed_runs_are_removed(store):
+def test_old_leftovers_of_killed_runs_are_removed_where_something_is_written(store):
     store.write_features(IDENTITY, IMAGE, some_features(), Cost())
     (unit,) = files_under(store.root)
     # as older versions named them
@@ -287,7 +279,10 @@ def test_old_leftovers_of_killed_runs_are_removed(store):
     weeks_ago = time.time() - 8 * 24 * 3600
     for path in (old, unit):
         os.utime(path, (weeks_ago, weeks_ago))
-    Store(store.root)
+    clear_once.cache_clear()  # as in another process
+    Store(store.root).read_features(IDENTITY, IMAGE)
+    assert files_under(store.root) == sorted([unit, old, young])  # nothing is listed to read
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
     assert files_under(store.root) == sorted([unit, young])  # the young may belong to a run
 
 
@@ -300,9 +295,10 @@ def test_leftovers_that_vanish_while_they_are_looked_at(store, monkeypatch):
         seen.append(folder)
         yield unit.with_name(".gone.h5.1-a.tmp")  # renamed by its run since it was listed
 
+    clear_once.cache_clear()
     monkeypatch.setattr(Path, "glob", another_runs_temporary_file)
-    Store(store.root)
-    assert seen
+    store.write_features(IDENTITY, IMAGE, some_features(), Cost())
+    assert seen == [unit.parent]
 
 
 # Imports once, then forks a writer whenever it is asked; the writer never ends by itself.
@@ -377,9 +373,10 @@ def test_units_are_whole_or_absent_after_kill_9(tmp_path, capsys):
                 np.testing.assert_array_equal(matches, np.full((5000, 2), number, np.int32))
     assert written >= rounds
     assert capsys.readouterr().err == ""  # no unit was found damaged
+    assert matched == packed(cache)
     units = [path for path in files_under(cache) if path.suffix == ".h5"]
-    others = [path for path in files_under(cache) if path.suffix != ".h5"]
-    assert len(units) == written + matched
+    others = [path for path in files_under(cache) if path.suffix not in (".h5", ".pack")]
+    assert len(units) == written
     assert all(path.name.startswith(".") and path.suffix == ".tmp" for path in others)
 
 
