@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from d2eval.contracts.protocol import protocol_names
 from d2eval.evaluation.pairs import PairsBenchmark
 
 if TYPE_CHECKING:
@@ -41,11 +42,15 @@ class EstimatesBenchmark(PairsBenchmark):
         return self.numbers.matcher
 
     def protocol(self) -> dict[str, Any]:
-        """Its name, and the hash of its numbers."""
+        """Its name, the hash of its numbers, and of one of the user's the file."""
+        numbers = self.numbers
+        is_own = numbers.protocol not in protocol_names()
+        file = numbers.folder / f"{numbers.protocol}.toml"
         return {
             "version": self.version,
-            "protocol": self.numbers.protocol,
-            "protocol_sha256": self.numbers.sha256,
+            "protocol": numbers.protocol,
+            "protocol_sha256": numbers.sha256,
+            **({"protocol_file": str(file.absolute())} if is_own else {}),
         }
 
     def overlaps(self, dataset: PairDataset) -> Sequence[str]:

@@ -49,8 +49,14 @@ def _row(benchmark: "PairsBenchmark", run: RunPlace, item: str, sources: Sources
         words = entry({"command": ["d2eval", benchmark.name], **content}, "command", list)
         root = sources.data or Path(entry(content, "root", str))
         names = [f.name for f in fields(benchmark.Options) if f.name in content]
-        options = checked_options(benchmark.Options, {name: content[name] for name in names})
+        chosen = {name: content[name] for name in names}
+        file = entry({"protocol_file": None, **content}, "protocol_file", str, type(None))
+        if file is not None:
+            chosen["protocol"] = file
+        options = checked_options(benchmark.Options, chosen)
     own = type(benchmark)(options)
+    if file is not None and own.protocol()["protocol_sha256"] != content.get("protocol_sha256"):
+        raise D2EvalError(f"{file}: has other numbers than for {run.path}; put the old ones back")
     if not root.is_dir():
         raise D2EvalError(f"{root}: no such folder; say where the data are with --data")
     dataset = own.load(root, sample=manifest.dataset == SAMPLE)

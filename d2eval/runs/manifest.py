@@ -23,6 +23,7 @@ SCHEMA = 1  # raise it when an entry comes to mean something else; manifests wit
 VARYING = {
     "label", "root", "extracted_now", "wall_seconds", "peak_memory_mib", "peak_memory_mb", "d2eval",
     "git_commit", "versions", "device", "machine", "image_costs", "command", "finished", "seed",
+    "protocol_file",
 }  # fmt: skip
 
 

@@ -135,6 +135,24 @@ def test_a_third_partys_protocol_runs_by_its_path(sample, cache, tmp_path, capsy
     assert "## mine" in (tmp_path / "twoview.md").read_text()
     assert main(["plot", "twoview", "--runs", str(runs), "--output", str(tmp_path)]) == 0
     assert (tmp_path / "twoview_mine.png").is_file()
+    view = [
+        "view",
+        "twoview",
+        "--run",
+        "orb-mine",
+        "--worst",
+        "1",
+        "--runs",
+        str(runs),
+        "--cache",
+        str(cache),
+    ]
+    assert main([*view, "--output", str(tmp_path / "pictures")]) == 0
+    assert len(list((tmp_path / "pictures").rglob("*.png"))) == 1
+    (tmp_path / "mine.toml").write_text(THIRD.replace("256", "257"))
+    assert main([*view, "--output", str(tmp_path / "pictures")]) == 2
+    assert "mine.toml: has other numbers than for" in capsys.readouterr().err
+    (tmp_path / "mine.toml").write_text(THIRD)
     # Of a method that was trained on what is measured, every table, figure and page says so.
     settings = {"output": runs, "cache": cache, "name": "seen"}
     chosen = {"data": root, "protocol": str(tmp_path / "mine.toml")}
