@@ -210,7 +210,7 @@ class Aachen(LocalizationBenchmark):
         runtime, method = request.runtime, request.method
         if method is None:
             files = {name: dataset.images_folder / name for name in dataset.images}
-            maps = MapsSource(*self._dense().open(runtime), store, files)
+            maps = MapsSource(*self._dense().open(runtime), store, files, runtime.device)
             return DenseMatching(maps, self.dense, runtime.device)
         matcher = open_matcher(request.matcher, self.numbers.matcher, runtime, method.name)
         return FeatureMatching(method.open(runtime, request.name), matcher)

@@ -167,10 +167,10 @@ class DenseMatching(Matching):
             width, height = unit["image_size"].tolist()
             check_size(self.maps.files[name], (width, height), dataset.cameras[name])
             record = self.maps.record(name)
-            yield name, ImageKeypoints(
-                unit["keypoints"], key, sha256, record.cost.seconds, record.cost.peak_memory_mib,
-                record.stored_bytes,
-            )  # fmt: skip
+            yield (
+                name,
+                ImageKeypoints(unit["keypoints"], key, sha256, record.cost, record.stored_bytes),
+            )
 
     def in_order(self, pairs: Iterable[Pair]) -> list[Pair]:
         """As `near_each_other`, so that few maps are made twice."""

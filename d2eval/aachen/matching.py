@@ -14,6 +14,7 @@ from d2eval.aachen.protocol import KeypointOrigin
 from d2eval.contracts.features import Float32Array, Origin, seen_from
 from d2eval.contracts.matching import Matches
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.resources import Cost
 from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
 from d2eval.pipeline.pairs import PairMatcher, match_features
@@ -32,8 +33,7 @@ class ImageKeypoints:
     keypoints: Float32Array  # (N, 2) float32, pixels, origin at the centre of the top-left pixel
     key: str  # names the features that they are from
     sha256: str  # of the image file
-    seconds: float  # the extraction took; NaN if unknown
-    peak_memory_mib: float  # of the extraction; NaN if unknown
+    cost: Cost  # of the extraction; NaN if unknown
     descriptor_bytes: int  # of the image's descriptors, or maps
     origin: Origin = "center"  # where the method's own files count from
 
@@ -186,8 +186,7 @@ class FeatureMatching(Matching):
             check_size(image.path, unit.features.image_size, dataset.cameras[name])
             yield name, ImageKeypoints(
                 unit.features.keypoints, unit.key, image.sha256,
-                unit.cost.seconds, unit.cost.peak_memory_mib, unit.features.descriptors.nbytes,
-                unit.features.origin,
+                unit.cost, unit.features.descriptors.nbytes, unit.features.origin,
             )  # fmt: skip
 
     def in_order(self, pairs: Iterable[Pair]) -> list[Pair]:

@@ -85,7 +85,7 @@ def _run_stages(
         return matching.keypoints(dataset, settings.workers)
 
     keypoints = stages.run("features", extract)
-    peaks = [image.peak_memory_mib for image in keypoints.values()]
+    peaks = [image.cost.peak_memory_mib for image in keypoints.values()]
     known = [peak for peak in (*peaks, stages.rows[-1]["peak_memory_mib"]) if not math.isnan(peak)]
     stages.note(
         images=len(keypoints),
@@ -251,10 +251,8 @@ def run(
             "root": str(dataset.root),
             "extracted_now": matching.extracted,
             "image_costs": image_costs(
-                *(
-                    [getattr(image, name) for image in found.keypoints.values()]
-                    for name in ("seconds", "peak_memory_mib", "descriptor_bytes")
-                )
+                [image.cost for image in found.keypoints.values()],
+                [image.descriptor_bytes for image in found.keypoints.values()],
             ),
             **circumstances(
                 settings.device,

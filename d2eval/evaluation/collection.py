@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from d2eval.contracts.matching import Matches
 from d2eval.evaluation.benchmark import Request
 from d2eval.evaluation.dataset import ImagePair, PairDataset
 from d2eval.foundation.images.decoding import load_image_file
+from d2eval.foundation.machine.resources import Cost
 from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
 from d2eval.pipeline.image_pairs import matched_points
@@ -28,6 +30,7 @@ class Collected:
         rows: of the pairs.
         images: one record for each image.
         descriptor_bytes: of each image.
+        costs: of each image, or image pair.
         hashes: SHA-256 of the images.
         of_features: columns that a matcher of images has nothing for.
     """
@@ -49,6 +52,7 @@ class Collected:
         self.rows: list[Row] = []
         self.images: list[Row] = []
         self.descriptor_bytes: list[int] = []
+        self.costs: list[Cost] = []
         self.hashes: dict[Path, str] = {}
 
     def send_ahead(self) -> None:
@@ -87,6 +91,7 @@ class Collected:
             held[image.path] = unit
             self.hashes[image.path] = image.sha256
             self.descriptor_bytes.append(unit.features.descriptors.nbytes)
+            self.costs.append(unit.cost)
             self.images.append(
                 {
                     "split": split,
@@ -145,7 +150,6 @@ class CollectedImages(Collected):
         source = self.source
         assert isinstance(source, MethodSource)  # noqa: S101 - what a method gives
         counts: dict[Path, list[int]] = defaultdict(list)
-        peaks: list[float] = []
         what = f"{source.label}: matches, scores"
         for pair in progress(self.dataset.pairs, what, len(self.dataset.pairs)):
             files = load_image_file(pair.first), load_image_file(pair.second)
@@ -154,7 +158,7 @@ class CollectedImages(Collected):
             for file, unit in zip(files, units, strict=True):
                 self.hashes[file.path] = file.sha256
                 counts[file.path].append(len(unit.features))
-            peaks.append(units[0].cost.peak_memory_mib)
+            self.costs.append(replace(units[0].cost, seconds=math.nan))  # of no image alone
             row = self._row(pair, units[0], units[1], matches)
             self.rows.append(row | dict.fromkeys(row.keys() & {*self.of_features}, math.nan))
         self.images = [
@@ -162,7 +166,7 @@ class CollectedImages(Collected):
                 "split": split,
                 "features": sum(counts[path]) / len(counts[path]),
                 "seconds": math.nan,
-                "peak_memory_mib": max(peaks),
+                "peak_memory_mib": max(cost.peak_memory_mib for cost in self.costs),
             }
             for path, split in self.dataset.images.items()
         ]

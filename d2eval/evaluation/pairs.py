@@ -202,11 +202,7 @@ class PairsBenchmark(Benchmark):
                 **self.about(dataset),
                 "root": str(dataset.root),
                 "extracted_now": source.extracted,
-                "image_costs": image_costs(
-                    [image["seconds"] for image in collected.images],
-                    [image["peak_memory_mib"] for image in collected.images],
-                    collected.descriptor_bytes,
-                ),
+                "image_costs": image_costs(collected.costs, collected.descriptor_bytes),
                 **circumstances(runtime.device, cost.seconds, peaks),
             }
             rows = [{**row, **labels} for row in collected.rows]

@@ -203,8 +203,7 @@ def _manifest(
         "weights": {name: own["weights"] for name, own in described.items()},
         "root": str(task.dataset.root),
         "image_costs": image_costs(
-            [image.cost.seconds for image in images.values()],
-            [image.cost.peak_memory_mib for image in images.values()],
+            [image.cost for image in images.values()],
             [image.descriptor_bytes for image in images.values()],
         )
         if len(described) == 1

@@ -49,8 +49,15 @@ def costs_of(
 
 
 def machine_of(manifest: Mapping[str, Any]) -> str:
-    """Device and machine of a run, in words."""
+    """Device and machine on which a run's features were made, in words.
+
+    Where workers or earlier runs made them elsewhere, it is not the run's own machine.
+    """
     device, machine = manifest.get("device"), manifest.get("machine")
+    said = manifest.get("image_costs")
+    made_on = said.get("machines") if isinstance(said, dict) else None
+    if made_on:
+        machine = made_on[0] if len(made_on) == 1 else f"several machines ({'; '.join(made_on)})"
     return f"{device or 'device not said'}, {machine or 'machine not said'}"
 
 

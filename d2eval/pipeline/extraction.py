@@ -49,6 +49,7 @@ class MethodSource:
     method: Method
     identity: Identity
     store: Store
+    device: str = "cpu"  # that the method computes on
     extracted: int = 0
 
     def features(self, items: Items, workers: int) -> Found:
@@ -93,7 +94,7 @@ class Extraction:
             D2EvalError: it doesn't.
         """
         label, method = self.source.label, self.source.method
-        with measure() as cost:
+        with measure(self.source.device) as cost:
             try:
                 features = method.extract(self.pixels)
             except InvalidFeaturesError as error:
@@ -225,4 +226,5 @@ def source_of_method(
     label = label or default_label(identity.method)
     if not identity.source.known:
         note(f"{label}: {identity.source.origin}, so no later run will use its features again")
-    return MethodSource(label, method, identity, Store(runtime.cache, runtime.fresh))
+    store = Store(runtime.cache, runtime.fresh)
+    return MethodSource(label, method, identity, store, runtime.device)

@@ -36,7 +36,7 @@ def matched_points(source: MethodSource, first: ImageFile, second: ImageFile) ->
     matcher = source.method
     assert isinstance(matcher, ImageMatcher)  # noqa: S101 - what such a source is made of
     images = first.decode(), second.decode()
-    with measure() as cost:
+    with measure(source.device) as cost:
         try:
             found = points_of_images(matcher, *images)
         except InvalidFeaturesError as error:

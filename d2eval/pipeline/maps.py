@@ -57,9 +57,15 @@ class MapsSource:
     """
 
     def __init__(
-        self, network: MapsMethod, identity: Identity, store: Store, files: Mapping[str, Path]
+        self,
+        network: MapsMethod,
+        identity: Identity,
+        store: Store,
+        files: Mapping[str, Path],
+        device: str = "cpu",
     ) -> None:
-        """Takes the network, what decides its maps, and the images by name."""
+        """Takes the network, what decides its maps, the images by name, and where it computes."""
+        self._device = device
         self.network, self.identity, self.store, self.files = network, identity, store, files
         self.hashes: dict[str, str] = {}  # SHA-256 of each image, once they are hashed
         self.extracted = 0  # images whose maps were made for the first time
@@ -103,7 +109,7 @@ class MapsSource:
 
     def _make(self, name: str) -> tuple[Maps, dict[str, Any]]:
         image = load_image_file(self.files[name]).decode()
-        with measure() as cost:
+        with measure(self._device) as cost:
             maps = self.network.maps(image)
         path = self._path(name)
         content = self.store.read_record(path)

@@ -12,7 +12,7 @@ from typing import Any
 from d2eval.foundation.errors import D2EvalError, MissingFileError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.reading import read_json
-from d2eval.foundation.machine.resources import git_commit, machine, versions
+from d2eval.foundation.machine.resources import Cost, git_commit, machine, versions
 from d2eval.foundation.version import program_version
 from d2eval.runs.rows import REMEDY, reading
 
@@ -64,19 +64,21 @@ def circumstances(device: str, seconds: float, peaks: Iterable[float]) -> dict[s
     return {**taken, **environment(device)}
 
 
-def image_costs(
-    seconds: Iterable[float], peaks: Iterable[float], descriptor_bytes: Iterable[int]
-) -> dict[str, float | None]:
+def image_costs(costs: Iterable[Cost], descriptor_bytes: Iterable[int]) -> dict[str, Any]:
     """What the features of an image cost, of those of which it is known; None of none.
 
-    ``seconds`` and ``peaks`` of memory (MiB) are of each image, NaN where they aren't known.
+    ``costs`` are of each image, NaN where they aren't known.
     """
+    costs = list(costs)
+    seconds, peaks = ([getattr(own, n) for own in costs] for n in ("seconds", "peak_memory_mib"))
     times, most = ([v for v in values if not math.isnan(v)] for values in (seconds, peaks))
     sizes = list(descriptor_bytes)
     return {
         "seconds": math.fsum(times) / len(times) if times else None,
         "peak_memory_mib": max(most, default=None),
         "descriptor_bytes": sum(sizes) / len(sizes) if sizes else None,
+        "machines": sorted({own.machine for own in costs if own.machine}),
+        "hosts": sorted({own.host for own in costs if own.host}),
     }
 
 

@@ -188,7 +188,7 @@ def test_keypoints_of_every_image(dataset, workers):
         np.testing.assert_array_equal(center.seen_by_colmap("own"), image.keypoints)
         np.testing.assert_array_equal(center.seen_by_colmap("corner"), corner)
         assert image.keypoints.dtype == np.float32
-        assert (image.seconds, image.peak_memory_mib) == (0.25, 100.0)
+        assert (image.cost.seconds, image.cost.peak_memory_mib) == (0.25, 100.0)
 
 
 def test_only_images_that_are_used(dataset):
@@ -221,4 +221,5 @@ def test_unknown_costs_stay_unknown(dataset):
             return replace(super().read(image, name), cost=Cost(math.nan, math.nan))
 
     found = FeatureMatching(Precomputed(), MATCHER).keypoints(dataset, 0)
-    assert all(math.isnan(i.seconds) and math.isnan(i.peak_memory_mib) for i in found.values())
+    costs = [image.cost for image in found.values()]
+    assert all(math.isnan(own.seconds) and math.isnan(own.peak_memory_mib) for own in costs)

@@ -12,6 +12,7 @@ from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.registration import Registered, failure
 from d2eval.aachen.scores import mean_count, query_rows, summarize
 from d2eval.foundation.formats.poses import wxyz
+from d2eval.foundation.machine.resources import Cost
 from d2eval.localization.submission import submission
 from d2eval.metrics.poses import Threshold
 
@@ -34,7 +35,7 @@ def pose(degrees, translation):
 
 
 def points(count):
-    return ImageKeypoints(np.zeros((count, 2), np.float32), "key", "sha", 0.5, 1.0, 512)
+    return ImageKeypoints(np.zeros((count, 2), np.float32), "key", "sha", Cost(0.5, 1.0), 512)
 
 
 @pytest.fixture

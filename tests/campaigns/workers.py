@@ -111,7 +111,7 @@ def chaos(root: Path, benchmark: str, kills: int, dask: bool, rng: random.Random
     where = str(cluster.file) if cluster else "local:2"
     while cluster and not cluster.file.exists():
         time.sleep(0.2)
-    killed, scheduler = 0, dask
+    killed, scheduler, before = 0, dask, 0
     try:
         run = subprocess.Popen(
             command(root, benchmark, "--scheduler", where), cwd=root,
@@ -121,9 +121,10 @@ def chaos(root: Path, benchmark: str, kills: int, dask: bool, rng: random.Random
             time.sleep(rng.uniform(1, 6))
             if cluster:
                 cluster.mend()
-            begun = any(root.glob("cache/features/*/*.h5"))
-            if killed >= kills or not begun or run.poll() is not None:
+            # A new worker needs seconds to begin: one that is killed before has shown nothing.
+            if killed >= kills or units(root)[0] <= before or run.poll() is not None:
                 continue
+            before = units(root)[0]
             if cluster and scheduler and rng.random() < 0.3:
                 cluster.scheduler.send_signal(signal.SIGKILL)
                 scheduler = False

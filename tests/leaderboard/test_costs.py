@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from d2eval.cli import main
+from d2eval.foundation.machine.resources import Cost
 from d2eval.leaderboard.costs import costs_of, machine_of
 from d2eval.runs.manifest import image_costs
 from d2eval.runs.measured import SHIPPED_RUNS
@@ -18,9 +19,22 @@ RECORDS = [
 
 
 def test_of_an_image_by_hand():
-    found = image_costs([1.0, float("nan"), 3.0], [float("nan"), 50.0, 20.0], [100, 200])
-    assert found == {"seconds": 2.0, "peak_memory_mib": 50.0, "descriptor_bytes": 150.0}
-    assert {*image_costs([float("nan")], [float("nan")], []).values()} == {None}
+    nan = float("nan")
+    costs = [Cost(1.0, nan, "a", "A CPU"), Cost(nan, 50.0), Cost(3.0, 20.0, "b", "A CPU")]
+    assert image_costs(costs, [100, 200]) == {
+        "seconds": 2.0, "peak_memory_mib": 50.0, "descriptor_bytes": 150.0,
+        "machines": ["A CPU"], "hosts": ["a", "b"],
+    }  # fmt: skip
+    unknown = image_costs([Cost(nan, nan)], [])
+    assert {*list(unknown.values())[:3]} == {None}
+
+
+def test_features_of_several_machines_are_of_none_of_them():
+    run = {"device": "cpu", "machine": "The run's"}
+    assert machine_of(run) == "cpu, The run's"
+    assert machine_of({**run, "image_costs": {"machines": ["A CPU"]}}) == "cpu, A CPU"
+    mixed = machine_of({**run, "image_costs": {"machines": ["A CPU", "Another"]}})
+    assert mixed == "cpu, several machines (A CPU; Another)"
 
 
 def test_what_a_manifest_says_and_what_follows_from_older_ones():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packed_units import packed_names
 from scheduled_units import HereWorkers
 
 from d2eval.cli import main
@@ -31,8 +32,8 @@ def rows(folder: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def files(cache: Path) -> list[str]:
-    """The units that are stored."""
-    kinds = ("features", "matches", "verified", "poses", "maps")
+    """The units that are stored in files of their own."""
+    kinds = ("features", "maps")
     return sorted(
         path.relative_to(cache).as_posix() for kind in kinds for path in cache.glob(f"{kind}/*/*")
     )
@@ -50,12 +51,14 @@ def test_hpatches(tiny_hpatches, tmp_path, no_figures):
     assert rows(sent / "runs") == rows(one / "runs")
     assert rows(one / "runs")["pairs.csv"]
     assert files(sent / "cache") == files(one / "cache")
+    assert packed_names(sent / "cache") == packed_names(one / "cache")
     # made anew, all is made once more, and by the workers alone
     before = {name: (sent / "cache" / name).stat().st_mtime_ns for name in files(sent / "cache")}
     fresh = replace(request, runtime=replace(request.runtime, fresh=True))
     run_benchmark(cls(), tiny_hpatches, fresh, HereWorkers())
     after = {name: (sent / "cache" / name).stat().st_mtime_ns for name in files(sent / "cache")}
     assert all(after[name] > before[name] for name in before)
+    assert len(packed_names(sent / "cache")) == 10
     assert rows(sent / "runs") == rows(one / "runs")
 
 
@@ -79,3 +82,4 @@ def test_two_processes(words, tmp_path, no_figures):
     assert rows(two / "runs") == rows(one / "runs")
     assert rows(one / "runs")["queries.csv"]
     assert files(two / "cache") == files(one / "cache")
+    assert packed_names(two / "cache") == packed_names(one / "cache")

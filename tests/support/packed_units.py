@@ -11,6 +11,16 @@ def packed(folder: Path) -> int:
     )
 
 
+def packed_names(folder: Path) -> set[str]:
+    """Hashes of the names of units in packs below a folder."""
+    names = set()
+    for path in folder.rglob("*.pack"):
+        data = path.read_bytes()
+        begin, count, _ = struct.unpack("<QQ32s", data[-48:])
+        names |= {data[begin + 80 * k : begin + 80 * k + 32].hex() for k in range(count)}
+    return names
+
+
 def damage_unit(pack: Path) -> None:
     """Changes a byte of the first unit of a pack, and nothing of its index."""
     data = bytearray(pack.read_bytes())

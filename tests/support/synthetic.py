@@ -18,6 +18,7 @@ from d2eval.aachen.registration import Registered, register_images
 from d2eval.aachen.triangulation import triangulate
 from d2eval.aachen.verification import Verified, verify_pairs
 from d2eval.aachen.workspace import create_database, write_matches
+from d2eval.foundation.machine.resources import Cost
 from d2eval.pipeline.store import Store
 
 WIDTH, HEIGHT = 640, 480
@@ -141,7 +142,7 @@ def make_scene(
     for name, pose in true.items():
         xy, seen[name] = _keypoints(rng, cameras[name], pose, cloud, noise)
         keypoints[name] = ImageKeypoints(
-            (xy - shift).astype(np.float32), f"{folder}-{name}", name, np.nan, np.nan, 0
+            (xy - shift).astype(np.float32), f"{folder}-{name}", name, Cost(np.nan, np.nan), 0
         )
     listed = [(a, b) for i, a in enumerate(true) for b in list(true)[i + 1 :]]
     listed.remove((queries[0], queries[1]))

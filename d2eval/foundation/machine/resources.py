@@ -1,6 +1,7 @@
 """Seconds and peak memory of a piece of work, and what the machine is."""
 
 import contextlib
+import functools
 import os
 import platform
 import resource
@@ -32,12 +33,15 @@ class Cost:
     # peak resident memory of the whole process while it ran, in MiB. On systems that can't reset
     # the peak (all but Linux) it is the peak since the process started
     peak_memory_mib: float = 0.0
+    host: str = ""  # that did it; "" where that isn't known
+    machine: str = ""  # what computed, see `machine`; "" where that isn't known
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> "Cost":
-        """What was stored of one; earlier versions called MiB "mb"."""
+        """What was stored of one; earlier versions called MiB "mb", and knew no host."""
         peak = "peak_memory_mib" if "peak_memory_mib" in stored else "peak_memory_mb"
-        return cls(float(stored["seconds"]), float(stored[peak]))
+        where = str(stored.get("host", "")), str(stored.get("machine", ""))
+        return cls(float(stored["seconds"]), float(stored[peak]), *where)
 
 
 def _reset_peak() -> None:
@@ -57,9 +61,9 @@ def peak_memory_mib() -> float:
 
 
 @contextlib.contextmanager
-def measure() -> Iterator[Cost]:
-    """Fills the `Cost` that it yields when the block ends."""
-    cost = Cost()
+def measure(device: str = "") -> Iterator[Cost]:
+    """Fills the `Cost` that it yields when the block ends; with what computed, of a ``device``."""
+    cost = Cost(host=platform.node(), machine=machine(device) if device else "")
     _reset_peak()
     start = time.perf_counter()
     yield cost
@@ -145,6 +149,7 @@ def require_device(device: str) -> None:
         raise D2EvalError(f"--device {device}: not available here ({reason})") from error
 
 
+@functools.cache
 def machine(device: str) -> str:
     """What computes: the GPU, or the processor and how many processors the process may use."""
     if device.startswith("cuda"):

@@ -29,7 +29,7 @@ class DenseEstimator(Estimator):
 
     def __init__(self, strategy: Part, task: Task, network: MapsMethod, identity: Identity) -> None:
         super().__init__(strategy, task)
-        self.source = MapsSource(network, identity, task.store, self.files)
+        self.source = MapsSource(network, identity, task.store, self.files, task.runtime.device)
 
     def describe(self) -> Mapping[str, Any]:
         """The network's identity and its key."""
