@@ -5,6 +5,7 @@ import logging
 import queue
 import time
 import uuid
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,8 @@ class ClusterWorkers:
     def submit(self, number: int, job: bytes, block: Block) -> None:
         """To Dask; if may be to none of the workers on which it failed."""
         self._tasks[number] = job, block
+        if self._is_closed():
+            return  # sent when the scheduler is back
         avoided = {self._addresses[own] for own in block.avoid if own in self._addresses}
         others = [address for address in self._workers() if address not in avoided]
         chosen = {"workers": others, "allow_other_workers": True} if avoided and others else {}
@@ -106,24 +109,30 @@ class ClusterWorkers:
             while True:
                 self._take(number, future, found)
                 number, future = self._ended.get_nowait()
-        if self._client.status in ("closed", "closing"):
+        if self._is_closed():
             self._return()
         return found
+
+    def _is_closed(self) -> bool:
+        return self._client.status in ("closed", "closing")
 
     def _take(self, number: int, future: Any, found: list[tuple[int, Outcome]]) -> None:
         if number not in self._futures or self._futures[number] is not future:
             return  # it was sent again
-        if future.status in ("cancelled", "lost"):  # with the scheduler, which may be back
-            if self._client.status not in ("closed", "closing"):
-                self.submit(number, *self._tasks[number])
+        try:
+            error = future.exception(timeout=CONNECT_S)
+            if isinstance(error, CancelledError):
+                raise error
+            result = None if error else future.result(timeout=CONNECT_S)
+        except (OSError, CancelledError):  # it went with the scheduler, which may be back
+            self.submit(number, *self._tasks[number])
             return
         del self._futures[number], self._tasks[number]
-        if future.status == "finished":
-            address, outcome = future.result()
+        if result is not None:
+            address, outcome = result
             self._addresses[outcome.worker] = address
             found.append((number, outcome))
             return
-        error = future.exception()
         lost = isinstance(error, self._dask.scheduler.KilledWorker)
         message = "workers were lost that did it" if lost else f"{type(error).__name__}: {error}"
         found.append((number, Outcome("Dask", fault="lost" if lost else "bug", message=message)))
