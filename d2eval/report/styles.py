@@ -14,11 +14,13 @@ from typing import Any
 from d2eval.runs.published import presentation
 
 PALETTE = ("#CC6677", "#882255", "#332288", "#999933", "#44AA99", "#88CCEE")
-# Rows of the paper's other tables. Any other method's colour is drawn by its name, but not among
-# RootSIFT's two, which it is often compared with.
+# Rows of the paper's other tables, and methods of today that are often drawn together. Any other
+# method's colour is drawn by its name, but not among RootSIFT's two, which all are compared with.
 _ASSIGNED = {
     "rootsift": PALETTE[0], "upright_rootsift": PALETTE[1], "vgg16_dense": PALETTE[2],
     "affine_rootsift": PALETTE[3], "dense_sfm": PALETTE[4],
+    "orb": PALETTE[2], "keynet_hardtfeat": PALETTE[3], "xfeat": PALETTE[4], "aliked": PALETTE[5],
+    "disk": "#DDCC77", "r2d2": "#AA4499",
 }  # fmt: skip
 _OPEN = PALETTE[2:]
 LINES = ("-", "--", "-.", ":")
