@@ -254,9 +254,9 @@ def test_the_manifest(finished):
     manifest = manifest_of(finished.folder)
     assert set(manifest) == {
         "schema", "benchmark", "protocol_sha256", "label", "method", "features", "weights",
-        "matcher",
-        "top_k", "seed", "dataset", "excluded", "root", "extracted_now", "wall_seconds",
-        "peak_memory_mib", "d2eval", "git_commit", "versions", "device", "command", "finished",
+        "matcher", "leaks", "image_costs", "machine", "top_k", "seed", "dataset", "excluded",
+        "root", "extracted_now", "wall_seconds", "peak_memory_mib", "d2eval",
+        "git_commit", "versions", "device", "command", "finished",
     }  # fmt: skip
     assert manifest["protocol_sha256"] == load_protocol("hpatches").sha256
     assert (manifest["benchmark"], manifest["method"]) == ("hpatches", "rootsift")
