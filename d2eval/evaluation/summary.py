@@ -8,6 +8,7 @@ from d2eval.evaluation.dataset import OVERALL
 from d2eval.runs.folder import Row
 
 COSTS = ("seconds_1", "seconds_k", "peak_memory_mib_1", "peak_memory_mib_k")
+SHARES = ("mma", "auc", "h_auc", "h_accuracy")  # what their columns begin with
 
 
 def mean(values: Sequence[float]) -> float:
@@ -76,4 +77,5 @@ def _cell(name: str, value: Any) -> str:
     """A share or an area with three places, another number with one; "-" where nothing is known."""
     if not isinstance(value, float):
         return str(value)
-    return "-" if math.isnan(value) else f"{value:.{3 if name.startswith(('mma', 'auc')) else 1}f}"
+    places = 3 if name.startswith(SHARES) else 1
+    return "-" if math.isnan(value) else f"{value:.{places}f}"
