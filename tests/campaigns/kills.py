@@ -44,7 +44,8 @@ COMMANDS = {
     "tables": "tables hpatches --runs {runs} --output {root}/out",
     "plot": "plot mma --runs {runs} --output {root}/out",
 }
-UNEQUAL = ("seconds", "memory", "mib", "finished", "command", "extracted_now", "root", "host")
+UNEQUAL = ("seconds", "memory", "mib", "finished", "command", "extracted_now", "root", "host",
+           "git_commit")  # fmt: skip
 NOT_COMPARED = (".png", ".svg", ".pdf", ".lock", "checkpoint.pt")  # pictures, seconds, who wrote
 TIMES_ONLY = ("speed",)  # commands whose numbers are times
 
