@@ -87,7 +87,7 @@ def test_numerical_gradients():
 
 
 def test_numerical_gradients_with_soft_detection():
-    maps, cells = random_pair(2, 3, (7, 6), (6, 8), count=6)
+    maps, cells = random_pair(2, 3, (7, 6), (6, 8), count=9)
 
     def loss(one, two):
         return pair_loss(one, two, soft_scores(one[None])[0], soft_scores(two[None])[0], *cells)
