@@ -8,15 +8,6 @@ import pycolmap
 from d2eval.foundation.errors import told
 from d2eval.foundation.images.decoding import read_image_size
 
-SHOWN = 10  # names in a message
-
-
-def some(names: Iterable[str]) -> str:
-    """The first few of ``names`` and how many more."""
-    listed = list(names)
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return ", ".join(listed[:SHOWN]) + more
-
 
 def describe_completeness(
     counts: Mapping[str, int], complete: Mapping[str, int], kinds: Mapping[str, str]

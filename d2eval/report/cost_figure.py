@@ -1,10 +1,11 @@
-"""Cost against accuracy: a row of panels for each protocol, one panel for each cost."""
+"""Cost against accuracy: a row of panels for runs that compare, one panel for each cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from d2eval.report.figures import add_legend, new_figure
 from d2eval.report.styles import Entry, styles
@@ -25,11 +26,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class CostRow:
-    """Runs of one protocol."""
+    """Runs that share their axes."""
 
     title: str
     ylabel: str
     marks: Sequence[Mark]
+    most: float | None = None  # of the accuracy; None: it has no largest number
 
 
 def draw_costs(rows: Sequence[CostRow], kinds: Mapping[str, str], heading: str) -> Figure:
@@ -44,7 +46,7 @@ def draw_costs(rows: Sequence[CostRow], kinds: Mapping[str, str], heading: str) 
     looks = styles([Entry(mark.label, mark.method) for row in rows for mark in row.marks])
     for row, panels in zip(rows, axes, strict=True):
         panels[0].set_ylabel(row.ylabel)
-        panels[0].set_title(row.title, fontsize=10, loc="left", parse_math=False)
+        panels[0].set_title(row.title, fontsize=10, loc="left", pad=9, parse_math=False)
         for (kind, title), panel in zip(kinds.items(), panels, strict=True):
             known = [
                 (cost, mark) for mark in row.marks if (cost := mark.costs.get(kind)) is not None
@@ -58,6 +60,9 @@ def draw_costs(rows: Sequence[CostRow], kinds: Mapping[str, str], heading: str) 
             costs = [cost for cost, _ in known if cost > 0]
             if costs and max(costs) > _WIDE * min(costs):
                 panel.set_xscale("log")
+                panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                panel.xaxis.set_major_formatter("{x:g}")
+                panel.xaxis.set_minor_locator(NullLocator())
             elif costs:
                 panel.set_xlim(0, 1.05 * max(costs))
             else:
@@ -65,6 +70,8 @@ def draw_costs(rows: Sequence[CostRow], kinds: Mapping[str, str], heading: str) 
                 panel.set_xticks([])
             panel.set_xlabel(title)
             panel.grid(alpha=0.4)
+        low, high = panels[0].get_ylim()
+        panels[0].set_ylim(max(0.0, low), high if row.most is None else min(row.most, high))
     handles = [
         Line2D([], [], color=own.color, marker=own.marker, markersize=7, markerfacecolor="white",
                markeredgewidth=1.6, linestyle="", label=label)

@@ -7,7 +7,8 @@ import pytest
 
 from d2eval.cli import main
 from d2eval.foundation.machine.resources import Cost
-from d2eval.leaderboard.costs import costs_of, machine_of
+from d2eval.leaderboard.costs import KINDS, costs_of, machine_of
+from d2eval.report.cost_figure import CostRow, Mark, draw_costs
 from d2eval.runs.manifest import image_costs
 from d2eval.runs.measured import SHIPPED_RUNS
 
@@ -50,29 +51,67 @@ def test_what_a_manifest_says_and_what_follows_from_older_ones():
     ] == (pytest.approx(43.5))
 
 
-def test_runs_of_another_machine_are_not_on_the_axis(tmp_path, capsys, monkeypatch):
-    drawn = []
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Rows of the figure, and the folder of its runs."""
+    rows = []
+    module = "d2eval.leaderboard.cost_figure"
+    monkeypatch.setattr(f"{module}.draw_costs", lambda own, *_: rows.extend(own))
+    monkeypatch.setattr(f"{module}.write_figure", lambda *_: [tmp_path])
+    return rows
+
+
+def copied(root, name, sequence="v_bird", fingerprint=None, **content):
+    """A shipped run as ``--sequences`` would leave it, with another manifest."""
+    folder = root / "hpatches" / name
+    shutil.copytree(SHIPPED_RUNS / "hpatches" / name, folder)
+    whole, part = "partial (7 of 108 sequences)", "partial (1 of 108 sequences)"
+    for file in ("manifest.json", "summary.csv"):
+        (folder / file).write_text((folder / file).read_text().replace(whole, part))
+    lines = (folder / "pairs.csv").read_text().splitlines(keepends=True)
+    own = [line for line in lines if line.startswith(("sequence,", f"{sequence},"))]
+    (folder / "pairs.csv").write_text("".join(own))
+    path = folder / "manifest.json"
+    said = json.loads(path.read_text())
+    said["dataset"]["fingerprint"] = fingerprint or said["dataset"]["fingerprint"]
+    costs = {"seconds": 1.0, "descriptor_bytes": 4e5}
+    here = {"device": "cpu", "machine": "Here", "image_costs": costs}
+    path.write_text(json.dumps(said | here | content))
+
+
+def test_runs_of_other_machines_or_data_are_on_no_common_axis(tmp_path, capsys, monkeypatch, drawn):
+    for name in ("rootsift", "upright_rootsift", "d2_ms"):
+        copied(tmp_path, name)
+    copied(tmp_path, "orb", device="cuda")
+    copied(tmp_path, "xfeat", fingerprint="0" * 64)
+    copied(tmp_path, "d2_ss", "i_leuven")
+    own = {"d2_ms": dict.fromkeys(KINDS)}
     monkeypatch.setattr(
-        "d2eval.leaderboard.cost_figure.draw_costs", lambda rows, *_: drawn.extend(rows)
+        "d2eval.leaderboard.cost_figure.costs_of",
+        lambda manifest, records: own.get(manifest["method"]) or costs_of(manifest, records),
     )
-    monkeypatch.setattr("d2eval.leaderboard.cost_figure.write_figure", lambda *_: [tmp_path])
-    for name in ("d2_ss", "rootsift", "upright_rootsift"):
-        shutil.copytree(SHIPPED_RUNS / "hpatches" / name, tmp_path / "hpatches" / name)
-    path = tmp_path / "hpatches/d2_ss/manifest.json"
-    content = json.loads(path.read_text()) | {"device": "cuda", "machine": "A GPU"}
-    path.write_text(json.dumps(content))
-    assert machine_of(content) == "cuda, A GPU"
     assert main(["plot", "cost", "--runs", str(tmp_path)]) == 0
-    (row,) = drawn
-    assert [mark.label for mark in row.marks] == ["rootsift", "upright_rootsift"]
-    assert row.ylabel == "MMA@3px" and 0 < row.marks[0].accuracy < 1
-    said = "1 of 3 runs are of another machine or device than cpu, machine not said, and not drawn"
+    one = "hpatches, Overall: 1 of 108 sequences"
+    assert {row.title: [mark.label for mark in row.marks] for row in drawn} == {
+        f"{one} (i_leuven); cpu, Here": ["d2_ss"],
+        f"{one} (v_bird); cuda, Here": ["orb"],
+        f"{one} (v_bird); cpu, Here; content 3e718090": ["rootsift", "upright_rootsift"],
+        f"{one} (v_bird); cpu, Here; content 00000000": ["xfeat"],
+    }
+    assert {(row.ylabel, row.most) for row in drawn} == {("MMA@3px", 1.0)}
+    said = "hpatches: d2_ms is not drawn (it doesn't say what its features cost)"
     assert said in capsys.readouterr().err
 
 
-def test_it_draws_what_is_known_and_says_what_is_not(tmp_path):
-    from d2eval.report.cost_figure import CostRow, Mark, draw_costs
+def test_an_axis_of_recall_ends_at_all_queries():
+    marks = [Mark("a", "orb", {"s": 1.0}, 100.0), Mark("b", "orb", {"s": 4.0}, 90.0)]
+    rows = [CostRow("own", "recall", marks, 100.0), CostRow("own", "error", marks)]
+    recall, error = draw_costs(rows, {"s": "seconds"}, "here").axes
+    assert 80 < recall.get_ylim()[0] < 90 and recall.get_ylim()[1] == 100
+    assert error.get_ylim()[1] > 100
 
+
+def test_it_draws_what_is_known_and_says_what_is_not(tmp_path):
     marks = [Mark("a", "orb", {"s": 1.0, "m": None}, 0.5), Mark("b", "orb", {"s": 40.0}, 0.7)]
     figure = draw_costs([CostRow("own", "MMA", marks)], {"s": "seconds", "m": "MiB"}, "here")
     times, memory = figure.axes

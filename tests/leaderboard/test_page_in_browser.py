@@ -201,6 +201,25 @@ def test_costs_are_of_one_machine(opened):
     assert "seconds" not in page.all("#costs")[0].text  # which no run there says
 
 
+def test_costs_of_runs_of_other_data_have_a_drawing_of_their_own(tmp_path, opened):
+    runs = tmp_path / "runs"
+    for label in ("orb", "rootsift", "xfeat"):
+        shutil.copytree(SHIPPED_RUNS / "hpatches" / label, runs / "hpatches" / label)
+    path = runs / "hpatches/orb/manifest.json"
+    content = json.loads(path.read_text())
+    content["dataset"]["fingerprint"] = "0" * 64
+    path.write_text(json.dumps(content))
+    output = tmp_path / "report.html"
+    assert main(["report", "--runs", str(runs), "--output", str(output)]) == 0
+    page = opened(path=output)
+    assert len(page.all("#cost path.solid")) == 2
+    assert "1 run of other data not drawn here" in page.all("#cost")[0].text
+    chosen = select_of(page.all("#cost-data")[0])
+    assert [own.text[-4:] for own in chosen.options] == [" (2)", " (1)"]
+    chosen.select_by_index(1)
+    assert len(page.all("#cost path.solid")) == 1
+
+
 def test_where_a_number_is_from(opened):
     page = opened()
     page.click("#benchmarks button", "aachen")

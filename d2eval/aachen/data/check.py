@@ -22,7 +22,8 @@ from d2eval.evaluation.benchmark import Checked
 from d2eval.foundation.errors import told
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.terminal.progress import progress
-from d2eval.localization.datasets import describe_completeness, size_misfits, some
+from d2eval.foundation.text.words import some
+from d2eval.localization.datasets import describe_completeness, size_misfits
 
 
 @dataclass(frozen=True)

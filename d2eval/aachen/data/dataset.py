@@ -23,7 +23,8 @@ from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.formats.poses import read_poses, wxyz
-from d2eval.localization.datasets import describe_completeness, some
+from d2eval.foundation.text.words import some
+from d2eval.localization.datasets import describe_completeness
 
 
 @dataclass(frozen=True)

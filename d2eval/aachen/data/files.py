@@ -19,7 +19,7 @@ from d2eval.aachen.data.parsing import PairList, Report, fail, read_intrinsics, 
 from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.foundation.errors import D2EvalError, told
 from d2eval.foundation.files.paths import find
-from d2eval.localization.datasets import some
+from d2eval.foundation.text.words import some
 
 T = TypeVar("T")
 QUERY_PREFIX = "query/"

@@ -1,16 +1,24 @@
 """Numbers and image names as lists of the user's hold them, and what of them is beyond reason."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from d2eval.foundation.errors import D2EvalError
 
+SHOWN = 10  # names in a message
 MOST_DIGITS = 18  # of a whole number, which fits 64 bits then
 MOST_PIXELS = 1_000_000  # of an image's side
 MOST_COORDINATE = 1e12  # of a position; metres from the Earth's centre are below 1e7
 MOST_NAME_BYTES, MOST_PART_BYTES = 1000, 255  # of a name; file systems take no longer parts
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")  # controls, what no UTF-8 is read as, ends of lines
+
+
+def some(names: Iterable[str], most: int = SHOWN) -> str:
+    """The first ``most`` of ``names`` and how many more."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def whole(word: str) -> int:

@@ -12,6 +12,7 @@ from d2eval.foundation.files.reading import is_there
 from d2eval.foundation.formats.matfiles import list_variables
 from d2eval.foundation.images.decoding import read_image_size
 from d2eval.foundation.terminal.progress import progress
+from d2eval.foundation.text.words import some
 from d2eval.inloc.data.alignments import read_alignment
 from d2eval.inloc.data.coverage import (
     intrinsics_notes,
@@ -36,7 +37,7 @@ from d2eval.inloc.data.files import (
 )
 from d2eval.inloc.data.retrieval import Retrieval, read_retrieval
 from d2eval.inloc.protocol import InlocBenchmark
-from d2eval.localization.datasets import describe_completeness, size_misfits, some
+from d2eval.localization.datasets import describe_completeness, size_misfits
 
 T = TypeVar("T")
 SCAN_CELLS = (1, 7)  # shape of the scans' cell array: XYZ, intensity, RGB

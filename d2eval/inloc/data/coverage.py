@@ -10,9 +10,9 @@ from typing import Any
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import find
+from d2eval.foundation.text.words import some
 from d2eval.inloc.data.files import Files, Reference, Scan, scan_of
 from d2eval.inloc.protocol import InlocBenchmark
-from d2eval.localization.datasets import some
 
 
 def reference_notes(path: Path, references: Mapping[str, Reference], files: Files) -> Iterator[str]:

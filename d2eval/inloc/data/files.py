@@ -13,9 +13,15 @@ from d2eval.foundation.files.paths import find
 from d2eval.foundation.files.reading import read_words
 from d2eval.foundation.formats.matfiles import as_numbers, list_variables, read_structs
 from d2eval.foundation.images.decoding import SUFFIXES
-from d2eval.foundation.text.words import MOST_COORDINATE, check_name, is_image_size, reals, whole
+from d2eval.foundation.text.words import (
+    MOST_COORDINATE,
+    check_name,
+    is_image_size,
+    reals,
+    some,
+    whole,
+)
 from d2eval.inloc.protocol import InlocBenchmark
-from d2eval.localization.datasets import some
 
 Scan = tuple[str, str]  # floor and scan, ("DUC1", "000")
 KINDS = {"queries": "queries", "cutouts": "cutouts", "scans": "scans"}

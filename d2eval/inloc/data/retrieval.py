@@ -9,8 +9,8 @@ import numpy as np
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.reading import read_lines
 from d2eval.foundation.formats.matfiles import read_numbers, read_strings
+from d2eval.foundation.text.words import some
 from d2eval.inloc.protocol import Layout
-from d2eval.localization.datasets import some
 
 
 @dataclass(frozen=True)

@@ -174,17 +174,18 @@
     return found;
   }
 
-  function plane(host, title, xs, ys, xlabel, ylabel, ratio = 0.62) {
+  const MOST = { "%": 100, "": 1 }; // by unit, of shares; others have none
+  function plane(host, title, xs, ys, xlabel, ylabel, ratio = 0.62, most = Infinity) {
     const width = Math.max(280, Math.min(host.clientWidth || 640, 760));
     const height = Math.max(230, width * ratio);
     const box = { left: 64, right: width - 14, top: 14, bottom: height - 44 };
-    const range = (values) => {
+    const range = (values, limit) => {
       const [low, high] = [Math.min(...values), Math.max(...values)];
       const pad = (high - low || Math.abs(high) || 1) * 0.05;
-      return [low >= 0 && low < (high - low) * 0.6 ? 0 : low - pad, high + pad];
+      return [low >= 0 && low < (high - low) * 0.6 ? 0 : low - pad, high > limit ? high + pad : Math.min(high + pad, limit)];
     };
-    const [x0, x1] = range(xs);
-    const [y0, y1] = range(ys);
+    const [x0, x1] = range(xs, Infinity);
+    const [y0, y1] = range(ys, most);
     const x = (value) => box.left + ((value - x0) / (x1 - x0)) * (box.right - box.left);
     const y = (value) => box.bottom - ((value - y0) / (y1 - y0)) * (box.bottom - box.top);
     const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "application", tabindex: 0, "aria-roledescription": "chart", "aria-label": `${title}. Arrow keys go from value to value.`, style: `max-width:${width}px` });
@@ -322,7 +323,7 @@
     const values = drawnLines.flatMap((line) => [...line.values.values()].map((each) => each.value));
     const points = [];
     const { root, x, y, width } = plane(host, `${unit.metric} over its threshold`, at.length ? at : [0, 1], [0, ...(values.length ? values : [1])],
-      unit.angle === null ? `threshold${/\d ?(px|deg)\b/.test(unit.title) ? ` [${/\d ?(px|deg)\b/.exec(unit.title)[1]}]` : ""}` : "threshold of the position [m]", `${unit.metric.replace(/_/g, " ")}${unit.unit ? ` [${unit.unit}]` : ""}`);
+      unit.angle === null ? `threshold${/\d ?(px|deg)\b/.test(unit.title) ? ` [${/\d ?(px|deg)\b/.exec(unit.title)[1]}]` : ""}` : "threshold of the position [m]", `${unit.metric.replace(/_/g, " ")}${unit.unit ? ` [${unit.unit}]` : ""}`, 0.62, MOST[unit.unit]);
     for (const line of drawnLines) {
       const sorted = [...line.values].sort((a, b) => a[0] - b[0]);
       const path = sorted.map(([t, { value }], i) => `${i ? "L" : "M"}${x(t)} ${y(value)}`).join("");
@@ -466,26 +467,50 @@
 
   const COSTS = [["seconds", "seconds an image"], ["memory_mib", "peak memory [MiB]"], ["descriptor_mb", "descriptors [MB an image]"]];
 
-  // Time and memory of one machine and device: those of others have a drawing of their own.
+  // What of the data a run is of, by its content, and in words.
+  const dataOf = (run) => `${run.dataset} ${run.manifest.dataset?.fingerprint ?? ""}`;
+  function dataTitles(runs) {
+    const first = [...new Map(runs.map((run) => [dataOf(run), run]).reverse()).values()].reverse();
+    const part = (run) => run.dataset.replace(/^partial \((.*)\)$/, "$1");
+    return new Map(first.map((run) => {
+      const same = first.some((other) => other !== run && other.dataset === run.dataset);
+      const clusters = [...new Set([...now.items.values()].filter((item) => [...run.values.values()].some((column) => isNumber(column.get(item.name)))).map((item) => item.cluster))];
+      const names = same || clusters.length < 4 ? `: ${clusters.slice(0, 3).join(", ")}${clusters.length > 3 ? ` and ${clusters.length - 3} more` : ""}` : "";
+      return [dataOf(run), part(run) + (clusters.length ? names : "")];
+    }));
+  }
+
+  // Runs share an axis where they are of the same data; for time and memory, of the same machine and
+  // device, too. All others have a drawing of their own.
+  function choices(select, keys, titles = new Map()) {
+    const counts = new Map();
+    keys.forEach((key) => counts.set(key, (counts.get(key) || 0) + 1));
+    const list = [...counts].sort((a, b) => b[1] - a[1]).map(([key, count]) => [key, `${titles.get(key) ?? key} (${count})`]);
+    options(select, list, list[0]?.[0]);
+    return list.length;
+  }
+
   function cost() {
     const kinds = COSTS.filter(([kind]) => runsShown().some((run) => isNumber(run.costs[kind])));
     options("costs", kinds.length ? kinds : COSTS);
     const key = $("costs").value;
     const measure = chosen();
-    const all = runsShown().map((run) => ({ run, u: run.costs[key], v: now.rows.find((row) => row.owner === run && row.measure === measure.key && row.subset === subset())?.measured }))
+    const known = runsShown().map((run) => ({ run, u: run.costs[key], v: now.rows.find((row) => row.owner === run && row.measure === measure.key && row.subset === subset())?.measured }))
       .filter((point) => isNumber(point.u) && isNumber(point.v));
-    const counts = new Map();
-    all.forEach(({ run }) => counts.set(run.machine, (counts.get(run.machine) || 0) + 1));
-    const machines = [...counts].sort((a, b) => b[1] - a[1]).map(([name, count]) => [name, `${name} (${count})`]);
+    const titles = dataTitles(known.map(({ run }) => run));
+    $("cost-data-label").hidden = choices("cost-data", known.map(({ run }) => dataOf(run)), titles) < 2;
+    const all = known.filter(({ run }) => dataOf(run) === $("cost-data").value);
+    const machines = choices("machine", all.map(({ run }) => run.machine));
     const anywhere = key === "descriptor_mb";
-    $("machine-label").hidden = anywhere || machines.length < 2;
-    options("machine", machines, machines[0]?.[0]);
+    $("machine-label").hidden = anywhere || machines < 2;
     const points = all.filter(({ run }) => anywhere || run.machine === $("machine").value);
-    const lacking = runsShown().length - all.length;
+    const lacking = runsShown().length - known.length;
     const lack = lacking ? ` ${lacking} of ${runsShown().length} runs don't say both numbers.` : "";
     if (!points.length) return show("cost", said("No run has both numbers."));
+    const elsewhere = known.length - all.length;
+    const data = ` On the same data: ${titles.get($("cost-data").value)}.${elsewhere ? ` ${elsewhere} ${elsewhere > 1 ? "runs" : "run"} of other data not drawn here: choose theirs.` : ""}`;
     const title = COSTS.find((each) => each[0] === key)[1];
-    const { root, x, y, width } = plane($("cost"), `${measure.title} over ${title}`, [0, ...points.map((point) => point.u)], points.map((point) => point.v), title, measure.title);
+    const { root, x, y, width } = plane($("cost"), `${measure.title} over ${title}`, [0, ...points.map((point) => point.u)], points.map((point) => point.v), title, measure.title, 0.62, MOST[measure.unit]);
     const marks = points.map(({ run, u, v }) => ({ x: x(u), y: y(v), run, label: `${run.id}\n${title}: ${number(u)}\n${measure.title}: ${number(v, measure.unit)}` }));
     const placed = [];
     for (const mark of marks) {
@@ -500,7 +525,7 @@
     explorable(root, marks, width, (mark) => details(mark.run));
     const others = all.length - points.length;
     const where = anywhere ? "The same on every machine." : `On ${$("machine").value}.${$("machine").value.endsWith("not said") ? " Which machine that was these runs don't say: they may be of several." : ""}${others ? ` ${others} runs of other machines or devices are not drawn here: choose theirs.` : ""}`;
-    return show("cost", root, said(`${where}${lack}`));
+    return show("cost", root, said(`${where}${data}${lack}`));
   }
 
   function failures() {
@@ -616,7 +641,7 @@
   on("swap", "click", () => { [$("first").value, $("second").value] = [$("second").value, $("first").value]; scatter(); });
   on("own", "change", () => { items(); item(); });
   on("find", "input", items);
-  ["costs", "machine"].forEach((id) => on(id, "change", cost));
+  ["costs", "cost-data", "machine"].forEach((id) => on(id, "change", cost));
   let [timer, width] = [null, innerWidth];
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; clearTimeout(timer); timer = setTimeout(render, 150); } });
   if (benchmarks.size) choose([...benchmarks.keys()][0]);
