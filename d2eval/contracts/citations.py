@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.files.reading import read_text
+from d2eval.foundation.files.reading import is_there, read_text
 
 FILE = "citations.bib"
 _ENTRY = re.compile(r"^@\w+\{(?P<key>[^,\s]+),\n(?P<fields>.*?)^\}", re.MULTILINE | re.DOTALL)
@@ -42,7 +42,7 @@ class Paper:
 @cache
 def _read(path: Path) -> dict[str, Paper]:
     found = {}
-    for match in _ENTRY.finditer(read_text(path) if path.is_file() else ""):
+    for match in _ENTRY.finditer(read_text(path) if is_there(path) else ""):
         fields = dict(_FIELD.findall(match["fields"]))
         lacking = [name for name in ("author", "year") if name not in fields]
         if lacking:

@@ -80,10 +80,7 @@ class ProtocolFile:
         Raises:
             D2EvalError: they are no list of names.
         """
-        found = self.content.get("overlaps", [])
-        if not isinstance(found, list) or not all(isinstance(own, str) for own in found):
-            raise D2EvalError(f"{self.path}: overlaps = {found!r} must be a list of names; mend it")
-        return tuple(found)
+        return tuple(_names(self.path, "overlaps", self.content.get("overlaps", [])))
 
     @property
     def sha256(self) -> str:
@@ -143,7 +140,7 @@ def _load(name: str, folder: Path, extending: tuple[Path, ...]) -> ProtocolFile:
     content = load_toml(path)
     if "extends" in content:
         base = _load(str(content.pop("extends")), path.parent, (*extending, path)).content
-        for entry in content.pop("without", []):
+        for entry in _names(path, "without", content.pop("without", [])):
             *tables, last = entry.split(".")
             try:
                 del reduce(dict.__getitem__, tables, base)[last]
@@ -154,6 +151,12 @@ def _load(name: str, folder: Path, extending: tuple[Path, ...]) -> ProtocolFile:
                 ) from error
         content = _over(base, content)
     return ProtocolFile(content, path)
+
+
+def _names(path: Path, entry: str, found: Any) -> list[str]:
+    if not isinstance(found, list) or not all(isinstance(own, str) for own in found):
+        raise D2EvalError(f"{path}: {entry} = {found!r} must be a list of names; mend it")
+    return found
 
 
 def protocol_names() -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.reading import is_there
 from d2eval.localization.columns import THRESHOLD, chosen
 from d2eval.localization.description import Report
 from d2eval.localization.groups import QUERIES, Group, LocalizedRun, Queries
@@ -189,7 +190,7 @@ def load_queries(report: Report[Any], folder: Path) -> Queries:
         D2EvalError: ``queries.csv`` is broken.
     """
     path, part = folder / QUERIES, report.group.parts()[-1]
-    if not path.is_file():
+    if not is_there(path):
         return Queries({}, {}, "is missing")
     where = chosen(report.queries, *names(THRESHOLD))
     errors: dict[str, dict[str, tuple[float, float]]] = {}

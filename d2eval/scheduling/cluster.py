@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from d2eval.foundation.errors import D2EvalError, reason_of
+from d2eval.foundation.files.reading import read_json
 from d2eval.foundation.terminal.console import note
 from d2eval.scheduling.work import Block, Outcome, run_block
 
+MEND = "have it written again by `dask scheduler --scheduler-file`"
 EXTRA = 'pip install "d2eval[cluster]"'
 CONNECT_S = 20.0  # for one attempt
 PATIENCE_S = 600.0  # for a scheduler that is gone, which may be started again
@@ -26,6 +28,19 @@ def _run(job: bytes, block: Block) -> tuple[str, Outcome]:
     from distributed import get_worker
 
     return get_worker().address, run_block(job, block)
+
+
+def address_in(path: Path) -> str:
+    """The scheduler's address that its file says, which Dask writes.
+
+    Raises:
+        D2EvalError: it can't be read, or says none.
+    """
+    content = read_json(path, MEND)
+    address = content.get("address") if isinstance(content, dict) else None
+    if not isinstance(address, str):
+        raise D2EvalError(f"{path}: says no scheduler's address; {MEND}")
+    return address
 
 
 class ClusterWorkers:
@@ -54,12 +69,14 @@ class ClusterWorkers:
         self._connect()
 
     def _connect(self) -> None:
-        given = {"address": self._where}
-        if Path(self._where).is_file():
-            given = {"scheduler_file": self._where}
+        address, path = self._where, Path(self._where)
+        if path.is_file():
+            if not path.stat().st_size:
+                time.sleep(WAIT_S)  # Dask is writing it
+            address = address_in(path)
         try:
-            self._client = self._dask.Client(**given, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+            self._client = self._dask.Client(address, timeout=CONNECT_S, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:  # TypeError: a scheme that needs more
             raise D2EvalError(
                 f"--scheduler {self._where}: no Dask scheduler answers ({reason_of(error)}); start "
                 "one with `dask scheduler`"

@@ -41,6 +41,14 @@ def test_a_variant_without_what_is_not_there(write, entry):
         load_protocol("b")
 
 
+@pytest.mark.parametrize("entries", ["nan", "5", "[5]", '"one"'])
+def test_without_is_a_list_of_names(write, entries):
+    write("a", "[one]\nx = 1\n")
+    write("b", f'extends = "a"\nwithout = {entries}\n')
+    with pytest.raises(D2EvalError, match=r"b\.toml: without = .* must be a list of names"):
+        load_protocol("b")
+
+
 NUMBERS = 'name = "A"\ntimes = 3\nlist = [1, 2]\n[one]\nx = 1.5\nkind = "k"\n[two]\ny = true\n'
 
 

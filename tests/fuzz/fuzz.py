@@ -1,5 +1,6 @@
 """Damages valid files at random and has every parser read them; run by hand.
 
+    export PYTHONPATH=.:tests/support
     python tests/fuzz/fuzz.py --inputs 100000 --seed 1 [--parsers toml,poses] [--save FOLDER]
 
 A reader may return something or raise D2EvalError of one line. Anything else is a failure: another
@@ -20,8 +21,9 @@ from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from kinds import Parser, write_input
 from mutations import mutate
-from parsers import PARSERS, Parser, write_input
+from parsers import PARSERS
 
 from d2eval.foundation.errors import D2EvalError
 

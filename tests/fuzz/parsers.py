@@ -10,7 +10,7 @@ import json
 import sqlite3
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -19,6 +19,8 @@ import numpy as np
 import pycolmap
 import scipy.io
 import torch
+from kinds import Parser, texts
+from own_parsers import OWN_PARSERS
 from PIL import Image
 from safetensors.torch import save as to_safetensors
 
@@ -63,32 +65,6 @@ from methods.d2net.training.data.scene_file import FORMAT, read_scene_file
 from methods.d2net.training.logs import RunLog
 from methods.vgg16.layers import CONVOLUTIONS
 from methods.vgg16_dense.matlab import read_netvlad
-
-
-@dataclass(frozen=True)
-class Parser:
-    """A reader.
-
-    Attributes:
-        name: of it.
-        file: the name that an input has in its folder, which may tell its format.
-        seeds: valid inputs.
-        read: reads the file at a path; raises nothing but D2EvalError.
-        is_text: whether inputs are text, of which byte order marks and line ends don't matter.
-        beside: other files of the folder, by name.
-    """
-
-    name: str
-    file: str
-    seeds: Callable[[], list[bytes]]
-    read: Callable[[Path], object]
-    is_text: bool = True
-    beside: Callable[[], dict[str, bytes]] = dict
-
-
-def texts(*contents: str) -> Callable[[], list[bytes]]:
-    return lambda: [content.encode() for content in contents]
-
 
 CAMERA_LINES = "db/1.jpg SIMPLE_RADIAL 8 6 9.5 4 3 .25\n# two\ndb/2.jpg PINHOLE 8 6 9 9 4 3\n"
 NVM = (
@@ -552,16 +528,6 @@ PARSERS = {
         Parser("training-steps", "steps.csv",
                texts("step,epoch,loss\n1,1,0.5\n2,1,.25\n3,2,1e-3\n"), read_steps),
         *model_parsers(),
+        *OWN_PARSERS,
     )
 }  # fmt: skip
-
-
-def write_input(parser: Parser, data: bytes, folder: Path) -> Path:
-    """The file with ``data`` and those beside it, in an empty folder."""
-    for name, content in parser.beside().items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    path = folder / parser.file
-    path.write_bytes(data)
-    return path

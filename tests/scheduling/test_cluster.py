@@ -13,6 +13,7 @@ from scheduled_units import FileJob, Kept
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.scheduling.choice import open_workers
+from d2eval.scheduling.cluster import address_in
 from d2eval.scheduling.executor import Executor
 
 
@@ -21,6 +22,14 @@ def test_without_dask(monkeypatch):
     message = r'^--scheduler tcp://a:1: needs Dask; pip install "d2eval\[cluster\]"$'
     with pytest.raises(D2EvalError, match=message), open_workers("tcp://a:1"):
         pass
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"address": 5}', '{"address": null}'])
+def test_a_scheduler_s_file_without_its_address(content, tmp_path):
+    path = tmp_path / "scheduler.json"
+    path.write_text(content)
+    with pytest.raises(D2EvalError, match=r"scheduler\.json: says no scheduler's address; "):
+        address_in(path)
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ these bytes came.
 """
 
 import json
+import lzma
 import re
-import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -27,6 +28,10 @@ from d2eval.foundation.files.reading import read_json, sha256_of
 CHECKSUMS, ADDRESSES = "checksums.json", "addresses.json"
 RECORD_REMEDY = "restore it, or delete it to record the files anew with 'd2eval fetch'"
 LARGEST = 2**30  # bytes
+_CHUNK = 2**18
+# What reading a damaged archive raises; of gzip and bzip2 an OSError, too
+_BROKEN = (LookupError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
+           NotImplementedError, RuntimeError, ValueError, OSError, struct.error)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -153,13 +158,19 @@ def _there(path: Path) -> Fetched | None:
 def _unpack(url: str, archive: Path, member: str, part: Path, largest: int) -> None:
     """One member of an archive as a file."""
     discard(part)
+    with part.open("wb") as target:
+        for chunk in _chunks(url, archive, member, largest):
+            target.write(chunk)
+
+
+def _chunks(url: str, archive: Path, member: str, largest: int) -> Iterator[bytes]:
     try:
         with _open_member(archive, member) as (source, size):
             if size > largest:
                 raise D2EvalError(f"{url}: {member} is larger than {largest / 2**20:g} MiB")
-            with part.open("wb") as target:
-                shutil.copyfileobj(source, target)
-    except (KeyError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
+            while chunk := source.read(_CHUNK):
+                yield chunk
+    except _BROKEN as error:
         raise D2EvalError(f"{url}: can't be unpacked ({reason_of(error)})") from error
 
 

@@ -1,8 +1,10 @@
 import hashlib
+import io
 import json
 import os
 import signal
 import socket
+import zipfile
 from pathlib import Path
 from unittest import mock
 
@@ -15,6 +17,7 @@ from d2eval.foundation.downloads.download import (
     Fetched,
     addresses_of,
     fetch_file,
+    fetch_members,
     verified_path,
 )
 from d2eval.foundation.errors import D2EvalError
@@ -43,6 +46,20 @@ def fetch(server, folder, retries=3, timeout=5.0, validate=anything, **options) 
     patience = {"TIMEOUT_S": timeout, "RETRIES": retries, "BACKOFF_S": 0.01}
     with mock.patch.multiple(transfer, **patience):
         return fetch_file(server.url("a.pth"), folder, "a.pth", validate, **options)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_no_full_disk(server, folder, kind):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", kind) as archive:
+        archive.writestr("w", CONTENT)
+    damaged = bytearray(data.getvalue())
+    damaged[1000:2000] = bytes(1000)
+    server.files["a.zip"] = bytes(damaged)
+    with pytest.raises(D2EvalError, match=r"a\.zip: can't be unpacked \("):
+        fetch_members(
+            server.url("a.zip"), folder, {"w": "w"}, anything, archive_sha256=None, published={}
+        )
 
 
 def assert_complete(folder, content=CONTENT):
