@@ -1,6 +1,7 @@
 """Fixtures that tests of several folders share."""
 
 import fcntl
+import gc
 import hashlib
 import os
 import signal
@@ -34,6 +35,17 @@ os.environ.setdefault("NUMBA_CACHE_DIR", f"{tempfile.gettempdir()}/d2eval-tests-
 
 # What a shell starts in the background ignores Ctrl-C, and so would all processes of tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collects no garbage among thousands of tests that all stay: half the time that they take."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
