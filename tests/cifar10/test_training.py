@@ -169,6 +169,7 @@ def test_a_shorter_one_is_read_off_a_longer_one_and_fresh_begins_anew(tmp_path, 
     assert len(again) == 1
 
 
+@pytest.mark.slow
 def test_seeds_and_settings_have_checkpoints_of_their_own(tmp_path):
     losses = {
         train(tmp_path, epochs=1, **settings)[0].train_loss

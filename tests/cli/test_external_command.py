@@ -67,7 +67,9 @@ def test_what_runs_a_method_image_by_image_refuses_it(line, tmp_path, monkeypatc
     assert capsys.readouterr().err.endswith(expected)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_killed_it_takes_the_program_along_and_goes_on(folder, tiny_hpatches, commands, number):
     wait = "[ $i = 8 ] && [ ! -e go ] && { echo $$ > pid; sleep 1000; }"
     (folder / "make.sh").write_text(f"cd {folder}\n" + COPY.format(wait))

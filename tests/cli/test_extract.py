@@ -56,7 +56,14 @@ def files_under(folder):
 
 
 @pytest.mark.parametrize(
-    ("kind", "method"), [("npz", "rootsift"), ("mat", TEMPLATE), ("h5", "rootsift")]
+    ("kind", "method"),
+    [
+        ("npz", "rootsift"),
+        *(
+            pytest.param(*more, marks=pytest.mark.slow)
+            for more in (("mat", TEMPLATE), ("h5", "rootsift"))
+        ),
+    ],
 )
 def test_files_score_as_the_method_itself(extract, rows, tiny_hpatches, tmp_path, kind, method):
     code, _, error = extract(tiny_hpatches, "--format", kind, method=method)

@@ -74,9 +74,9 @@ def test_help_is_given_before_anything_else_is_said(capsys):
         ("orb", "--levels", "200"),
     ],
 )
-def test_numbers_without_reason_are_one_line(capsys, tmp_path, words):
+def test_numbers_without_reason_are_one_line(capsys, tmp_path, tiny_hpatches, words):
     method, *more = words
-    where = ["--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "runs")]
+    where = ["--data", str(tiny_hpatches), "--output", str(tmp_path / "runs")]
     assert main(["hpatches", "--method", method, *more, *where]) == 2
     error = capsys.readouterr().err
     assert more[0].partition("=")[0] in error

@@ -142,6 +142,7 @@ def test_megadepth_is_prepared_and_trained_on(
     assert [path for path in (tmp_path / "features").rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_posed_images_are_trained_on(train, no_extraction, posed, tmp_path):
     shutil.copytree(posed, tmp_path / "posed")
     listed = tmp_path / "posed/walk_b/pairs.txt"
@@ -250,7 +251,9 @@ def test_a_full_disk_while_preparing_keeps_what_is_done(command, walks, tmp_path
     assert (scenes / "0001.npz").stat().st_size > 90_000
 
 
-@pytest.mark.parametrize("what", ["a single scene", "no photos"])
+@pytest.mark.parametrize(
+    "what", ["a single scene", pytest.param("no photos", marks=pytest.mark.slow)]
+)
 def test_training_without_photos_for_validation(train, posed, what, monkeypatch):
     monkeypatch.setattr(Learner, "evaluate", lambda *_: [1.0])
     monkeypatch.setattr(Learner, "step", lambda *_: [1.0])

@@ -28,6 +28,7 @@ def size_of(path):
         return image.size
 
 
+@pytest.mark.slow
 def test_with_and_without_a_score_map(show, photo, tmp_path):
     sizes = {}
     for method in ("d2_ss", "d2_ms", "rootsift", "methods.TEMPLATE:MyFeature"):

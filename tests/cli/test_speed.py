@@ -106,6 +106,7 @@ def test_the_peak_is_that_of_the_best_size(monkeypatch, longest):
     assert set(taken) == ({8, 256} if longest else {8})  # larger ones are left out if all is slow
 
 
+@pytest.mark.slow
 def test_every_method_has_its_row(rootsift_and_matcher, tmp_path, capsys):
     output = tmp_path / "speed"
     shutil.copytree(rootsift_and_matcher, output)

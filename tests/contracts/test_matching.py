@@ -81,7 +81,7 @@ def set_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("threads", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5))])
 def test_threads_are_as_before_and_their_number_does_not_matter(threads, set_threads):
     set_threads(threads)
     # Lines that are all equal are spread over the threads; the first of all must win every time.

@@ -128,6 +128,7 @@ def test_data_of_its_own_and_their_check(outside, tmp_path, capsys):
     assert "wall_0.png: is missing" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_several_seeds(outside, tmp_path, capsys):
     words = ("planar", "--method", "rootsift", "--first-pairs", "2", "--seed", "3")
     assert outside(*words, "--seeds", "2") == 0

@@ -472,7 +472,8 @@ def real_runs(tmp_path_factory):
     return root / "cache", folders
 
 
-@pytest.mark.parametrize("top_k", [pytest.param(None, marks=pytest.mark.slow), 300])
+@pytest.mark.slow
+@pytest.mark.parametrize("top_k", [None, 300])
 def test_real_sequences_scored_again_with_opencv(real_runs, top_k):
     cache, folders = real_runs
     rows = read_csv(folders[top_k] / "pairs.csv")
@@ -505,6 +506,7 @@ def test_real_sequences_scored_again_with_opencv(real_runs, top_k):
             )
 
 
+@pytest.mark.slow
 def test_real_features_are_counted_once_for_each_image(real_runs):
     cache, folders = real_runs
     counts = [

@@ -8,7 +8,13 @@ from d2eval.hpatches import protocol
 from d2eval.hpatches.report import published
 
 
-@pytest.mark.parametrize("thresholds", [[*range(1, 16), 20], [1, 3, 5, 10, 25], [2, 3]])
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        [*range(1, 16), 20],
+        *(pytest.param(few, marks=pytest.mark.slow) for few in ([1, 3, 5, 10, 25], [2, 3])),
+    ],
+)
 def test_a_run_ends_with_its_table_and_curves(tiny_hpatches, tmp_path, monkeypatch, thresholds):
     content = load_protocol("hpatches").content
     edited = ProtocolFile(content | {"thresholds_px": thresholds})

@@ -236,6 +236,7 @@ def test_a_set_that_is_there_is_not_made_again(sample, monkeypatch):
     assert make_aachen_sample(sample.parents[1]) == sample
 
 
+@pytest.mark.slow
 def test_half_a_set_does_not_count_and_two_builds_are_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(aachen, "SHOTS", (DB_SHOTS[0], NIGHT_SHOTS[0]))
     first = make_aachen_sample(tmp_path / "a")

@@ -345,6 +345,7 @@ def small(monkeypatch):
     monkeypatch.setattr(inloc, "FLOORS", floors)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_half_a_set_does_not_count_and_two_builds_are_the_same(sample, tmp_path):
     first = make_inloc_sample(tmp_path / "a")

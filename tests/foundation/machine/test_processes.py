@@ -80,7 +80,7 @@ def test_they_agree(run):
     assert [(code, out) for code, out, _ in run(body)] == [(0, "70\nTrue False\nFalse\n")] * 2
 
 
-@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("failing", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_that_fails_says_why_and_the_others_end(run, failing):
     body = f"    if rank.rank == {failing}: raise D2EvalError('photo.png: broken')\n" + WAIT
     begun = time.monotonic()
@@ -95,6 +95,7 @@ def test_one_that_fails_says_why_and_the_others_end(run, failing):
         assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_bug_is_shown_whole_and_does_not_wait_either(run):
     ended = run("    if rank.rank == 1: raise ValueError('a bug')\n" + WAIT)
     assert ended[1][0] == 1

@@ -127,7 +127,10 @@ def extracted(tmp_path_factory) -> tuple[Dataset, Path]:
 
 
 @needs_data
-@pytest.mark.parametrize("strategy", ["sparse", "direct", "pooled"])
+@pytest.mark.parametrize(
+    "strategy",
+    ["sparse", *(pytest.param(name, marks=pytest.mark.slow) for name in ("direct", "pooled"))],
+)
 def test_with_next_to_no_memory_sparse_candidates_are_the_same(
     strategy, extracted, tmp_path, monkeypatch
 ):

@@ -280,7 +280,7 @@ def assert_same_features(method: type[D2SingleScale], image: Image, radius: int)
     assert differing <= max(len(expected.cells) // 20, 1)
 
 
-@few_of_all("half a photo", "corner")
+@few_of_all("corner")
 def test_keypoints_are_the_reference_s(name):
     # Half of what a cell and its neighbours see, and the two pixels of the rounded place.
     assert_same_features(D2SingleScale, FLAT[name](), (BEFORE + AFTER + 1) // 2 + 4 + 2)

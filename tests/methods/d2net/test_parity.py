@@ -67,14 +67,8 @@ def with_blank_images(source: Path, target: Path, kept: int) -> Path:
     return target
 
 
-@pytest.mark.parametrize(
-    ("method", "images"),
-    [
-        ("d2_ss", 2),
-        pytest.param("d2_ss", 6, marks=pytest.mark.slow),
-        pytest.param("d2_ms", 6, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "images"), [("d2_ss", 2), ("d2_ss", 6), ("d2_ms", 6)])
 def test_pairs_agree_with_the_authors_extractor(method, images, tmp_path):
     for needed in (DATA / SEQUENCE, WEIGHTS, EXPECTED):
         if not needed.exists():

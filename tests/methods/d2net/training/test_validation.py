@@ -165,7 +165,7 @@ def plain_matching(extractor, pairs):
     return np.mean(shares, axis=0), np.mean(features), np.mean(matches)
 
 
-@pytest.mark.parametrize("preprocessing", ["caffe", "torch"])
+@pytest.mark.parametrize("preprocessing", ["caffe", pytest.param("torch", marks=pytest.mark.slow)])
 def test_matching_is_that_of_the_public_extractor(photo, weights, extractor, preprocessing):
     pairs = validation_pairs([photo])
     if preprocessing == "torch":
