@@ -4,8 +4,10 @@ The keypoints of an image are the cells of a grid, the same in all of its pairs,
 become tracks.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,11 @@ from d2eval.contracts.matching import Matches
 from d2eval.contracts.registry import DENSE_NETWORK
 from d2eval.pipeline.coarse_to_fine import coarse_matches, fine_matches
 from d2eval.pipeline.maps import MapsSource
+from d2eval.pipeline.planning import Keyed
 from d2eval.pipeline.sending import FEATURES
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.executor import Executor
+from d2eval.scheduling.plan import Planned
 
 VERSION = 1  # raise it when a change of the code changes keypoints or matches
 METHOD = "dense_sfm"  # its row in the paper's table
@@ -142,6 +146,25 @@ class DenseMatching(Matching):
         if self.is_known:
             self.maps.extracted += executor.ahead(FEATURES, names, self.maps.store, "maps")
 
+    def plan_features(self, dataset: Dataset) -> tuple[Planned, dict[str, Keyed]]:
+        """Of the network, by the cost of those that are stored."""
+        costs, keyed = [], {}
+        for name in sorted(dataset.images):
+            key = self._key(name)
+            made = self.maps.stored(name)
+            stored = made is not None and self.maps.store.has(self._cells_path(key))
+            keyed[name] = Keyed(key, stored)
+            costs += [made.cost.seconds] if made and stored else []
+        lacking = len(keyed) - len(costs)
+        seconds = lacking * sum(costs) / len(costs) if costs else None
+        return Planned(FEATURES, len(keyed), len(costs), seconds), keyed
+
+    def _key(self, name: str) -> str:
+        return f"{self.maps.identity.key}-{self.maps.hash_of(name)}"
+
+    def _cells_path(self, key: str) -> Path:
+        return self.maps.store.unit_path("maps", ["keypoints", VERSION, key, self.settings.cell])
+
     def made_before(self) -> None:
         """Keypoints and records of maps."""
         self.maps.store.made_anew("maps")
@@ -151,11 +174,8 @@ class DenseMatching(Matching):
     ) -> Iterator[tuple[str, ImageKeypoints]]:
         """The cells of the images."""
         for name in names:
-            sha256 = self.maps.hash_of(name)
-            key = f"{self.maps.identity.key}-{sha256}"
-            path = self.maps.store.unit_path(
-                "maps", ["keypoints", VERSION, key, self.settings.cell]
-            )
+            sha256, key = self.maps.hash_of(name), self._key(name)
+            path = self._cells_path(key)
             unit = self.maps.store.read_arrays(path)
             if unit is None:
                 maps = self.maps.maps(name)
@@ -187,9 +207,9 @@ class DenseMatching(Matching):
             path = store.matches_path(keypoints[first].key, keypoints[other].key, content)
             found = store.read_matches(path)
             if found is None:
-                maps = self.maps
+                maps, begin = self.maps, time.perf_counter()
                 found = match_cells(maps.maps(first), maps.maps(other), self.settings, self.device)
-                store.write_matches(path, found)
+                store.write_matches(path, found, time.perf_counter() - begin)
             return found
 
         return match

@@ -18,10 +18,12 @@ from d2eval.foundation.machine.resources import Cost
 from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
 from d2eval.pipeline.pairs import PairMatcher, match_features
+from d2eval.pipeline.planning import Keyed, plan_features
 from d2eval.pipeline.recent_features import FeatureCache
-from d2eval.pipeline.sending import made_before, means_the_same, send_features
+from d2eval.pipeline.sending import FEATURES, made_before, means_the_same, send_features
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.executor import Executor
+from d2eval.scheduling.plan import Planned
 
 Pair = tuple[str, str]
 
@@ -80,6 +82,10 @@ class Matching(ABC):
     @abstractmethod
     def send_features(self, dataset: Dataset, executor: Executor) -> None:
         """Lets workers, if there are any, extract features of the images; raises as they do."""
+
+    @abstractmethod
+    def plan_features(self, dataset: Dataset) -> tuple[Planned, dict[str, Keyed]]:
+        """What of the images is stored, and the keys of all."""
 
     @abstractmethod
     def made_before(self) -> None:
@@ -171,6 +177,11 @@ class FeatureMatching(Matching):
     def send_features(self, dataset: Dataset, executor: Executor) -> None:
         """Of the method."""
         send_features(self.source, sorted(dataset.images), executor)
+
+    def plan_features(self, dataset: Dataset) -> tuple[Planned, dict[str, Keyed]]:
+        """Of the method."""
+        files = {name: dataset.images_folder / name for name in sorted(dataset.images)}
+        return plan_features(FEATURES, self.source, files)
 
     def made_before(self) -> None:
         """The features."""

@@ -11,11 +11,14 @@ import pycolmap
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints, Matching, Pair
 from d2eval.aachen.protocol import AachenBenchmark
-from d2eval.aachen.verification import CHUNK, pairs_to_verify, verify_some
+from d2eval.aachen.triangulation import model_unit
+from d2eval.aachen.verification import CHUNK, geometry_units, pairs_to_verify, verify_some
 from d2eval.aachen.workspace import create_database, write_matches
+from d2eval.pipeline.planning import plan_units
 from d2eval.pipeline.sending import FEATURES, MATCHES
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.executor import Executor
+from d2eval.scheduling.plan import Planned
 
 VERIFICATION = "verification"
 HELD = 512  # images whose keypoints a worker keeps in memory
@@ -70,6 +73,30 @@ class AachenParts:
     def extracted(self) -> int:
         """By the method or network."""
         return self._matching.extracted
+
+    def plan(self, dataset: Dataset) -> list[Planned]:
+        """Features, matches and geometries; the model; poses, which are not stored."""
+        store, benchmark, seed = self._store, self._benchmark, self._seed
+        features, keyed = self._matching.plan_features(dataset)
+        content = self._matching.content()
+        matches = [
+            store.matches_path(keyed[first].key, keyed[other].key, content)
+            for first, other in dataset.pairs
+        ]
+        units = geometry_units(dataset, keyed, benchmark, content, store, seed)
+        # Where counting begins is known of features that are there
+        there = [
+            unit if all(keyed[name].stored for name in pair) else None
+            for pair, unit in units.items()
+        ]
+        model = model_unit(dataset, benchmark, [unit.name for unit in units.values()], store, seed)
+        return [
+            features,
+            plan_units(MATCHES, store, matches, next(iter(matches), None)),
+            plan_units(VERIFICATION, store, there, next(iter(units.values()), None)),
+            plan_units("triangulation", store, [model]),
+            Planned("registration", len(dataset.queries), size=0.0),
+        ]
 
     def work(self, stage: str, units: Sequence[Any]) -> Iterator[object]:
         """Features of images by name; matches or geometries of pairs of names."""

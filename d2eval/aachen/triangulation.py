@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pycolmap
@@ -63,17 +62,19 @@ def empty_model(dataset: Dataset) -> pycolmap.Reconstruction:
     return model
 
 
-def _content(
-    dataset: Dataset, benchmark: AachenBenchmark, verified: Sequence[str], seed: int
-) -> list[Any]:
+def model_unit(
+    dataset: Dataset, benchmark: AachenBenchmark, verified: Sequence[str], store: Store, seed: int
+) -> Path:
+    """Where the points lie, or would, that follow from the geometries of these keys."""
     # Pairs with queries count too: COLMAP judges tracks on the whole graph of matches.
     posed = [pose_line(name, dataset.poses[name]) for name in posed_images(dataset)]
     cameras = [str(dataset.cameras[name]) for name in posed_images(dataset)]
     ids = {name: dataset.image_ids[name] for name in dataset.images}
-    return [
+    content = [
         VERSION, pycolmap.__version__, asdict(benchmark.triangulation), seed, ids, posed, cameras,
         list(verified),
     ]  # fmt: skip
+    return store.unit_path("models", content)
 
 
 def triangulate(
@@ -94,7 +95,7 @@ def triangulate(
         D2EvalError: no point results, or the disk is full.
     """
     options = pipeline_options(benchmark.triangulation, seed)
-    unit = store.unit_path("models", _content(dataset, benchmark, verified, seed))
+    unit = model_unit(dataset, benchmark, verified, store, seed)
     files = store.read_arrays(unit)
     with temporary_path(database.with_name("model")) as folder:
         with writing(folder, "free space or choose another --output"):

@@ -5,6 +5,7 @@ essential matrix and a homography of every pair; the other (hloc) measures the d
 epipolar lines of known poses and takes the pairs of posed database images alone.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -21,6 +22,7 @@ from d2eval.aachen.protocol import AachenBenchmark, KnownPoseVerification, TwoVi
 from d2eval.aachen.workspace import Pair, open_database
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.progress import Progress
+from d2eval.pipeline.planning import Keyed
 from d2eval.pipeline.store import Store
 
 VERSION = 2  # raise it when a change of the code changes the verified matches
@@ -72,6 +74,34 @@ def _camera_text(camera: pycolmap.Camera) -> list[Any]:
     ]  # fmt: skip
 
 
+def geometry_units(
+    dataset: Dataset,
+    keypoints: Mapping[str, ImageKeypoints] | Mapping[str, Keyed],
+    benchmark: AachenBenchmark,
+    matcher: Mapping[str, Any],
+    store: Store,
+    seed: int,
+) -> dict[Pair, Path]:
+    """Where the geometries lie, or would, of all pairs that are verified."""
+    settings = benchmark.verification
+    group = [dict(matcher), asdict(settings), seed]
+
+    def content(pair: Pair) -> list[Any]:
+        content: list[Any] = [
+            VERSION, pycolmap.__version__, type(settings).__name__, asdict(settings),
+            dict(matcher), benchmark.keypoint_origin,
+            *([keypoints[name].key, keypoints[name].origin] for name in pair),
+            *(_camera_text(dataset.cameras[name]) for name in pair),
+        ]  # fmt: skip
+        if isinstance(settings, KnownPoseVerification):
+            poses = (dataset.poses[name] for name in pair)
+            return [*content, *([float(v) for v in pose.matrix().ravel()] for pose in poses)]
+        return [*content, seed]
+
+    pairs = pairs_to_verify(dataset, benchmark)
+    return {pair: store.unit_path("verified", content(pair), group) for pair in pairs}
+
+
 class _Verifier:
     """One kind of verification over the pairs of one database."""
 
@@ -81,25 +111,10 @@ class _Verifier:
         dataset: Dataset,
         keypoints: Mapping[str, ImageKeypoints],
         benchmark: AachenBenchmark,
-        matcher: Mapping[str, Any],
         seed: int,
     ) -> None:
         self.path, self.dataset, self.keypoints = path, dataset, keypoints
-        self.benchmark, self.matcher, self.seed = benchmark, matcher, seed
-
-    def content(self, pair: Pair) -> list[Any]:
-        """What decides the geometry of a pair."""
-        settings = self.benchmark.verification
-        content: list[Any] = [
-            VERSION, pycolmap.__version__, type(settings).__name__, asdict(settings),
-            dict(self.matcher), self.benchmark.keypoint_origin,
-            *([self.keypoints[name].key, self.keypoints[name].origin] for name in pair),
-            *(_camera_text(self.dataset.cameras[name]) for name in pair),
-        ]  # fmt: skip
-        if isinstance(settings, KnownPoseVerification):
-            poses = (self.dataset.poses[name] for name in pair)
-            return [*content, *([float(v) for v in pose.matrix().ravel()] for pose in poses)]
-        return [*content, self.seed]
+        self.benchmark, self.seed = benchmark, seed
 
     def verify(self, pairs: Sequence[Pair]) -> None:
         """Writes the geometries of ``pairs`` into the database."""
@@ -202,10 +217,10 @@ def verify_some(
     seed: int,
 ) -> Verified:
     """`verify_pairs`, of which none need be verified."""
-    verifier = _Verifier(path, dataset, keypoints, benchmark, matcher, seed)
-    ids, pairs = dataset.image_ids, pairs_to_verify(dataset, benchmark)
-    group = [dict(matcher), asdict(benchmark.verification), seed]
-    units = {pair: store.unit_path("verified", verifier.content(pair), group) for pair in pairs}
+    verifier = _Verifier(path, dataset, keypoints, benchmark, seed)
+    ids = dataset.image_ids
+    units = geometry_units(dataset, keypoints, benchmark, matcher, store, seed)
+    pairs = list(units)
     found: dict[Pair, Arrays] = {}
     for pair, unit in units.items():
         arrays = store.read_arrays(unit)
@@ -220,12 +235,14 @@ def verify_some(
     del found
     with Progress("verification", len(pairs), done=restored) as under_way:
         while chunk := list(islice(waiting, CHUNK)):
+            begin = time.perf_counter()
             verifier.verify(chunk)
+            seconds = (time.perf_counter() - begin) / len(chunk)
             with open_database(path) as database:
                 for a, b in chunk:
                     geometry = database.read_two_view_geometry(ids[a], ids[b])
                     arrays = _to_arrays(geometry)
-                    store.write_arrays(units[a, b], arrays)
+                    store.write_arrays(units[a, b], arrays, seconds)
                     inliers[a, b] = len(arrays["inliers"])
             under_way.advance(len(chunk))
     store.flush()

@@ -195,6 +195,16 @@ def add_scheduler_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dry_run_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--dry-run``."""
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what is to be made and what of it is stored, with time and disk by the "
+        "costs on record; writes nothing",
+    )
+
+
 def add_fresh_argument(parser: argparse.ArgumentParser) -> None:
     """Adds ``--fresh``."""
     parser.add_argument(

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import fields, replace
 
 from d2eval.cli.common import (
+    add_dry_run_argument,
     add_fresh_argument,
     add_method_arguments,
     add_options,
@@ -42,6 +43,7 @@ class Command:
         """Adds the options of every benchmark, and its own."""
         parser.epilog = self.benchmark.examples
         add_fresh_argument(parser)
+        add_dry_run_argument(parser)
         if self.benchmark.takes_method:
             add_method_arguments(parser, required=self.benchmark.needs_method)
             add_matcher_argument(parser, self.benchmark.matcher_default)
@@ -65,7 +67,7 @@ class Command:
     def run(self, args: argparse.Namespace) -> int:
         """Runs the evaluation, once for each seed, and prints the summary."""
         from d2eval.comparison.spread import spread_lines
-        from d2eval.evaluation.evaluate import run_benchmark
+        from d2eval.evaluation.evaluate import plan_benchmark, run_benchmark
         from d2eval.evaluation.naming import number_part
         from d2eval.scheduling.choice import open_workers
 
@@ -80,15 +82,18 @@ class Command:
         )
         benchmark = self.benchmark(options_of(self.benchmark.Options, args))
         count, folders = 1 if self.has_seeds else args.seeds, []
-        with open_workers(args.scheduler) as workers:
+        with open_workers(None if args.dry_run else args.scheduler) as workers:
             for seed in range(args.seed, args.seed + count):
                 name = args.name
                 if name and seed != args.seed:
                     name = f"{name}-{number_part('seed', seed)}"
                 runtime = replace(request.runtime, seed=seed)
                 own = replace(request, runtime=runtime, name=name)
+                if args.dry_run:
+                    plan_benchmark(benchmark, args.data, own)
+                    continue
                 folders.append(run_benchmark(benchmark, args.data, own, workers).folder)
-        if count > 1:
+        if len(folders) > 1:
             say(f"over {count} seeds:")
             with told(note):
                 items = [benchmark.items_of(folder, folder.name) for folder in folders]

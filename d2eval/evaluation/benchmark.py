@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what is heavy is imported when a benchmark runs, not for it
     from d2eval.runs.folder import Row, RunName
     from d2eval.runs.items import Key, RunItems
     from d2eval.runs.measured import RunPlace, RunRoots
+    from d2eval.scheduling.plan import Planned
     from d2eval.scheduling.work import Parts
 
 
@@ -176,6 +177,16 @@ class Benchmark(ABC):
     def parts(self, dataset: Any, request: Request) -> Parts:
         """The stages of `run` whose units workers can make; none, unless it says so."""
         raise NotImplementedError(f"{self.name} has none")
+
+    def plan(self, dataset: Any, request: Request) -> Sequence[Planned]:
+        """What of a run's stages is stored, and what the rest would take; writes nothing.
+
+        Raises:
+            D2EvalError: as `load`, or it can't be known before the run.
+        """
+        if type(self).parts is Benchmark.parts:
+            raise D2EvalError(f"{self.name}: its stages aren't known before; leave --dry-run out")
+        return self.parts(dataset, request).plan(dataset)
 
     @abstractmethod
     def report(self, folder: Path | None) -> list[Path]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from d2eval.report.figures import Sources
     from d2eval.runs.folder import RunName
     from d2eval.runs.measured import RunPlace
+    from d2eval.scheduling.plan import Planned
     from d2eval.scheduling.work import Parts
 
 PROTOCOLS = ("inloc", "inloc_demo", "inloc_hloc")  # benchmarks/<name>.toml
@@ -233,7 +234,16 @@ class Inloc(LocalizationBenchmark):
         runtime = request.runtime
         task, _ = self._task(dataset, replace(request, runtime=replace(runtime, fresh=False)))
         task = replace(task, store=Store(runtime.cache, runtime.fresh), runtime=runtime)
-        return InlocParts(task, self._estimators(task, request), request.workers)
+        return InlocParts(task, self._estimators(task, request), self.verified, request.workers)
+
+    def plan(self, dataset: Dataset, request: Request) -> Sequence[Planned]:
+        """As of others, if it is known which cutouts are retrieved."""
+        if self.options.global_retrieval:
+            raise D2EvalError(
+                "--dry-run: which cutouts --global-retrieval finds isn't known before it has run; "
+                "leave one of the two out"
+            )
+        return super().plan(dataset, request)
 
     def row_options(self, kind: Kind) -> Sequence[str]:
         """Strategy, verification, and the method where one is taken."""

@@ -1,35 +1,38 @@
 """Candidates of a query and their verification, through the store; what workers do of a run."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.inloc.choice import rerank
 from d2eval.inloc.data.candidates import Candidate
+from d2eval.inloc.data.dataset import Dataset
 from d2eval.inloc.data.files import scan_of
 from d2eval.inloc.data.records import from_records, to_records
 from d2eval.inloc.poses.estimators import Estimator, Task
 from d2eval.inloc.verification.dense_pv import DensePVSettings, verify_pose
 from d2eval.inloc.verification.imresize import shrink
 from d2eval.inloc.verification.render import scaled_intrinsics
+from d2eval.pipeline.planning import plan_units
 from d2eval.pipeline.store import Store
+from d2eval.scheduling.plan import Planned
 
 VERSION = 2  # raise it when a change of the code changes verified poses
 FEATURES, POSES, VERIFICATION = "features", "poses", "verification"  # the stages of an estimator
 
 
-def _kept(
-    task: Task, content: Any, group: Any, make: Callable[[], list[Candidate]]
-) -> list[Candidate]:
+def _kept(task: Task, path: Path, make: Callable[[], list[Candidate]]) -> list[Candidate]:
     """Stored candidates, or else those that are made now."""
-    path = task.store.unit_path("poses", content, group)
     record = task.store.read_record(path)
     if record is not None:
         return from_records(record)
+    begin = time.perf_counter()
     found = make()
-    task.store.write_record(path, to_records(found))
+    task.store.write_record(path, to_records(found), time.perf_counter() - begin)
     return found
 
 
@@ -40,7 +43,11 @@ def found_candidates(task: Task, estimator: Estimator, query: str) -> list[Candi
         D2EvalError: depth is missing or broken; the disk is full or the cache can't be written.
     """
     make = partial(estimator.candidates, query)
-    return _kept(task, estimator.content(query), estimator.settings(), make)
+    return _kept(task, _poses_path(task, estimator, query), make)
+
+
+def _poses_path(task: Task, estimator: Estimator, query: str) -> Path:
+    return task.store.unit_path("poses", estimator.content(query), estimator.settings())
 
 
 def verified_candidates(
@@ -51,9 +58,7 @@ def verified_candidates(
     Raises:
         D2EvalError: a broken scan or image; the disk is full or the cache can't be written.
     """
-    dataset, settings = task.dataset, DensePVSettings(**task.benchmark.strategy("dense_pv"))
-    scans = [dataset.scans.get(scan_of(c.cutout)) for c in candidates]
-    states = [path.stat() for path in scans if path is not None]
+    dataset, settings = task.dataset, _dense_pv(task)
 
     def verify() -> list[Candidate]:
         image = load_image_file(dataset.queries[query]).decode()
@@ -66,24 +71,58 @@ def verified_candidates(
             verified.append(replace(own, pv_score=score))
         return rerank(verified)
 
+    return _kept(task, _verified_path(task, estimator, query, candidates), verify)
+
+
+def _dense_pv(task: Task) -> DensePVSettings:
+    return DensePVSettings(**task.benchmark.strategy("dense_pv"))
+
+
+def _verified_path(
+    task: Task, estimator: Estimator, query: str, candidates: Sequence[Candidate]
+) -> Path:
+    scans = [task.dataset.scans.get(scan_of(own.cutout)) for own in candidates]
+    states = [path.stat() for path in scans if path is not None]
     content = [
-        VERSION, asdict(settings), estimator.content(query), to_records(candidates),
+        VERSION, asdict(_dense_pv(task)), estimator.content(query), to_records(candidates),
         [[state.st_size, state.st_mtime_ns] for state in states],
     ]  # fmt: skip
-    return _kept(task, content, [*content[:2], estimator.settings()], verify)
+    return task.store.unit_path("poses", content, [*content[:2], estimator.settings()])
 
 
 class InlocParts:
     """The stages of a run, of any of its images and queries."""
 
-    def __init__(self, task: Task, estimators: Mapping[str, Estimator], workers: int) -> None:
+    def __init__(
+        self, task: Task, estimators: Mapping[str, Estimator], verified: bool, workers: int
+    ) -> None:
         """Takes what a run takes."""
         self._task, self._estimators, self._workers = task, estimators, workers
+        self._verified = verified
 
     @property
     def extracted(self) -> int:
         """By all methods and networks."""
         return sum(own.extracted for own in self._estimators.values())
+
+    def plan(self, dataset: Dataset) -> list[Planned]:
+        """Features, candidates and their verification, of each part of the strategy."""
+        task, store = self._task, self._task.store
+        planned: list[Planned] = []
+        for name, estimator in self._estimators.items():
+            planned += estimator.plan_images(f"{name} {FEATURES}")
+            paths = [_poses_path(task, estimator, query) for query in dataset.queries]
+            planned.append(plan_units(f"{name} {POSES}", store, paths, paths[0]))
+            if self._verified:
+                records = [store.read_record(path) for path in paths]
+                verified = [
+                    None if record is None
+                    else _verified_path(task, estimator, query, from_records(record))
+                    for query, record in zip(dataset.queries, records, strict=True)
+                ]  # fmt: skip
+                group = _verified_path(task, estimator, next(iter(dataset.queries)), [])
+                planned.append(plan_units(f"{name} {VERIFICATION}", store, verified, group))
+        return planned
 
     def work(self, stage: str, units: Sequence[Any]) -> Iterator[object]:
         """Features of images by name; candidates of queries, or their verification."""

@@ -83,7 +83,7 @@ class ExternalFeatures:
         keyed = {"command": text, "version_string": config.version_string}
         source = self._command.source()
         self.identity = Identity("external", VERSION, keyed, NOT_STATED, source)
-        self._store = Store(runtime.cache, runtime.fresh)
+        self.store = Store(runtime.cache, runtime.fresh)
         self._described: tuple[Path, int] | None = None  # an image and its descriptors' length
         if not source.files and not config.version_string:
             note(
@@ -113,7 +113,7 @@ class ExternalFeatures:
             missing = {
                 image.sha256: image
                 for image in reversed(images)
-                if not self._store.has_features(self.identity, image.sha256)
+                if not self.store.has_features(self.identity, image.sha256)
             }
             with closing(self._made([i for i in images if missing.get(i.sha256) is i])) as made:
                 for image in images:
@@ -121,7 +121,7 @@ class ExternalFeatures:
                     yield image, next(made) if new else self._stored(image)
 
     def _stored(self, image: ImageFile) -> StoredFeatures:
-        unit = self._store.read_features(self.identity, image.sha256)
+        unit = self.store.read_features(self.identity, image.sha256)
         if unit is None:  # it was damaged
             (unit,) = self._made([image])
         self._check_length(image, unit)
@@ -133,7 +133,7 @@ class ExternalFeatures:
             return
         if self._command.times() != self._times:
             raise D2EvalError(f"{self.label}: its files were changed meanwhile; start again")
-        folder = self._store.features_folder(self.identity)
+        folder = self.store.features_folder(self.identity)
         with temporary_path(folder / "work") as work:
             listing, output = work / "images.txt", work / "output"
             with writing(work):
@@ -160,7 +160,7 @@ class ExternalFeatures:
             raise run.failure(f"wrote {path.name} for {image.path}: {reason}") from error
         path.unlink(missing_ok=True)
         self.extracted += 1
-        return self._store.write_features(self.identity, image.sha256, features, UNKNOWN_COST)
+        return self.store.write_features(self.identity, image.sha256, features, UNKNOWN_COST)
 
     def _check_length(self, image: ImageFile, unit: StoredFeatures) -> None:
         length = unit.features.descriptors.shape[1]

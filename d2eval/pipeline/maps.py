@@ -100,9 +100,12 @@ class MapsSource:
 
     def record(self, name: str) -> MapsRecord:
         """What is kept of an image's maps, which are made if that wasn't yet; raises as `maps`."""
-        content = self.store.read_record(self._path(name)) or self._make(name)[1]
-        cost = Cost.of(content)
-        return MapsRecord(content["features"], content["stored_bytes"], cost)
+        return self.stored(name) or _record_of(self._make(name)[1])
+
+    def stored(self, name: str) -> MapsRecord | None:
+        """What is kept of an image's maps, if they were made once."""
+        content = self.store.read_record(self._path(name))
+        return None if content is None else _record_of(content)
 
     def _path(self, name: str) -> Path:
         return self.store.unit_path("maps", [self.identity.key, self.hash_of(name)])
@@ -120,3 +123,7 @@ class MapsSource:
             self.store.write_record(path, content)
             self.extracted += 1
         return maps, content
+
+
+def _record_of(content: Mapping[str, Any]) -> MapsRecord:
+    return MapsRecord(content["features"], content["stored_bytes"], Cost.of(content))

@@ -133,6 +133,16 @@ class Packs:
                     self._places[short] = older.pop()
             return None
 
+    def some(self) -> list[bytes]:
+        """Contents of the units in the pack that came last."""
+        with self._lock:
+            self._look()
+            if not self._indices:
+                return []
+            path, entries = self._indices[-1]
+            data = self._content(path)
+            return [data[b : b + n] for _, b, n, _ in _ENTRY.iter_unpack(entries)]
+
     def write(self, name: str, content: bytes) -> None:
         """Keeps a unit, which is on the disk after two seconds, or after `flush`.
 

@@ -1,5 +1,6 @@
 """Matches of an image pair, through the store."""
 
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -89,11 +90,12 @@ def match_features(
     stored = store.read_matches(path)
     if stored is not None:
         return stored
+    begin = time.perf_counter()
     try:
         matches = matches_of(matcher.matcher, first.features, other.features)
     except InvalidMatchesError as error:
         raise D2EvalError(
             f"matcher {matcher.identity.method} broke its contract: {error}"
         ) from error
-    store.write_matches(path, matches)
+    store.write_matches(path, matches, time.perf_counter() - begin)
     return matches

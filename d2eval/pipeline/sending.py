@@ -8,9 +8,11 @@ from d2eval.foundation.images.decoding import load_image_file
 from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
 from d2eval.pipeline.image_pairs import matched_points
 from d2eval.pipeline.pairs import PairMatcher, match_features
+from d2eval.pipeline.planning import plan_features, plan_image_pairs, plan_units
 from d2eval.pipeline.recent_features import FeatureCache
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.executor import Executor
+from d2eval.scheduling.plan import Planned
 
 # The stages; image pairs are those of a method that matches images
 FEATURES, MATCHES, IMAGE_PAIRS = "features", "matches", "image pairs"
@@ -61,6 +63,20 @@ class PairsParts:
     def extracted(self) -> int:
         """By the method."""
         return self._source.extracted
+
+    def plan(self, dataset: Any) -> list[Planned]:
+        """Features of the images and matches of the pairs of a `PairDataset`; then scores."""
+        pairs = [(pair.first, pair.second) for pair in dataset.pairs]
+        scores = Planned("scores", len(pairs), size=0.0)
+        if self._matcher is None:
+            assert isinstance(self._source, MethodSource)  # noqa: S101 - as in `work`
+            return [plan_image_pairs(IMAGE_PAIRS, self._source, pairs), scores]
+        files = {dataset.name_of(path): path for path in dataset.images}
+        features, keyed = plan_features(FEATURES, self._source, files)
+        content = self._matcher.content(self._top_k)
+        keys = [[keyed[dataset.name_of(path)].key for path in pair] for pair in pairs]
+        paths = [self._store.matches_path(first, other, content) for first, other in keys]
+        return [features, plan_units(MATCHES, self._store, paths, paths[0]), scores]
 
     def work(self, stage: str, units: Sequence[Any]) -> Iterator[object]:
         """Features of images by name; matches, or matched points, of pairs of names."""

@@ -233,12 +233,26 @@ class Store:
         name = path.name
         return self.read_arrays(path.parents[1] / name[:2] / f"{name}.h5")
 
-    def write_arrays(self, path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        """Stores a unit.
+    def has(self, path: Path) -> bool:
+        """Whether a unit is stored; one with a file of its own may yet turn out to be damaged."""
+        if path.suffix:
+            return path.exists() and self._counts(path)
+        return self.read_arrays(path) is not None
+
+    def made_like(self, path: Path) -> list[bytes]:
+        """Contents of some units in the packs where a unit lies, or would."""
+        return self._packs_of(path).some()
+
+    def write_arrays(
+        self, path: Path, arrays: dict[str, npt.NDArray[Any]], seconds: float | None = None
+    ) -> None:
+        """Stores a unit, with what it took to make, for the plans of later runs.
 
         Raises:
             D2EvalError: the disk is full or the cache can't be written.
         """
+        if seconds is not None:
+            arrays = {**arrays, "seconds": np.array(seconds)}
         if path.suffix:
             self._write(path, _Unit(arrays, {}))
             return
@@ -261,10 +275,10 @@ class Store:
             _note_damage(path, error)
             return None
 
-    def write_record(self, path: Path, content: Any) -> None:
-        """Stores anything that JSON can say; raises as `write_arrays`."""
+    def write_record(self, path: Path, content: Any, seconds: float | None = None) -> None:
+        """Stores anything that JSON can say; as `write_arrays`."""
         text = json.dumps(content).encode()
-        self.write_arrays(path, {"record": np.frombuffer(text, np.uint8)})
+        self.write_arrays(path, {"record": np.frombuffer(text, np.uint8)}, seconds)
 
     def matches_path(self, key_1: str, key_2: str, matcher: dict[str, Any]) -> Path:
         """Where the matches of two sets of features under ``matcher`` lie."""
@@ -278,6 +292,6 @@ class Store:
             return None
         return np.asarray(arrays["matches"], np.int32)
 
-    def write_matches(self, path: Path, matches: Matches) -> None:
-        """Stores matches; raises as `write_arrays`."""
-        self.write_arrays(path, {"matches": matches})
+    def write_matches(self, path: Path, matches: Matches, seconds: float | None = None) -> None:
+        """Stores matches; as `write_arrays`."""
+        self.write_arrays(path, {"matches": matches}, seconds)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from d2eval.foundation.errors import D2EvalError, reason_of
+from d2eval.scheduling.plan import Planned
 
 BLOCK_S = 1.0  # what a block should take: long beside its way to a worker, short if it is lost
 LONGEST_S = 2.0  # of a block; what is left of it then goes back
@@ -40,6 +41,13 @@ class Parts(Protocol):
 
         Raises:
             D2EvalError: one can't be made.
+        """
+
+    def plan(self, dataset: Any) -> Sequence[Planned]:
+        """All stages of the run on its dataset, by what is stored; makes and writes nothing.
+
+        Raises:
+            D2EvalError: something that it depends on isn't there, or is broken.
         """
 
 

@@ -21,11 +21,13 @@ from d2eval.inloc.protocol import InlocBenchmark
 from d2eval.inloc.strategies import FeaturePart, Part
 from d2eval.pipeline.extraction import FeatureSource, features_of_images
 from d2eval.pipeline.pairs import PairMatcher, match_features
+from d2eval.pipeline.planning import plan_features
 from d2eval.pipeline.recent_features import FeatureCache
 from d2eval.pipeline.sending import made_before, means_the_same, send_features
 from d2eval.pipeline.speed import stored_bytes
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.executor import Executor
+from d2eval.scheduling.plan import Planned
 
 VERSION = 2  # raise it when a change of the code changes the candidates
 
@@ -113,6 +115,10 @@ class Estimator(ABC):
     @abstractmethod
     def send_images(self, stage: str, executor: Executor) -> None:
         """Lets workers, if there are any, extract what is kept of the images."""
+
+    @abstractmethod
+    def plan_images(self, stage: str) -> Sequence[Planned]:
+        """What of the images is stored, where anything is; all are known by their keys then."""
 
     @abstractmethod
     def made_before(self) -> None:
@@ -203,6 +209,12 @@ class FeatureEstimator(Estimator):
     def send_images(self, stage: str, executor: Executor) -> None:
         """Of the method."""
         send_features(self.source, list(self.files), executor, stage)
+
+    def plan_images(self, stage: str) -> Sequence[Planned]:
+        """Of the method."""
+        planned, keyed = plan_features(stage, self.source, self.files)
+        self.keys = {name: own.key for name, own in keyed.items()}
+        return [planned]
 
     def made_before(self) -> None:
         """The features."""

@@ -20,6 +20,7 @@ from d2eval.inloc.poses.p3p import P3PSettings, estimate_pose
 from d2eval.inloc.strategies import Part
 from d2eval.pipeline.maps import MapsSource
 from d2eval.scheduling.executor import Executor
+from d2eval.scheduling.plan import Planned
 
 VERSION = 2  # raise it when a change of the code changes the candidates
 
@@ -56,6 +57,11 @@ class DenseEstimator(Estimator):
 
     def send_images(self, stage: str, executor: Executor) -> None:
         """Nothing: maps are made where they are matched."""
+
+    def plan_images(self, stage: str) -> Sequence[Planned]:
+        """Nothing: as above."""
+        self.keys = {name: self.source.hash_of(name) for name in self.files}
+        return []
 
     def made_before(self) -> None:
         """Nothing."""
