@@ -54,6 +54,7 @@ COMMANDS = {
     "prepare": ("d2eval.cli.prepare", "prepare a dataset for training"),
     "train": ("d2eval.cli.train", "train D2-Net's weights"),
     "fetch": ("d2eval.cli.fetch", "download weights"),
+    "cache": ("d2eval.cli.cache", "say how large the cache is, and remove what no run names"),
     "check-data": ("d2eval.cli.check_data", "say what a dataset folder holds and lacks"),
 }
 

@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.files.atomic import write_bytes
+from d2eval.foundation.files.atomic import write_bytes, write_text
 from d2eval.foundation.files.reading import read_bytes
 from d2eval.foundation.files.sealed import DamagedError
 from d2eval.foundation.terminal.console import note
 
 SUFFIX = ".pack"
+GROUP = "group.json"  # beside them: what decides which units share the folder
 HEAD = b"d2eval pack 1\n"
 _ENTRY = struct.Struct("<32sQQ32s")  # SHA-256 of the name, begin, length, SHA-256 of both
 _FOOT = struct.Struct("<QQ32s")  # begin of the index, number of entries, SHA-256 of the index
@@ -96,8 +97,8 @@ class Packs:
     What other processes add is seen after a second.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, group: Any = None) -> None:
+        self._folder, self._group = folder, group
         self._lock = threading.RLock()
         # By name the number of a unit: that of its pack times 2^16, and its number in that.
         self._places: dict[bytes, int] = {}
@@ -164,6 +165,8 @@ class Packs:
             data = pack(self._waiting)
             path = self._folder / f"{data[-32:].hex()[:32]}{SUFFIX}"
             write_bytes(path, data)
+            if self._group is not None and not (self._folder / GROUP).exists():
+                write_text(self._folder / GROUP, json.dumps(self._group) + "\n")
             self._add(path, data)
             self._waiting, self._bytes = {}, 0
             self._written = time.monotonic()

@@ -102,6 +102,7 @@ class Store:
         self._written: set[Path] = set()
         self._new_kinds: set[str] = set()
         self._packs: dict[Path, Packs] = {}
+        self._groups: dict[Path, Any] = {}  # of packs
         weakref.finalize(self, _flush_at_end, self._packs)
 
     def _read(self, path: Path) -> _Unit | None:
@@ -214,10 +215,13 @@ class Store:
         digest = _digest(content)
         if group is None:
             return self.root / kind / digest[:2] / f"{digest}.h5"
-        return self.root / kind / _digest(group)[:GROUP_LETTERS] / digest
+        folder = self.root / kind / _digest(group)[:GROUP_LETTERS]
+        self._groups.setdefault(folder, group)
+        return folder / digest
 
     def _packs_of(self, path: Path) -> Packs:
-        return self._packs.setdefault(path.parent, Packs(path.parent))
+        own = path.parent
+        return self._packs.setdefault(own, Packs(own, self._groups.get(own)))
 
     def read_arrays(self, path: Path) -> dict[str, npt.NDArray[Any]] | None:
         """A unit's arrays by name, or None if there are none (or they are damaged)."""

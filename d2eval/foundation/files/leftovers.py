@@ -89,6 +89,16 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Removes a folder, which is gone under its name before anything in it is.
+
+    Raises:
+        D2EvalError: it can't be.
+    """
+    with writing(folder), temporary_path(folder) as gone:
+        folder.rename(gone)
+
+
 def remove_own() -> None:
     """Removes what this process has under temporary names; for the moment before it ends."""
     for path in list(_own):
