@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from d2eval.contracts.weights import NONE_NEEDED, WeightsInfo, load_state_dict
     from d2eval.evaluation.benchmark import Benchmark, Checked, Evaluated, Request
     from d2eval.evaluation.dataset import ImagePair, PairDataset
-    from d2eval.evaluation.pairs import Curves, PairsBenchmark
+    from d2eval.evaluation.pairs import PairsBenchmark
+    from d2eval.evaluation.pairs_shown import Curves
     from d2eval.foundation.errors import D2EvalError
     from d2eval.foundation.images.decoding import RgbImage
 
@@ -73,7 +74,8 @@ _ROOMS = {
     "contracts.weights": ("NONE_NEEDED", "WeightsInfo", "load_state_dict"),
     "evaluation.benchmark": ("Benchmark", "Checked", "Evaluated", "Request"),
     "evaluation.dataset": ("ImagePair", "PairDataset"),
-    "evaluation.pairs": ("Curves", "PairsBenchmark"),
+    "evaluation.pairs": ("PairsBenchmark",),
+    "evaluation.pairs_shown": ("Curves",),
     "foundation.errors": ("D2EvalError",),
     "foundation.images.decoding": ("RgbImage",),
 }

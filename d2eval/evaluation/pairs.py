@@ -4,34 +4,29 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from d2eval.evaluation.benchmark import Benchmark, Evaluated, Request
+from d2eval.evaluation.benchmark import Evaluated, Request
 from d2eval.evaluation.dataset import ImagePair, PairDataset
+from d2eval.evaluation.pairs_shown import PairsShown
 from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
     from d2eval.contracts.features import Features
     from d2eval.contracts.matcher import MatcherChoice
     from d2eval.contracts.matching import Matches
     from d2eval.evaluation.collection import Collected
-    from d2eval.evaluation.pairing import Pairing
-    from d2eval.evaluation.pairs_published import PublishedRow
-    from d2eval.evaluation.pairs_runs import PairsRun
     from d2eval.metrics.homography import FloatArray
     from d2eval.pipeline.extraction import FeatureSource
     from d2eval.pipeline.pairs import PairMatcher
     from d2eval.pipeline.resizing import Resize
-    from d2eval.report.figures import Choice, Sources
-    from d2eval.report.tables import Table
+    from d2eval.report.figures import Sources
     from d2eval.runs.folder import Row, RunName
-    from d2eval.runs.items import RunItems
-    from d2eval.runs.measured import RunPlace, RunRoots
+    from d2eval.runs.measured import RunPlace
     from d2eval.scheduling.work import Parts
 
 
@@ -43,30 +38,12 @@ RESERVED = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Curves:
-    """What of the summary is drawn over a threshold.
-
-    Attributes:
-        column: of the summary, with {} for the threshold, such as "mean_mma_{}px".
-        thresholds: that are drawn.
-        ylabel: what it is.
-        xlabel: what the threshold is.
-    """
-
-    column: str
-    thresholds: Sequence[float]
-    ylabel: str
-    xlabel: str = "threshold [px]"
-
-
-class PairsBenchmark(Benchmark):
+class PairsBenchmark(PairsShown):
     """A benchmark of image pairs: it says which pairs there are, and what a pair's numbers are.
 
     Attributes:
         version: raise it when a change changes numbers.
         shown: columns of the summary that are printed at the end -> their titles; empty: all.
-        curves: what of the summary its figure draws; None: it has no figure.
         error_bins: rising ends of the kinds by which pictures colour matches.
         error_unit: of these, and of `errors`.
         of_features: numbers of a pair that say something of features, and nothing of matches of
@@ -75,7 +52,6 @@ class PairsBenchmark(Benchmark):
 
     version: ClassVar[int] = 1
     shown: ClassVar[Mapping[str, str]] = {}
-    curves: ClassVar[Curves | None] = None
     error_bins: ClassVar[Sequence[float]] = (1, 3, 5, 10)
     error_unit: ClassVar[str] = "px"
     takes_images = True
@@ -101,12 +77,6 @@ class PairsBenchmark(Benchmark):
         from d2eval.evaluation.summary import means
 
         return means(rows, images)
-
-    def pairing(self) -> Pairing:
-        """Which pairs belong together, and what of them is compared; by default, all numbers."""
-        from d2eval.evaluation.pairing import Pairing
-
-        return Pairing()
 
     def matcher(self) -> MatcherChoice:
         """What matches where the user names none."""
@@ -236,60 +206,6 @@ class PairsBenchmark(Benchmark):
         find = dataset.root.joinpath
         return PairsParts(*self._open(request), find, store, self.top_k, request.workers)
 
-    def part(self, run: PairsRun) -> str:
-        """What of the table and figure a run belongs to, such as a protocol, in a word; "": all."""
-        return ""
-
-    def published(self) -> Sequence[PublishedRow]:
-        """The rows of sources that stand beside runs."""
-        return ()
-
-    def report(self, folder: Path | None) -> list[Path]:
-        """Table and figure of one run."""
-        from d2eval.evaluation.pairs_report import plot_curves, summary_table
-        from d2eval.evaluation.pairs_runs import load_run
-        from d2eval.report.tables import write_table
-
-        if folder is None:
-            return []
-        runs = [load_run(folder, self.name, pairing=self.pairing())]
-        beside = [own for own in self.published() if own.is_of(runs[0], self.part(runs[0]))]
-        write_table(summary_table(self.name, runs, part=self.part, published=beside), folder)
-        return plot_curves(self.name, runs, self.curves, folder) if self.curves else []
-
-    def table(self, runs: RunRoots) -> Table:
-        """A line for each run and split."""
-        from d2eval.evaluation.pairs_report import summary_table
-        from d2eval.evaluation.pairs_runs import load_runs
-
-        found, notes = load_runs(runs, self.name, pairing=self.pairing())
-        return summary_table(self.name, found, notes, self.part, self.published())
-
-    def results(self, runs: RunRoots) -> pd.DataFrame:
-        """Each number of each run's summary."""
-        from d2eval.evaluation.pairs_runs import load_runs
-        from d2eval.runs.results import results_frame
-
-        found, _ = load_runs(runs, self.name, pairing=self.pairing())
-        records = [record for own in self.published() for record in own.records()]
-        for run in found:
-            part = self.part(run)
-            records += [
-                {**own, "protocol": part, "subset": f"{part} {own['subset']}".strip()}
-                for own in run.records()
-            ]
-        return results_frame(self.name, records)
-
-    def items_of(self, folder: Path, label: str) -> RunItems:
-        """Each pair's numbers."""
-        from d2eval.evaluation.pairs_runs import load_items, load_run
-
-        run = load_run(folder, self.name, label=label)
-        found, part = load_items(run, self.name, self.pairing()), self.part(run)
-        alike = {**found.alike, "protocol": part} if part else found.alike
-        series = [replace(own, subset=f"{part} {own.subset}".strip()) for own in found.series]
-        return replace(found, series=series, alike=alike)
-
     def errors(
         self, pair: ImagePair, first: Features, second: Features, matches: Matches
     ) -> FloatArray | None:
@@ -301,29 +217,6 @@ class PairsBenchmark(Benchmark):
         from d2eval.evaluation.pairs_view import draw_pair
 
         return draw_pair(self, runs, item, sources)
-
-    def figures(self, runs: RunRoots, output: Path, choice: Choice) -> tuple[list[Path], list[str]]:
-        """The curves of all runs."""
-        from d2eval.evaluation.pairs_report import plot_curves
-        from d2eval.evaluation.pairs_runs import load_runs
-
-        if self.curves is None:
-            raise D2EvalError(f"{self.name} has no such figure")
-        found, notes = load_runs(runs, self.name)
-        if choice.run is not None:
-            found = [run for run in found if run.label == choice.run]
-        if choice.sample_only:
-            found = [run for run in found if run.is_sample]
-        parts = sorted({self.part(run) for run in found}) or [""]
-        paths = [
-            path
-            for part in parts
-            for path in plot_curves(
-                "_".join(filter(None, (self.name, part))),
-                [run for run in found if self.part(run) == part], self.curves, output,
-            )
-        ]  # fmt: skip
-        return paths, notes
 
     def _work(
         self, collected: Collected, hashes: Mapping[Path, str] | None = None

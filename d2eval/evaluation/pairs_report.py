@@ -6,9 +6,9 @@ from pathlib import Path
 
 from d2eval.contracts.leaks import NOTE, leak_text
 from d2eval.evaluation.dataset import OVERALL
-from d2eval.evaluation.pairs import Curves
 from d2eval.evaluation.pairs_published import PublishedRow, share
 from d2eval.evaluation.pairs_runs import PairsRun
+from d2eval.evaluation.pairs_shown import Curves
 from d2eval.foundation.errors import D2EvalError
 from d2eval.report.figures import write_figure
 from d2eval.report.tables import LEAK, Table, TableLine, TableSection, build_table

@@ -194,9 +194,9 @@ class HPatches(PairsBenchmark):
 
     def results(self, runs: RunRoots) -> pd.DataFrame:
         """The paper's numbers too, of all sequences and of those that a partial run shares."""
+        from d2eval.hpatches.report.lines import arrange
         from d2eval.hpatches.report.published import load_paper, load_runs
         from d2eval.hpatches.report.shared import shared_counts
-        from d2eval.hpatches.report.table import arrange
         from d2eval.runs.results import results_frame
 
         paper = load_paper()

@@ -11,7 +11,7 @@ from d2eval.contracts.options import option
 from d2eval.evaluation.benchmark import Checked
 from d2eval.evaluation.dataset import PairDataset
 from d2eval.evaluation.estimates_benchmark import EstimatesBenchmark
-from d2eval.evaluation.pairs import Curves
+from d2eval.evaluation.pairs_shown import Curves
 from d2eval.foundation.errors import D2EvalError
 
 if TYPE_CHECKING:
