@@ -230,7 +230,7 @@ class Aachen(LocalizationBenchmark):
         )
         settings = Settings(
             runtime.seed, runtime.device, request.workers, self.options.holdout,
-            self.options.nearest_pose, request.executor,
+            self.options.nearest_pose, request.executor, runtime.threads,
         )  # fmt: skip
         result = run(matching, dataset, self.numbers, store, request.output, settings, name)
         lines = [
@@ -259,7 +259,9 @@ class Aachen(LocalizationBenchmark):
         runtime = request.runtime
         store = Store(runtime.cache, runtime.fresh)
         matching = self._open(dataset, request, store)
-        return AachenParts(matching, dataset, self.numbers, store, request.workers, runtime.seed)
+        return AachenParts(
+            matching, dataset, self.numbers, store, request.workers, runtime.seed, runtime.threads
+        )
 
     def row_options(self, kind: Kind) -> Sequence[str]:
         """A method, or dense maps."""

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from d2eval.aachen.matching import ImageKeypoints, Matching, Pair
 from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.aachen.triangulation import model_unit
 from d2eval.aachen.verification import CHUNK, geometry_units, pairs_to_verify, verify_some
-from d2eval.aachen.workspace import create_database, write_matches
+from d2eval.aachen.workspace import create_database, part_of, write_matches
 from d2eval.pipeline.planning import plan_units
 from d2eval.pipeline.sending import FEATURES, MATCHES
 from d2eval.pipeline.store import Store
@@ -61,8 +60,10 @@ class AachenParts:
         store: Store,
         workers: int,
         seed: int,
+        threads: int | None,
     ) -> None:
         """Takes what a run takes."""
+        self._threads = threads
         self._matching, self._dataset, self._benchmark = matching, dataset, benchmark
         self._store, self._workers, self._seed = store, workers, seed
         self._keypoints = _Keypoints(matching, dataset)
@@ -126,7 +127,7 @@ class AachenParts:
             write_matches(database, part, ((pair, self._match(pair)) for pair in part.pairs))
             verify_some(
                 database, part, keypoints, self._benchmark, self._matching.content(), self._store,
-                self._seed,
+                self._seed, self._threads,
             )  # fmt: skip
         return pairs
 
@@ -143,20 +144,3 @@ class _Keypoints(dict[str, ImageKeypoints]):
             del self[next(iter(self))]
         ((_, self[name]),) = self._matching.keypoints_of([name], self._dataset, 0)
         return self[name]
-
-
-def part_of(dataset: Dataset, pairs: Sequence[Pair]) -> Dataset:
-    """The dataset of these pairs and their images, as they are called and numbered in it.
-
-    A pair stands as in the dataset's list, whichever way round it is given.
-    """
-    names = {name for pair in pairs for name in pair}
-    ids = {name: number for name, number in dataset.image_ids.items() if name in names}
-    listed = set(dataset.pairs)
-    return replace(
-        dataset,
-        image_ids=ids,
-        cameras={name: dataset.cameras[name] for name in ids},
-        queries={name: split for name, split in dataset.queries.items() if name in names},
-        pairs=tuple(pair if pair in listed else pair[::-1] for pair in pairs),
-    )

@@ -143,6 +143,7 @@ def register_images(
     benchmark: AachenBenchmark,
     settings: ImageRegistration,
     seed: int,
+    threads: int | None = None,
 ) -> dict[str, Registered]:
     """Registers each query with the model's points; the queries don't see each other.
 
@@ -150,7 +151,7 @@ def register_images(
 
     Source: image_registrator of COLMAP 3.5 with intrinsics fixed (RunImageRegistrator).
     """
-    options = pipeline_options(benchmark.triangulation, seed).get_mapper()
+    options = pipeline_options(benchmark.triangulation, seed, threads).get_mapper()
     options.abs_pose_max_error = settings.max_error_px
     options.abs_pose_min_num_inliers = settings.min_inliers
     options.abs_pose_min_inlier_ratio = settings.min_inlier_ratio

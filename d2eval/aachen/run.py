@@ -48,6 +48,7 @@ class Settings:
     # whether a query without a pose gets the one of the first database image retrieved for it
     nearest_pose: bool = False
     executor: Executor = HERE  # has the units of stages made by workers first
+    threads: int | None = None  # of COLMAP; None: as many as there are cores
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,9 @@ def _run_stages(
     def verify() -> Verified:
         send_pairs(matching, dataset, benchmark, settings.executor, store)
         return verify_pairs(
-            database, dataset, keypoints, benchmark, matching.content(), store, settings.seed
-        )
+            database, dataset, keypoints, benchmark, matching.content(), store, settings.seed,
+            settings.threads,
+        )  # fmt: skip
 
     verified = stages.run("verification", verify)
     stages.note(
@@ -125,7 +127,9 @@ def _run_stages(
     )
     model = stages.run(
         "triangulation",
-        lambda: triangulate(database, dataset, benchmark, verified.keys, store, settings.seed),
+        lambda: triangulate(
+            database, dataset, benchmark, verified.keys, store, settings.seed, settings.threads
+        ),
     )
     stages.note(
         images=model.num_images(),
@@ -153,7 +157,7 @@ def _register(
     seed = settings.seed
     kind = benchmark.registration
     if isinstance(kind, ImageRegistration):
-        return register_images(database, model, dataset, benchmark, kind, seed)
+        return register_images(database, model, dataset, benchmark, kind, seed, settings.threads)
     results = register_by_pnp(database, model, dataset, keypoints, kind, seed)
     return with_nearest_poses(results, dataset) if settings.nearest_pose else results
 

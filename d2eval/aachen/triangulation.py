@@ -19,9 +19,15 @@ VERSION = 1  # raise it when a change of the code changes the points
 MODEL_FILES = ("cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin")
 
 
-def pipeline_options(settings: Triangulation, seed: int) -> pycolmap.IncrementalPipelineOptions:
-    """COLMAP's options for triangulation and registration, intrinsics fixed."""
+def pipeline_options(
+    settings: Triangulation, seed: int, threads: int | None = None
+) -> pycolmap.IncrementalPipelineOptions:
+    """COLMAP's options for triangulation and registration, intrinsics fixed.
+
+    ``threads`` is None for all that there are.
+    """
     return pycolmap.IncrementalPipelineOptions(
+        num_threads=threads or -1,
         min_num_matches=settings.min_matches,
         extract_colors=False,
         random_seed=seed,
@@ -84,6 +90,7 @@ def triangulate(
     verified: Sequence[str],
     store: Store,
     seed: int,
+    threads: int | None = None,
 ) -> pycolmap.Reconstruction:
     """Triangulates the verified matches of posed images, or reads what a run before has done.
 
@@ -94,7 +101,7 @@ def triangulate(
     Raises:
         D2EvalError: no point results, or the disk is full.
     """
-    options = pipeline_options(benchmark.triangulation, seed)
+    options = pipeline_options(benchmark.triangulation, seed, threads)
     unit = model_unit(dataset, benchmark, verified, store, seed)
     files = store.read_arrays(unit)
     with temporary_path(database.with_name("model")) as folder:

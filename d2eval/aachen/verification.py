@@ -5,8 +5,10 @@ essential matrix and a homography of every pair; the other (hloc) measures the d
 epipolar lines of known poses and takes the pairs of posed database images alone.
 """
 
+import contextlib
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +21,7 @@ import pycolmap
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.protocol import AachenBenchmark, KnownPoseVerification, TwoViewVerification
-from d2eval.aachen.workspace import Pair, open_database
+from d2eval.aachen.workspace import Pair, create_database, open_database, part_of, write_matches
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.progress import Progress
 from d2eval.pipeline.planning import Keyed
@@ -112,9 +114,10 @@ class _Verifier:
         keypoints: Mapping[str, ImageKeypoints],
         benchmark: AachenBenchmark,
         seed: int,
+        threads: int | None,
     ) -> None:
         self.path, self.dataset, self.keypoints = path, dataset, keypoints
-        self.benchmark, self.seed = benchmark, seed
+        self.benchmark, self.seed, self.threads = benchmark, seed, threads
 
     def verify(self, pairs: Sequence[Pair]) -> None:
         """Writes the geometries of ``pairs`` into the database."""
@@ -138,9 +141,39 @@ class _Verifier:
                 "random_seed": self.seed,
             },
         )
-        listed = self.path.with_suffix(".pairs.txt")
-        listed.write_text("".join(f"{a} {b}\n" for a, b in pairs), encoding="utf-8")
-        pycolmap.verify_matches(self.path, listed, options)
+        if self.threads is None:
+            listed = self.path.with_suffix(".pairs.txt")
+            listed.write_text("".join(f"{a} {b}\n" for a, b in pairs), encoding="utf-8")
+            pycolmap.verify_matches(self.path, listed, options)
+            return
+        # The function for a list of pairs takes as many threads as the machine has
+        verifier = pycolmap.GeometricVerifierOptions(num_threads=self.threads)
+        with self._database_of(pairs) as path:
+            pycolmap.geometric_verification(path, verifier, two_view_geometry_options=options)
+
+    @contextlib.contextmanager
+    def _database_of(self, pairs: Sequence[Pair]) -> Iterator[Path]:
+        """A database of some pairs alone, whose geometries go into the whole one at the end."""
+        if len(pairs) == len(self.dataset.pairs):
+            yield self.path
+            return
+        part, ids = part_of(self.dataset, pairs), self.dataset.image_ids
+        origin = self.benchmark.keypoint_origin
+        seen = {name: self.keypoints[name].seen_by_colmap(origin) for name in part.images}
+        with tempfile.TemporaryDirectory(prefix="d2eval-") as folder:
+            path = Path(folder) / "database.db"
+            create_database(path, part, seen)
+            with open_database(self.path) as whole:
+                found = [
+                    (pair, whole.read_matches(*(ids[name] for name in pair)).astype(np.int32))
+                    for pair in pairs
+                ]
+            write_matches(path, part, found)
+            yield path
+            with open_database(path) as own, open_database(self.path) as whole:
+                for first, other in ((ids[a], ids[b]) for a, b in pairs):
+                    geometry = own.read_two_view_geometry(first, other)
+                    whole.write_two_view_geometry(first, other, geometry)
 
     def _normalised(self, name: str, used: npt.NDArray[np.integer]) -> FloatArray:
         seen = self.keypoints[name].seen_by_colmap(self.benchmark.keypoint_origin)[used]
@@ -192,13 +225,14 @@ def verify_pairs(
     matcher: Mapping[str, Any],
     store: Store,
     seed: int,
+    threads: int | None = None,
 ) -> Verified:
     """Verifies the matches in the database at ``path`` and writes their two-view geometries there.
 
     Raises:
         D2EvalError: no pair is verified; the disk is full.
     """
-    found = verify_some(path, dataset, keypoints, benchmark, matcher, store, seed)
+    found = verify_some(path, dataset, keypoints, benchmark, matcher, store, seed, threads)
     if not found.inliers:
         raise D2EvalError(
             f"no pair of {len(found.keys)} was verified: the matches agree with no geometry; see "
@@ -215,9 +249,10 @@ def verify_some(
     matcher: Mapping[str, Any],
     store: Store,
     seed: int,
+    threads: int | None,
 ) -> Verified:
     """`verify_pairs`, of which none need be verified."""
-    verifier = _Verifier(path, dataset, keypoints, benchmark, seed)
+    verifier = _Verifier(path, dataset, keypoints, benchmark, seed, threads)
     ids = dataset.image_ids
     units = geometry_units(dataset, keypoints, benchmark, matcher, store, seed)
     pairs = list(units)

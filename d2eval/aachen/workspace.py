@@ -4,7 +4,8 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,20 @@ def write_matches(
             database.write_matches(min(first, other), max(first, other), rows.astype(np.uint32))
             counts[pair] = len(rows)
     return counts
+
+
+def part_of(dataset: Dataset, pairs: Sequence[Pair]) -> Dataset:
+    """The dataset of these pairs and their images, as they are called and numbered in it.
+
+    A pair stands as in the dataset's list, whichever way round it is given.
+    """
+    names = {name for pair in pairs for name in pair}
+    ids = {name: number for name, number in dataset.image_ids.items() if name in names}
+    listed = set(dataset.pairs)
+    return replace(
+        dataset,
+        image_ids=ids,
+        cameras={name: dataset.cameras[name] for name in ids},
+        queries={name: split for name, split in dataset.queries.items() if name in names},
+        pairs=tuple(pair if pair in listed else pair[::-1] for pair in pairs),
+    )

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from d2eval.cli.caches import claim_caches
+from d2eval.cli.caches import claim_caches, claim_threads
 from d2eval.cli.parsing import Parser, check_options, given
 from d2eval.cli.several import MISTAKES, explained, for_each_method, run_each
 from d2eval.cli.streams import steady_streams
@@ -168,6 +168,7 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
     try:
         LIMITS.read(os.environ)
         claim_caches(arguments)
+        claim_threads(arguments)
         command = command if command in (*COMMANDS, *_benchmarks()) else None
         several = _for_each_method(command, list(arguments))
         parsed = [_parser(command, each).parse_args(each) for each in several]

@@ -1,6 +1,7 @@
-"""Where libraries keep what they compile and what fonts they found: below the cache folder.
+"""What libraries read from the environment when they are imported.
 
-Their usual places, beside the code and in the home folder, can't be written in many containers.
+What they compile and what fonts they found lies below the cache folder: their usual places, beside
+the code and in the home folder, can't be written in many containers. And how many threads they use.
 """
 
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 from d2eval.cli.parsing import given
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import default_cache, expanded
+from d2eval.foundation.machine.threads import tell_libraries
 
 
 def claim_caches(arguments: Sequence[str]) -> None:
@@ -26,6 +28,13 @@ def claim_caches(arguments: Sequence[str]) -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache.absolute() / "numba"))
     if not _can_be_written(Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config")):
         os.environ.setdefault("MPLCONFIGDIR", str(cache.absolute() / "matplotlib"))
+
+
+def claim_threads(arguments: Sequence[str]) -> None:
+    """Sets the variables that say so, by ``--threads``, before the arguments are understood."""
+    named, _ = given("--threads", arguments)
+    if named and named[-1].isdigit() and int(named[-1]):
+        tell_libraries(int(named[-1]), os.environ)
 
 
 def _can_be_written(folder: Path) -> bool:

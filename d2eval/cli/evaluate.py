@@ -3,20 +3,16 @@
 import argparse
 from dataclasses import fields, replace
 
-from d2eval.cli.common import (
+from d2eval.cli.common import add_options, add_output_argument, method_choice, options_of, positive
+from d2eval.cli.matchers import add_matcher_argument, matcher_choice
+from d2eval.cli.runtime import (
     add_dry_run_argument,
     add_fresh_argument,
     add_method_arguments,
-    add_options,
-    add_output_argument,
     add_runtime_arguments,
     add_scheduler_argument,
-    method_choice,
-    options_of,
-    positive,
     runtime_of,
 )
-from d2eval.cli.matchers import add_matcher_argument, matcher_choice
 from d2eval.evaluation.benchmark import Benchmark, Request, benchmark_class
 from d2eval.foundation.errors import told
 from d2eval.foundation.files.paths import expanded
@@ -82,7 +78,7 @@ class Command:
         )
         benchmark = self.benchmark(options_of(self.benchmark.Options, args))
         count, folders = 1 if self.has_seeds else args.seeds, []
-        with open_workers(None if args.dry_run else args.scheduler) as workers:
+        with open_workers(None if args.dry_run else args.scheduler, args.threads) as workers:
             for seed in range(args.seed, args.seed + count):
                 name = args.name
                 if name and seed != args.seed:

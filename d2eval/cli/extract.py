@@ -15,13 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2eval.cli.common import (
-    add_fresh_argument,
-    add_method_arguments,
-    label_argument,
-    method_options,
-    runtime_of,
-)
+from d2eval.cli.common import label_argument, method_options
+from d2eval.cli.runtime import add_fresh_argument, add_method_arguments, runtime_of
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import say
 

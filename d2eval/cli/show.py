@@ -6,13 +6,8 @@ Beside them stands the method's map of detection scores, if it has one (for D2-N
 import argparse
 from pathlib import Path
 
-from d2eval.cli.common import (
-    add_runtime_arguments,
-    method_options,
-    named_method,
-    positive,
-    runtime_of,
-)
+from d2eval.cli.common import method_options, named_method, positive
+from d2eval.cli.runtime import add_runtime_arguments, runtime_of
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import say
 

@@ -9,16 +9,15 @@ import argparse
 
 from d2eval.cli.common import (
     add_folder_argument,
-    add_method_arguments,
     image_size,
     joined_numbers,
     method_choice,
     method_options,
     named_method,
     positive,
-    runtime_of,
 )
 from d2eval.cli.matchers import add_matcher_argument, matcher_choice
+from d2eval.cli.runtime import add_method_arguments, runtime_of
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import say, say_lines
 

@@ -7,7 +7,8 @@ goes and teaches little. The same command goes on where it was cut off. Several 
 
 import argparse
 
-from d2eval.cli.common import add_options, add_runtime_arguments
+from d2eval.cli.common import add_options
+from d2eval.cli.runtime import add_runtime_arguments
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import say
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from d2eval.cli.common import runtime_of
+    from d2eval.cli.runtime import runtime_of
     from d2eval.contracts.training import trainer_class
     from d2eval.foundation.machine.processes import number_of_first, own_rank, together
     from d2eval.runs.manifest import environment

@@ -94,6 +94,8 @@ class Runtime:
         cache: the cache folder, under which fetched weights lie in ``weights/<group>``.
         fresh: whether what is stored already is made again.
         method: whose features a matcher is built for, by name; "" where that isn't known.
+        threads: of the process, for libraries that must be told each time; None: as they like.
+        devices: all that were named, of which each worker has one; empty: there is one.
     """
 
     device: str = "cpu"
@@ -102,3 +104,5 @@ class Runtime:
     cache: Path = Path(".d2eval")
     fresh: bool = False
     method: str = ""
+    threads: int | None = None
+    devices: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """A benchmark's run as workers open it."""
 
+import os
 import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from d2eval.evaluation.benchmark import Benchmark, Request
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.machine.resources import memory_limit_of, own_device
+from d2eval.foundation.machine.threads import told_libraries, use_threads
 from d2eval.scheduling.executor import HERE
 from d2eval.scheduling.work import Parts
 
@@ -29,9 +31,14 @@ class BenchmarkJob:
         """See `d2eval.scheduling.work.Job`."""
         runtime = self.request.runtime
         limit, device = runtime.memory_limit, own_device(runtime.device, worker)
+        if runtime.devices:
+            device = runtime.devices[worker % len(runtime.devices)]
         if memory_share < 1:
             limit = memory_limit_of(limit, device, memory_share)
-        runtime = replace(runtime, memory_limit=limit, device=device)
+        if runtime.threads is not None:
+            use_threads(runtime.threads)
+        threads = runtime.threads or told_libraries(os.environ)
+        runtime = replace(runtime, memory_limit=limit, device=device, threads=threads)
         dataset = self.benchmark.load(self.root, sample=self.request.sample)
         return self.benchmark.parts(dataset, replace(self.request, runtime=runtime))
 

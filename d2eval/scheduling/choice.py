@@ -14,12 +14,12 @@ _LOCAL = re.compile(r"local:(\d+)")
 _ADDRESS = re.compile(r"([a-z]+://)?[^/\s]+:\d{1,5}")
 
 
-def _workers_of(text: str) -> Workers:
+def _workers_of(text: str, threads: int | None) -> Workers:
     local = _LOCAL.fullmatch(text)
     if local and 1 <= int(local[1]) <= MOST:
         from d2eval.scheduling.local import LocalWorkers
 
-        return LocalWorkers(int(local[1]))
+        return LocalWorkers(int(local[1]), threads)
     path: Path = expanded(text)
     if not local and (_ADDRESS.fullmatch(text) or path.is_file()):
         from d2eval.scheduling.cluster import ClusterWorkers
@@ -31,9 +31,16 @@ def _workers_of(text: str) -> Workers:
     )
 
 
+def is_local(text: str | None) -> bool:
+    """Whether ``--scheduler`` names processes of this machine."""
+    return text is not None and _LOCAL.fullmatch(text) is not None
+
+
 @contextlib.contextmanager
-def open_workers(text: str | None) -> Iterator[Workers | None]:
+def open_workers(text: str | None, threads: int | None = None) -> Iterator[Workers | None]:
     """The workers that ``--scheduler`` names, until the end of the block; None: none.
+
+    Those of this machine have so many threads each; None: their share.
 
     Raises:
         D2EvalError: it names none, or there are none.
@@ -41,7 +48,7 @@ def open_workers(text: str | None) -> Iterator[Workers | None]:
     if text is None:
         yield None
         return
-    workers = _workers_of(text)
+    workers = _workers_of(text, threads)
     try:
         yield workers
     finally:

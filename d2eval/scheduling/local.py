@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 
 from d2eval.foundation.machine.processes import end_with_parent
+from d2eval.foundation.machine.threads import VARIABLES, tell_libraries, told_libraries, use_threads
 from d2eval.foundation.terminal.interrupts import for_children
 from d2eval.scheduling.work import Block, Outcome, run_block
 
 PATIENCE_S = 1.0  # of one wait
-# Libraries read them once, when they are imported
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def cores() -> int:
@@ -29,11 +28,9 @@ def cores() -> int:
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Processes that are started in this block use so many threads each, or fewer if told so."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    for name, value in before.items():
-        least = min(count, int(value)) if value and value.isdigit() else count
-        os.environ[name] = str(least)
+    """Processes that are started in this block use so many threads each."""
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    tell_libraries(count, os.environ)
     try:
         yield
     finally:
@@ -47,9 +44,7 @@ def _threads(count: int) -> Iterator[None]:
 def _serve(connection: Connection, worker: int, threads: int) -> None:
     """A worker's life: it does the blocks that it gets, one after the other."""
     end_with_parent()
-    import cv2
-
-    cv2.setNumThreads(threads)
+    use_threads(threads)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             job, block = connection.recv()
@@ -93,9 +88,10 @@ class _Worker:
 class LocalWorkers:
     """A number of processes, each of which does one block at a time."""
 
-    def __init__(self, count: int) -> None:
-        """Starts them; the machine's cores are divided among them."""
-        self._all = [_Worker(index, max(1, cores() // count)) for index in range(count)]
+    def __init__(self, count: int, threads: int | None = None) -> None:
+        """Starts them, each with so many threads; None divides the machine's cores among them."""
+        own = threads or max(1, min(cores() // count, told_libraries(os.environ) or cores()))
+        self._all = [_Worker(index, own) for index in range(count)]
 
     @property
     def count(self) -> int:

@@ -5,12 +5,21 @@ import numpy as np
 import pycolmap
 import pytest
 from packed_units import damage_unit, packed
-from synthetic import fill_database, make_scene, register, spoil, true_matches, verify, with_pairs
+from synthetic import (
+    MATCHER,
+    fill_database,
+    make_scene,
+    register,
+    spoil,
+    true_matches,
+    verify,
+    with_pairs,
+)
 
 import d2eval.aachen.verification as verification
 from d2eval.aachen.protocol import KnownPoseVerification, TwoViewVerification, load_benchmark
 from d2eval.aachen.triangulation import triangulate
-from d2eval.aachen.verification import epipolar_distances
+from d2eval.aachen.verification import epipolar_distances, verify_pairs
 from d2eval.foundation.errors import D2EvalError
 from d2eval.pipeline.store import Store
 
@@ -91,6 +100,22 @@ def test_a_point_in_the_epipole_has_no_line_and_is_no_inlier():
     forward = pycolmap.Rigid3d(pycolmap.Rotation3d(), [0, 0, -1.0])
     errors = epipolar_distances(forward, np.zeros((1, 2)), np.array([[0.2, 0.1]]))
     assert not (errors[1] <= 1e9).any()
+
+
+def test_a_number_of_threads_changes_nothing(scene, tmp_path):
+    benchmark = load_benchmark("aachen")
+    database = fill_database(scene, benchmark, tmp_path / "all.db")
+    verify(scene, benchmark, database, Store(tmp_path / "all"))
+    expected = geometries(scene, database)
+    # one pair first, and then the others, which go through a database of their own
+    some = with_pairs(scene, dict([next(iter(scene.matches.items()))]))
+    store = Store(tmp_path / "cache")
+    for part, name in ((some, "some.db"), (scene, "whole.db")):
+        database = fill_database(part, benchmark, tmp_path / name)
+        arguments = (database, part.dataset, part.keypoints, benchmark, MATCHER, store, 0)
+        found = verify_pairs(*arguments, threads=1)
+    assert found.restored == 1
+    assert geometries(scene, database) == expected
 
 
 def test_known_poses_keep_what_lies_near_the_lines(tmp_path):

@@ -1,0 +1,30 @@
+"""How many threads the libraries of a process use."""
+
+import sys
+from collections.abc import Mapping, MutableMapping
+
+# Libraries read them once, when they are imported
+VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def tell_libraries(count: int, variables: MutableMapping[str, str]) -> None:
+    """Sets what libraries that are not yet imported will read."""
+    variables.update(dict.fromkeys(VARIABLES, str(count)))
+
+
+def told_libraries(variables: Mapping[str, str]) -> int | None:
+    """What somebody has told them; None: nothing."""
+    text = variables.get(VARIABLES[0], "")
+    return int(text) if text.isdigit() and int(text) else None
+
+
+def use_threads(count: int) -> None:
+    """Lets OpenCV use so many threads, and PyTorch and numba where they are imported already."""
+    import cv2
+
+    cv2.setNumThreads(count)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+    if "numba" in sys.modules:
+        numba = sys.modules["numba"]
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
