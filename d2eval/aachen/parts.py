@@ -1,8 +1,6 @@
 """What workers do of a run: features, matches and verified pairs of parts of the dataset."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pycolmap
@@ -13,6 +11,7 @@ from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.aachen.triangulation import model_unit
 from d2eval.aachen.verification import CHUNK, geometry_units, pairs_to_verify, verify_some
 from d2eval.aachen.workspace import create_database, part_of, write_matches
+from d2eval.foundation.files.leftovers import local_folder
 from d2eval.pipeline.planning import plan_units
 from d2eval.pipeline.sending import FEATURES, MATCHES
 from d2eval.pipeline.store import Store
@@ -121,8 +120,8 @@ class AachenParts:
         keypoints = {name: self._keypoints[name] for name in part.images}
         origin = self._benchmark.keypoint_origin
         seen = {name: found.seen_by_colmap(origin) for name, found in keypoints.items()}
-        with tempfile.TemporaryDirectory(prefix="d2eval-") as folder:
-            database = Path(folder) / "database.db"
+        with local_folder() as folder:
+            database = folder / "database.db"
             create_database(database, part, seen)
             write_matches(database, part, ((pair, self._match(pair)) for pair in part.pairs))
             verify_some(

@@ -26,7 +26,7 @@ from d2eval.aachen.workspace import create_database, require_space, write_matche
 from d2eval.contracts.leaks import leaks
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
-from d2eval.foundation.files.leftovers import scratch_folder
+from d2eval.foundation.files.leftovers import local_folder, scratch_folder
 from d2eval.localization.submission import submission
 from d2eval.pipeline.store import Store
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
@@ -231,7 +231,7 @@ def run(
         folder = place.claim(_work(matching, dataset, benchmark, settings))
         scratch = held.enter_context(scratch_folder(folder))
         pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
-        database = scratch / "database.db"
+        database = held.enter_context(local_folder()) / "database.db"
         found = _run_stages(matching, dataset, benchmark, store, settings, database, stages)
         queries = query_rows(dataset, found.results, found.keypoints)
         scored = bool(dataset.references)

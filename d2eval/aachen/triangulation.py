@@ -105,7 +105,7 @@ def triangulate(
     unit = model_unit(dataset, benchmark, verified, store, seed)
     files = store.read_arrays(unit)
     with temporary_path(database.with_name("model")) as folder:
-        with writing(folder, "free space or choose another --output"):
+        with writing(folder, "free space or set TMPDIR to another folder"):
             folder.mkdir()
             if files is not None:
                 for name in MODEL_FILES:

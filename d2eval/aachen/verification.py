@@ -6,7 +6,6 @@ epipolar lines of known poses and takes the pairs of posed database images alone
 """
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.protocol import AachenBenchmark, KnownPoseVerification, TwoViewVerification
 from d2eval.aachen.workspace import Pair, create_database, open_database, part_of, write_matches
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.leftovers import local_folder
 from d2eval.foundation.terminal.progress import Progress
 from d2eval.pipeline.planning import Keyed
 from d2eval.pipeline.store import Store
@@ -160,8 +160,8 @@ class _Verifier:
         part, ids = part_of(self.dataset, pairs), self.dataset.image_ids
         origin = self.benchmark.keypoint_origin
         seen = {name: self.keypoints[name].seen_by_colmap(origin) for name in part.images}
-        with tempfile.TemporaryDirectory(prefix="d2eval-") as folder:
-            path = Path(folder) / "database.db"
+        with local_folder() as folder:
+            path = folder / "database.db"
             create_database(path, part, seen)
             with open_database(self.path) as whole:
                 found = [

@@ -39,8 +39,8 @@ def open_database(path: Path) -> Iterator[pycolmap.Database]:
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise D2EvalError(
-            f"{path}: COLMAP can't use the database ({reason}); free space or choose another "
-            "--output, then run the same command again: finished work is kept"
+            f"{path}: COLMAP can't use the database ({reason}); free space or set TMPDIR to "
+            "another folder, then run the same command again: finished work is kept"
         ) from error
 
 
@@ -62,8 +62,8 @@ def require_space(folder: Path, keypoints: int, pairs: int, matches: int) -> Non
     except OSError as error:
         raise D2EvalError(
             f"{folder}: COLMAP's database needs {size / 2**20:.0f} MiB ({error.strerror}); free "
-            "space or choose another --output, then run the same command again: finished work is "
-            "kept"
+            "space or set TMPDIR to another folder, then run the same command again: finished work "
+            "is kept"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -82,7 +82,7 @@ def create_database(
     Raises:
         D2EvalError: it can't be written.
     """
-    with writing(path, "free space or choose another --output"):
+    with writing(path, "free space or set TMPDIR to another folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
     with open_database(path) as database:

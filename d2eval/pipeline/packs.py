@@ -164,7 +164,7 @@ class Packs:
                 return
             data = pack(self._waiting)
             path = self._folder / f"{data[-32:].hex()[:32]}{SUFFIX}"
-            write_bytes(path, data)
+            write_bytes(path, data, by_content=True)
             if self._group is not None and not (self._folder / GROUP).exists():
                 write_text(self._folder / GROUP, json.dumps(self._group) + "\n")
             self._add(path, data)

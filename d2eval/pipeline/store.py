@@ -137,7 +137,8 @@ class Store:
         return not self.fresh or path in self._written or kind in self._new_kinds
 
     def _write(self, path: Path, unit: _Unit) -> None:
-        write_bytes(path, seal(self._name(path), _to_hdf5(unit)))
+        data = seal(self._name(path), _to_hdf5(unit))
+        write_bytes(path, data, by_content=not self.fresh)
         if self.fresh:
             self._written.add(path)
 

@@ -4,23 +4,31 @@ import contextlib
 import errno
 import fcntl
 import os
-import platform
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from d2eval.foundation.errors import ROOM, D2EvalError, writing
-from d2eval.foundation.files.leftovers import clear_leftovers, clear_once, temporary_path
-from d2eval.foundation.terminal.console import note
+from d2eval.foundation.files.leftovers import (
+    claim,
+    clear_leftovers,
+    clear_once,
+    holder,
+    is_void,
+    temporary_path,
+)
 from d2eval.foundation.text.display import printable
 
 LOCK = ".lock"
+CLAIM = ".held"  # where nothing locks
 HOLDER_LENGTH = 200  # of what a lock may say of its holder
 
 
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
+def write_bytes(path: Path, data: bytes | memoryview, *, by_content: bool = False) -> None:
     """Writes ``data`` to ``path`` through a temporary file in the same folder.
+
+    ``by_content`` says that whoever writes there writes the same, so it doesn't matter who did.
 
     Raises:
         D2EvalError: the disk is full or the folder can't be written.
@@ -33,7 +41,11 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except OSError:  # as file systems that machines share refuse, or lose the answer
+                if not (by_content and path.is_file()):
+                    raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,8 +78,9 @@ def open_own(name: str, flags: int) -> int:
 def exclusive(folder: Path) -> Iterator[None]:
     """Holds ``folder`` for this process; the lock goes with the process, however it ends.
 
-    What a killed holder had half written there is removed. On a file system without locks a note
-    says so, and nothing is held.
+    What a killed holder had half written there is removed. On a file system without locks a file
+    says who holds it, which a killed process leaves: one of this machine knows it for void, another
+    machine's must be removed by hand.
 
     Raises:
         D2EvalError: another process holds it, or the folder can't be made.
@@ -78,14 +91,14 @@ def exclusive(folder: Path) -> Iterator[None]:
     except OSError as error:
         path = folder / LOCK if error.filename == str(folder / LOCK) else folder
         raise D2EvalError(f"{path}: can't be written ({error.strerror or error})") from error
-    with file:
-        held = _hold(file, folder)
+    with file, contextlib.ExitStack() as claimed:
+        if not _hold(file, folder):
+            claimed.enter_context(_claim(folder))
         with writing(folder):
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.write(holder())
             file.flush()
-            if held:
-                clear_leftovers(folder, locked=True)
+            clear_leftovers(folder, locked=True)
         yield
 
 
@@ -100,10 +113,29 @@ def _hold(file: IO[str], folder: Path) -> bool:
             f"{folder}: another run ({said or 'another process'}) is writing here; wait for it or "
             "choose another folder"
         ) from error
-    except OSError as error:  # as NFS, Lustre and FUSE say it, each in its way
-        note(
-            f"{folder}: can't be locked here ({error.strerror or error}); make sure that no "
-            "other run writes to it"
-        )
+    except OSError:  # as NFS, Lustre and FUSE say it, each in its way
         return False
     return True
+
+
+@contextlib.contextmanager
+def _claim(folder: Path) -> Iterator[None]:
+    """Holds a folder by a file that one process alone can make."""
+    path = folder / CLAIM
+    with writing(path, "remove it"):
+        if is_void(path):
+            path.unlink(missing_ok=True)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(claim())
+        except FileExistsError as error:
+            said = path.read_text(encoding="utf-8", errors="replace")[:HOLDER_LENGTH]
+            by = printable(said.partition("\n")[0]) or "another process"
+            raise D2EvalError(
+                f"{folder}: another run ({by}) is writing here; wait for it, or remove {path} if "
+                "it has ended"
+            ) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

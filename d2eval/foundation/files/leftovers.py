@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ PATTERN = ".*.tmp"
 STALE_SECONDS = 7 * 24 * 3600
 CLOCK_SECONDS = 2.0  # how far a file's time may be from a process's
 _NAME = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}\.tmp", re.DOTALL)
+_CLAIM = re.compile(r"process (\d{1,10}) on .*\n([0-9a-f]{8})\n")
 _own: set[Path] = set()
 
 
@@ -81,6 +83,24 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         yield scratch
 
 
+@contextlib.contextmanager
+def local_folder() -> Iterator[Path]:
+    """An empty folder where the machine keeps temporary files (TMPDIR), gone at the end.
+
+    For databases, whose locks a file system that machines share may not keep. What killed processes
+    have left of the kind goes too.
+
+    Raises:
+        D2EvalError: it can't be made.
+    """
+    place = Path(tempfile.gettempdir())
+    clear_once(place)
+    with temporary_path(place / "d2eval") as scratch:
+        with writing(scratch):
+            scratch.mkdir(mode=0o700)
+        yield scratch
+
+
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
@@ -118,13 +138,42 @@ def _is_left(path: Path, locked: bool) -> bool:
     named = _NAME.fullmatch(path.name)
     if named is None or named[1] != _machine():
         return locked or time.time() - _changed(path) > STALE_SECONDS
+    return _has_ended(int(named[2]), _changed(path))
+
+
+def _has_ended(process: int, changed: float) -> bool:
+    """Whether a process of this machine is gone that changed something at that time."""
     try:
-        started = psutil.Process(int(named[2])).create_time()
+        started = psutil.Process(process).create_time()
     except (psutil.NoSuchProcess, OverflowError, ValueError):
         return True
     except psutil.Error:
         return False
-    return started > _changed(path) + CLOCK_SECONDS  # another one got its number
+    return started > changed + CLOCK_SECONDS  # another one got its number
+
+
+def holder() -> str:
+    """How this process is called in files that say who holds something."""
+    return f"process {os.getpid()} on {platform.node()}"
+
+
+def claim() -> str:
+    """The holder, and what tells its machine from others of the name, for `is_void`."""
+    return f"{holder()}\n{_machine()}\n"
+
+
+def is_void(path: Path) -> bool:
+    """Whether a file holds the claim of a process that was of this machine and has ended.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    try:
+        found = _CLAIM.fullmatch(path.read_text(encoding="utf-8", errors="replace"))
+        changed = path.lstat().st_mtime
+    except FileNotFoundError:
+        return False
+    return found is not None and found[2] == _machine() and _has_ended(int(found[1]), changed)
 
 
 def clear_leftovers(folder: Path, pattern: str = PATTERN, *, locked: bool = False) -> None:

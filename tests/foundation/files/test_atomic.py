@@ -74,6 +74,19 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, owner):
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
 
 
+def test_what_somebody_else_has_put_there_counts_as_written(tmp_path, monkeypatch):
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    path = tmp_path / "unit"
+    with pytest.raises(D2EvalError, match="Permission denied"):
+        write_bytes(path, b"content", by_content=True)  # there is nothing yet
+    path.write_bytes(b"content")
+    write_bytes(path, b"content", by_content=True)
+    assert [own.name for own in tmp_path.iterdir()] == ["unit"]
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_bytes(path, b"old")
@@ -140,23 +153,35 @@ def test_a_disk_too_full_for_the_lock(tmp_path, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic.platform, "node", full)
+    monkeypatch.setattr(platform, "node", full)
     with pytest.raises(D2EvalError, match=r"can't be written \(No space"), exclusive(tmp_path):
         pass
 
 
 # As NFS without a lock service, Lustre mounted without flock, and FUSE answer
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
-def test_a_file_system_without_locks_gets_a_note(tmp_path, monkeypatch, capsys, code):
+def test_on_a_file_system_without_locks_a_file_holds_a_folder(tmp_path, monkeypatch, code):
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(atomic.fcntl, "flock", refuse)
-    with exclusive(tmp_path / "run"):
-        write_text(tmp_path / "run" / "rows.csv", "1\n")
-    note = capsys.readouterr().err
-    assert note.startswith(f"note: {tmp_path / 'run'}: can't be locked here ({os.strerror(code)})")
-    assert note.count("\n") == 1
+    claim = tmp_path / ".held"
+    with exclusive(tmp_path):
+        who = claim.read_text()
+        said = rf"run \(process {os.getpid()} on .*\) is writing here; .* remove {claim} if it has"
+        with pytest.raises(D2EvalError, match=said), exclusive(tmp_path):
+            pass
+        assert claim.read_text() == who
+    assert not claim.exists()
+
+    number = str(os.getpid())
+    ended = who.replace(f"process {number} ", "process 4194305 ")  # beyond any that there is
+    claim.write_text(ended)
+    with exclusive(tmp_path):
+        assert claim.read_text() == who
+    claim.write_text(ended[:-9] + "0" * 8 + "\n")  # of another machine nothing is known
+    with pytest.raises(D2EvalError, match="process 4194305 on"), exclusive(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("code", [errno.EWOULDBLOCK, errno.EAGAIN])

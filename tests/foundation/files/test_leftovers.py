@@ -13,6 +13,7 @@ from d2eval.foundation.files import leftovers
 from d2eval.foundation.files.leftovers import (
     STALE_SECONDS,
     clear_leftovers,
+    local_folder,
     remove_own,
     scratch_folder,
     temporary_path,
@@ -177,3 +178,12 @@ def test_a_scratch_folder_that_can_t_be_made(tmp_path):
         scratch_folder(tmp_path / "file"),
     ):
         pass
+
+
+def test_a_local_folder_lies_in_tmpdir_and_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with local_folder() as folder:
+        (folder / "database.db").write_bytes(b"x")
+        assert folder.parent == tmp_path
+        assert folder.stat().st_mode & 0o077 == 0
+    assert list(tmp_path.iterdir()) == []
