@@ -6,6 +6,7 @@ from typing import Any
 from d2eval.contracts.method import method_class
 from d2eval.contracts.registry import METHODS, registered
 from d2eval.foundation.errors import D2EvalError
+from d2eval.runs.manifest import machines_of
 
 # In a report -> how a drawing calls it
 KINDS = {
@@ -49,16 +50,10 @@ def costs_of(
 
 
 def machine_of(manifest: Mapping[str, Any]) -> str:
-    """Device and machine on which a run's features were made, in words.
-
-    Where workers or earlier runs made them elsewhere, it is not the run's own machine.
-    """
-    device, machine = manifest.get("device"), manifest.get("machine")
-    said = manifest.get("image_costs")
-    made_on = said.get("machines") if isinstance(said, dict) else None
-    if made_on:
-        machine = made_on[0] if len(made_on) == 1 else f"several machines ({'; '.join(made_on)})"
-    return f"{device or 'device not said'}, {machine or 'machine not said'}"
+    """Device and machine on which a run's features were made, in words."""
+    machines = machines_of(manifest) or ["machine not said"]
+    machine = machines[0] if len(machines) == 1 else f"several machines ({'; '.join(machines)})"
+    return f"{manifest.get('device') or 'device not said'}, {machine}"
 
 
 def _descriptor_bytes(method: str, features: float | None) -> float | None:

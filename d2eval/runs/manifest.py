@@ -13,6 +13,7 @@ from d2eval.foundation.errors import D2EvalError, MissingFileError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.reading import read_json
 from d2eval.foundation.machine.resources import Cost, git_commit, machine, versions
+from d2eval.foundation.text.display import markdown_text
 from d2eval.foundation.version import program_version
 from d2eval.runs.rows import REMEDY, reading
 
@@ -80,6 +81,30 @@ def image_costs(costs: Iterable[Cost], descriptor_bytes: Iterable[int]) -> dict[
         "machines": sorted({own.machine for own in costs if own.machine}),
         "hosts": sorted({own.host for own in costs if own.host}),
     }
+
+
+def machines_of(manifest: Mapping[str, Any]) -> list[str]:
+    """What computed a run's features: the machines of their costs, or the run's own; [] if unsaid.
+
+    Where workers or earlier runs made them elsewhere, it is not the run's own machine.
+    """
+    said, own = manifest.get("image_costs"), manifest.get("machine")
+    made_on = said.get("machines") if isinstance(said, dict) else None
+    return [str(name) for name in made_on or ([own] if own else [])]
+
+
+def machines_notes(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What a reader of the costs of several runs, by label, must know: that they don't compare."""
+    runs: dict[str, list[str]] = {}
+    for label, manifest in manifests.items():
+        for name in machines_of(manifest):
+            runs.setdefault(f"{manifest.get('device')}, {name}", []).append(label)
+    if len(runs) < 2:
+        return []
+    shown = "; ".join(f"{name} ({', '.join(labels)})" for name, labels in sorted(runs.items()))
+    return [
+        markdown_text(f"Seconds and memory are of several machines, and don't compare: {shown}.")
+    ]
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:

@@ -367,3 +367,20 @@ def test_no_table_is_wider_than_a_page_and_the_csv_keeps_all(
         for word in ("with_options_19", long):
             assert word in table.csv
             assert word in table.markdown
+
+
+def test_costs_of_several_machines_are_said_to_be_so(runs, write_run):
+    for label, changes in {
+        "one": {"machine": "Xeon, 2 processors"},
+        "other": {"image_costs": {"machines": ["Epyc, 8 processors", "Xeon, 2 processors"]}},
+        "older": {},
+    }.items():
+        path = write_run(label, "rootsift") / "manifest.json"
+        manifest = json.loads(path.read_text())
+        path.write_text(json.dumps({**manifest, "device": "cpu", **changes}))
+        said = "of several machines" in hpatches_table(runs).markdown
+        assert said == (label != "one")
+    assert (
+        "Seconds and memory are of several machines, and don't compare: cpu, Epyc, 8 processors "
+        "(other); cpu, Xeon, 2 processors (one, other)."
+    ) in hpatches_table(runs).markdown

@@ -17,6 +17,7 @@ from d2eval.hpatches.report.lines import (
 from d2eval.hpatches.report.published import auc_thresholds, load_paper, load_runs, table_thresholds
 from d2eval.report.tables import LEAK, Table, TableLine, TableSection, build_table, paper_count
 from d2eval.runs.columns import Column
+from d2eval.runs.manifest import machines_notes
 from d2eval.runs.measured import RunRoots
 from d2eval.runs.published import presentation
 
@@ -179,7 +180,7 @@ def _notes(section: str, lines: Sequence[Line]) -> list[str]:
         )
     if any(run.leaks for run in runs):
         notes.append(NOTE)
-    return notes
+    return notes + machines_notes({run.label: run.manifest for run in runs})
 
 
 def _rounding_notes(lines: Iterable[Line]) -> list[str]:
