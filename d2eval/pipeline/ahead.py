@@ -25,18 +25,25 @@ class Pending(Protocol):
 
 
 def one_by_one(
-    read: Callable[[ImageFile, str], StoredFeatures | Pending], items: Items, workers: int
+    read: Callable[[ImageFile, str], StoredFeatures | Pending],
+    items: Items,
+    workers: int,
+    known: Callable[[Path], tuple[ImageFile, StoredFeatures] | None] = lambda _: None,
 ) -> Found:
     """Features of image files in their order.
 
     When something fails, what was extracted before it is written. ``read`` gives the features of an
-    image of that name, or what it takes to get them, and may run in several threads at once.
+    image of that name, or what it takes to get them; ``known`` those of a file that needn't be
+    read. Both may run in several threads at once.
 
     Raises:
         D2EvalError: as ``read``, `Pending` and `load_image_file`.
     """
 
     def load(item: tuple[Path, str]) -> tuple[ImageFile, StoredFeatures | Pending]:
+        found = known(item[0])
+        if found is not None:
+            return found
         image = load_image_file(item[0])
         return image, read(image, item[1])
 

@@ -21,13 +21,14 @@ from d2eval.contracts.options import Runtime, option
 from d2eval.contracts.weights import NOT_STATED
 from d2eval.foundation.errors import D2EvalError, writing
 from d2eval.foundation.files.leftovers import temporary_path
-from d2eval.foundation.images.decoding import ImageFile, load_image_file, read_image_size
+from d2eval.foundation.images.decoding import ImageFile, read_image_size
 from d2eval.foundation.machine.resources import Cost
 from d2eval.foundation.terminal.console import note
 from d2eval.foundation.text.labels import make_label
 from d2eval.pipeline.ahead import Found, Items
 from d2eval.pipeline.external_run import Command, Run
 from d2eval.pipeline.featurefiles import read_feature_file
+from d2eval.pipeline.hashes import image_hash
 from d2eval.pipeline.store import Store, StoredFeatures
 
 VERSION = 1  # of how its files are read
@@ -108,8 +109,7 @@ class ExternalFeatures:
         """
         waiting = iter(items)
         while chunk := [*islice(waiting, self._config.batch)]:
-            loaded = (load_image_file(path) for path, _ in chunk)
-            images = [ImageFile(image.path, b"", image.sha256) for image in loaded]
+            images = [ImageFile(path, b"", image_hash(self.store, path)) for path, _ in chunk]
             missing = {
                 image.sha256: image
                 for image in reversed(images)

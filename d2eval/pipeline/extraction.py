@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from d2eval.contracts.features import InvalidFeaturesError
@@ -18,6 +19,7 @@ from d2eval.foundation.terminal.console import note, note_once
 from d2eval.foundation.text.labels import make_label
 from d2eval.pipeline.ahead import Found, Items, one_by_one
 from d2eval.pipeline.external import ExternalConfig, ExternalFeatures, label_of_command
+from d2eval.pipeline.hashes import keep_hash, known_hash
 from d2eval.pipeline.precomputed import PrecomputedConfig, PrecomputedFeatures, label_of
 from d2eval.pipeline.store import Store, StoredFeatures
 
@@ -54,7 +56,15 @@ class MethodSource:
 
     def features(self, items: Items, workers: int) -> Found:
         """Features one by one, see `one_by_one`."""
-        return one_by_one(self.read, items, workers)
+        return one_by_one(self.read, items, workers, self._known)
+
+    def _known(self, path: Path) -> tuple[ImageFile, StoredFeatures] | None:
+        """Stored features of a file whose hash is known."""
+        sha256 = known_hash(self.store, path)
+        if sha256 is None:
+            return None
+        stored = self.store.read_features(self.identity, sha256)
+        return None if stored is None else (ImageFile(path, b"", sha256), stored)
 
     def read(self, image: ImageFile, name: str) -> "StoredFeatures | Extraction":
         """Stored features, or else the decoded image, to be extracted from.
@@ -62,6 +72,7 @@ class MethodSource:
         Raises:
             D2EvalError: the image is broken.
         """
+        keep_hash(self.store, image)
         stored = self.store.read_features(self.identity, image.sha256)
         return Extraction(self, image, image.decode()) if stored is None else stored
 

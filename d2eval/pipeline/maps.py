@@ -1,6 +1,5 @@
 """Dense maps of a dataset's images by name, of which the last used are kept in memory."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from operator import attrgetter
@@ -13,9 +12,9 @@ from d2eval.contracts.identity import Identity
 from d2eval.contracts.maps import Maps, MapsMethod, maps_class, stored_bytes
 from d2eval.contracts.method import Runtime
 from d2eval.foundation.arrays.held import last_used
-from d2eval.foundation.files.reading import read_bytes
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.machine.resources import Cost, measure
+from d2eval.pipeline.hashes import image_hash
 from d2eval.pipeline.store import Store
 
 CACHE_BYTES = 2 * 2**30  # of maps in memory; 45 images of 1600x1200
@@ -86,7 +85,7 @@ class MapsSource:
             D2EvalError: it can't be read.
         """
         if name not in self.hashes:
-            self.hashes[name] = hashlib.sha256(read_bytes(self.files[name])).hexdigest()
+            self.hashes[name] = image_hash(self.store, self.files[name])
         return self.hashes[name]
 
     @cachedmethod(attrgetter("_held"))

@@ -8,10 +8,11 @@ whole, and turns TIFFs whatever it is told.
 import contextlib
 import hashlib
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,14 @@ from PIL.ImageFile import ImageFile as PillowFile
 
 from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.files.limits import LIMITS, PIXELS_VARIABLE
-from d2eval.foundation.files.reading import open_bytes, read_bytes
+from d2eval.foundation.files.reading import open_bytes, read_bytes, require_file
 from d2eval.foundation.images.depth import RgbImage as RgbImage
 from d2eval.foundation.images.depth import UnreadableError, bits_of, describe_doubt, to_rgb
 from d2eval.foundation.images.formats import PREFIX, READERS, Kind, check_whole, kind_of
 from d2eval.foundation.terminal.console import note_once
 
 SUFFIXES = (".ppm", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm")
+TICK_NS = 2_000_000_000
 # What Pillow raises on bytes that aren't what they should be
 _DAMAGE = (
     OSError,
@@ -89,13 +91,35 @@ def _opened(path: Path, file: BinaryIO, whole: bool = True) -> Iterator[_Opened]
         raise D2EvalError(f"{path}: broken image ({reason}); replace the file") from error
 
 
+class FileState(NamedTuple):
+    """What changes when a file does."""
+
+    size: int  # bytes
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileState":
+        """Of a file that is there."""
+        found = path.stat()
+        return cls(found.st_size, found.st_mtime_ns)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a change from now on gets another time; file systems tick in up to 2 s."""
+        return self.mtime_ns < time.time_ns() - TICK_NS
+
+
 @dataclass(frozen=True)
 class ImageFile:
-    """The bytes of an image file and their SHA-256, read once for both hashing and decoding."""
+    """The bytes of an image file and their SHA-256, read once for both hashing and decoding.
+
+    ``state`` is that of the file before it was read; None where a later change may not show in it.
+    """
 
     path: Path
     data: bytes
     sha256: str
+    state: FileState | None = None
 
     def decode(self) -> RgbImage:
         """(H, W, 3) uint8 RGB; grey is repeated, alpha dropped, more than 8 bits scaled.
@@ -122,8 +146,11 @@ def load_image_file(path: Path) -> ImageFile:
     Raises:
         D2EvalError: the file is missing or can't be read.
     """
+    require_file(path)
+    state = FileState.of(path)
+    settled = state.is_settled
     data = read_bytes(path)
-    return ImageFile(path, data, hashlib.sha256(data).hexdigest())
+    return ImageFile(path, data, hashlib.sha256(data).hexdigest(), state if settled else None)
 
 
 def read_image(path: Path) -> RgbImage:

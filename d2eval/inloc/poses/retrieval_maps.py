@@ -12,6 +12,7 @@ from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.terminal.progress import progress
 from d2eval.inloc.data.dataset import Dataset
 from d2eval.inloc.data.retrieval import Retrieval, Retrieved
+from d2eval.pipeline.hashes import image_hash
 from d2eval.pipeline.store import Store
 
 Float32Array = npt.NDArray[np.float32]
@@ -63,10 +64,11 @@ def with_global_retrieval(
     files = {**dataset.queries, **dataset.cutouts}
     found = {}
     for name, path in progress(files.items(), "global descriptors", len(files)):
-        image = load_image_file(path)
-        unit = store.unit_path("globals", [identity.key, image.sha256])
+        unit = store.unit_path("globals", [identity.key, image_hash(store, path)])
         arrays = store.read_arrays(unit)
         if arrays is None:
+            image = load_image_file(path)
+            unit = store.unit_path("globals", [identity.key, image.sha256])
             arrays = {"descriptor": network.global_descriptor(image.decode())}
             store.write_arrays(unit, arrays)
         found[name] = arrays["descriptor"]
