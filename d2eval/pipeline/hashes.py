@@ -7,11 +7,11 @@ import numpy as np
 
 from d2eval.foundation.files.reading import require_file
 from d2eval.foundation.images.decoding import FileState, ImageFile, load_image_file
-from d2eval.pipeline.store import Store
+from d2eval.pipeline.store import HASHES, Store
 
 
 def _place(store: Store, path: Path, state: FileState) -> Path:
-    return store.unit_path("hashes", [os.path.abspath(path), *state], "images")  # noqa: PTH100
+    return store.unit_path(HASHES, [os.path.abspath(path), *state], "images")  # noqa: PTH100
 
 
 def known_hash(store: Store, path: Path) -> str | None:

@@ -97,8 +97,8 @@ class Packs:
     What other processes add is seen after a second.
     """
 
-    def __init__(self, folder: Path, group: Any = None) -> None:
-        self._folder, self._group = folder, group
+    def __init__(self, folder: Path, group: Any = None, wait_s: float = WAIT_S) -> None:
+        self._folder, self._group, self._wait_s = folder, group, wait_s
         self._lock = threading.RLock()
         # By name the number of a unit: that of its pack times 2^16, and its number in that.
         self._places: dict[bytes, int] = {}
@@ -108,7 +108,7 @@ class Packs:
         self._held: OrderedDict[Path, bytes] = OrderedDict()
         self._waiting: dict[str, bytes] = {}
         self._bytes = 0
-        self._written = -WAIT_S  # when it was written last, so that the first unit goes at once
+        self._written = -wait_s  # when it was written last, so that the first unit goes at once
         self._looked, self._changed = -LOOK_S, 0
 
     def read(self, name: str) -> bytes | None:
@@ -145,7 +145,7 @@ class Packs:
             return [data[b : b + n] for _, b, n, _ in _ENTRY.iter_unpack(entries)]
 
     def write(self, name: str, content: bytes) -> None:
-        """Keeps a unit, which is on the disk after two seconds, or after `flush`.
+        """Keeps a unit, which is on the disk after ``wait_s`` seconds, or after `flush`.
 
         Raises:
             D2EvalError: the disk is full or the folder can't be written.
@@ -154,7 +154,7 @@ class Packs:
             self._waiting[name] = content
             self._bytes += len(content)
             full = len(self._waiting) >= MOST_UNITS or self._bytes >= MOST_BYTES
-            if full or time.monotonic() - self._written > WAIT_S:
+            if full or time.monotonic() - self._written > self._wait_s:
                 self.flush()
 
     def flush(self) -> None:

@@ -31,9 +31,10 @@ from d2eval.foundation.files.reading import read_bytes
 from d2eval.foundation.files.sealed import seal, unseal
 from d2eval.foundation.machine.resources import Cost
 from d2eval.foundation.terminal.console import note
-from d2eval.pipeline.packs import Packs, arrays_of, bytes_of
+from d2eval.pipeline.packs import WAIT_S, Packs, arrays_of, bytes_of
 
 GROUP_LETTERS = 16  # of the hash that names a folder of packs; those of files have two
+HASHES, LONG_S = "hashes", 600.0  # of images: soon made again, so they needn't be written soon
 UNSEALED = b"\x89HDF\r\n"  # what units of versions without a checksum begin with
 
 
@@ -189,14 +190,9 @@ class Store:
         Raises:
             D2EvalError: the disk is full or the cache can't be written.
         """
-        arrays = {
-            "keypoints": features.keypoints,
-            "scores": features.scores,
-            "descriptors": features.descriptors,
-        }
-        for name in OPTIONAL:
-            if getattr(features, name) is not None:
-                arrays[name] = getattr(features, name)
+        names = ("keypoints", "scores", "descriptors", *OPTIONAL)
+        found = {name: getattr(features, name) for name in names}
+        arrays = {name: array for name, array in found.items() if array is not None}
         attributes = {
             "image_size": np.array(features.image_size, np.int64),
             "origin": features.origin,
@@ -222,7 +218,8 @@ class Store:
 
     def _packs_of(self, path: Path) -> Packs:
         own = path.parent
-        return self._packs.setdefault(own, Packs(own, self._groups.get(own)))
+        wait_s = LONG_S if own.parent.name == HASHES else WAIT_S
+        return self._packs.setdefault(own, Packs(own, self._groups.get(own), wait_s))
 
     def read_arrays(self, path: Path) -> dict[str, npt.NDArray[Any]] | None:
         """A unit's arrays by name, or None if there are none (or they are damaged)."""
