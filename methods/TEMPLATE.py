@@ -84,7 +84,9 @@ class MyFeature(Method):
             scores[usable],  # (N,), higher is better
             patches[usable] / norms[usable, None],  # (N, D), L2-normalised
             (width, height),
-            scales=None,  # (N,) if your method has scales
+            scales=None,  # (N,) if your method has scales; likewise ...
+            orientations=None,  # ... (N,) radians, from x towards y, if it has them, and ...
+            affine_shapes=None,  # ... (N, 2, 2), each from the unit disc to an ellipse
             # ... or say "corner" if your method counts from its corner, as COLMAP. Aachen's
             # challenge takes keypoints as a method's own files hold them.
             origin="center",

@@ -90,22 +90,34 @@ def check_options(
             unknown.append(name)
     # A mistyped --method leaves its options unknown, too: what was mistyped comes first.
     for name in unknown:
-        if near := difflib.get_close_matches(name, known, n=1, cutoff=_NEAR):
+        # "--matcher" itself is near to each mistyped option of a matcher
+        alike = [own for own in known if own != "--matcher" or not name.startswith(MATCHER_FLAG)]
+        if near := difflib.get_close_matches(name, alike, n=1, cutoff=_NEAR):
             owners = owners_of(name) if any_method else []
             if not owners:
                 parser.error(f"{name}: no such option; did you mean {near[0]}?")
     for name in unknown:
-        owners = owners_of(name) if any_method else []
-        if owners:
+        if owners := owners_of(name) if any_method else []:
             of_matcher = name.startswith(MATCHER_FLAG)
             chosen, flag = (matcher, "--matcher") if of_matcher else (method, "--method")
             other = f"not of {chosen}" if chosen else f"so name it with {flag}"
             parser.error(f"{name} is an option of {' and '.join(owners)}, {other}")
-        parser.error(f"{name}: no such option")
+        elsewhere = options_elsewhere(name) if any_method else {}
+        near = difflib.get_close_matches(name, elsewhere, n=1, cutoff=_NEAR)
+        hint = f"; did you mean {near[0]} of {' and '.join(elsewhere[near[0]])}?" if near else ""
+        parser.error(f"{name}: no such option{hint}")
 
 
 def owners_of(option: str) -> list[str]:
-    """The methods, or matchers, that have ``option``; those that can't be imported are left out."""
+    """The methods, or matchers, that have ``option``."""
+    return options_elsewhere(option).get(option, [])
+
+
+def options_elsewhere(option: str) -> dict[str, list[str]]:
+    """All options of methods, or of matchers if it may be one of theirs, and who has each.
+
+    Those that can't be imported are left out.
+    """
     from d2eval.contracts.matcher import Matcher, matcher_class
     from d2eval.contracts.method import Method, method_class
     from d2eval.contracts.registry import registered
@@ -125,7 +137,11 @@ def owners_of(option: str) -> list[str]:
         except D2EvalError:
             continue
     start = MATCHER_FLAG if of_matcher else "--"
-    return [name for name, config in configs.items() if option in option_flags(config, start)]
+    owners: dict[str, list[str]] = {}
+    for name, config in configs.items():
+        for flag in option_flags(config, start):
+            owners.setdefault(flag, []).append(name)
+    return owners
 
 
 def option_flags(config: Any, start: str = "--") -> dict[str, dataclasses.Field[Any]]:

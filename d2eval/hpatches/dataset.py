@@ -19,6 +19,7 @@ from d2eval.evaluation.dataset import ImagePair, PairDataset
 from d2eval.foundation.errors import D2EvalError, reason_of, told
 from d2eval.foundation.files.paths import find, listed
 from d2eval.foundation.files.reading import read_text
+from d2eval.foundation.text.words import some
 from d2eval.hpatches.protocol import Selection
 from d2eval.metrics.homography import FloatArray, check_homography
 
@@ -135,7 +136,8 @@ def _unmatched(root: Path, pattern: str, names: list[str]) -> str | None:
     if pattern == "*" or any(fnmatch.fnmatchcase(name, pattern) for name in names):
         return None
     near = difflib.get_close_matches(pattern, names, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    there = f"there are {some(names)}" if names else "there is none (folders i_* and v_*)"
+    hint = f" (did you mean {near[0]}?)" if near else f" ({there})"
     return f"{root}: no sequence {pattern!r}{hint}; check --data and --sequences"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from d2eval.contracts.identity import Identity
 from d2eval.contracts.options import Runtime, option
-from d2eval.contracts.weights import NOT_STATED
+from d2eval.contracts.weights import NONE_NEEDED, NOT_STATED
 from d2eval.foundation.errors import D2EvalError, writing
 from d2eval.foundation.files.leftovers import temporary_path
 from d2eval.foundation.images.decoding import ImageFile, read_image_size
@@ -41,6 +41,9 @@ class ExternalConfig:
     """The options of ``--method external:COMMAND``."""
 
     version_string: str = option("", "of the program, where no file named in COMMAND shows it")
+    weights_needed: bool = option(
+        True, "whether it has weights, which it then doesn't state", keyed=False, named=False
+    )
     time_limit: float = option(
         600.0,
         "seconds without a new or changed file after which it is stopped",
@@ -83,7 +86,8 @@ class ExternalFeatures:
         self._times = self._command.times()
         keyed = {"command": text, "version_string": config.version_string}
         source = self._command.source()
-        self.identity = Identity("external", VERSION, keyed, NOT_STATED, source)
+        weights = NOT_STATED if config.weights_needed else NONE_NEEDED
+        self.identity = Identity("external", VERSION, keyed, weights, source)
         self.store = Store(runtime.cache, runtime.fresh)
         self._described: tuple[Path, int] | None = None  # an image and its descriptors' length
         if not source.files and not config.version_string:

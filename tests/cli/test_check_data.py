@@ -86,7 +86,10 @@ def test_a_choice_of_sequences(check, data):
     code, lines = check(data, "--sequences", "v_x,i_x")
     assert code == 2
     says = "; check --data and --sequences"
-    assert problems(lines) == [f"{data}: no sequence {name!r}{says}" for name in ("v_x", "i_x")]
+    there = " (there are i_tiny, v_tiny)"
+    assert problems(lines) == [
+        f"{data}: no sequence '{name}'{there}{says}" for name in ("v_x", "i_x")
+    ]
     code, lines = check(data, "--sequences", "v_*,v_tinny")
     assert code == 2
     assert problems(lines) == [f"{data}: no sequence 'v_tinny' (did you mean v_tiny?){says}"]

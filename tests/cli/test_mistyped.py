@@ -36,6 +36,15 @@ from d2eval.cli import main
         ("inloc --relu", "--relu is an option of d2_ss and d2_ms and d2_ss_trained and d2_ms_"),
         ("hpatches --method rootsift --extension .x", "is an option of precomputed:DIR, not of"),
         ("speed --method rootsift --relu", "--relu is an option of d2_ss"),
+        (
+            "hpatches --method rootsift --matcher ratio --matcher-ration 1",
+            "--matcher-ration: no such option; did you mean --matcher-ratio?",
+        ),
+        (
+            "hpatches --method rootsift --matcher-ration 1",
+            "--matcher-ration: no such option; did you mean --matcher-ratio of ratio and mnn_ratio",
+        ),
+        ("hpatches --method rootsift --mather mnn", "did you mean --matcher?"),
         ("hpatches rootsift", "the following arguments are required: --method"),
     ],
 )

@@ -229,6 +229,17 @@ def test_a_changed_program_option_or_text_is_another_method(tmp_path, monkeypatc
     assert "--version-string" in capsys.readouterr().err
 
 
+def test_that_there_are_no_weights_can_be_said(tmp_path):
+    def source(**options):
+        command = "external:nothing --here"
+        return open_source(command, {"version_string": "1", **options}, Runtime(cache=tmp_path))
+
+    silent, said = source(), source(weights_needed=False)
+    assert silent.identity.weights.name == "not stated"
+    assert said.identity.weights.name == "none needed"
+    assert said.identity.key == silent.identity.key
+
+
 def test_a_program_changed_between_two_batches_is_told(extract, items, tmp_path):
     with pytest.raises(D2EvalError, match="changed meanwhile"):
         extract(ALL + "echo >> make.sh\n", batch=2)
