@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from fountain_pairs import make_fountain_pairs
+from hololens_pairs import make_hololens_pairs
 from places import DATA, needs
 
 import d2eval
@@ -296,6 +297,20 @@ def test_real_pairs_of_a_fountain(tmp_path):
     near = found.rows[day & (found.rows["matches"] > 500)]
     assert np.median(near["pose_error_deg"]) < 1
     assert found.summary.iloc[0]["auc_10deg"] > 0.5
+
+
+@pytest.mark.slow
+@needs(DATA / "inloc-hololens")
+def test_real_pairs_of_rooms(tmp_path):
+    root = make_hololens_pairs(tmp_path / "data")
+    options = {"data": root, "cache": tmp_path, "output": tmp_path, "top_k": 1024}
+    found = d2eval.evaluate("twoview", "rootsift", **options)
+    assert len(found.rows) == 81
+    matched = found.rows[found.rows["inliers"] > 100]
+    assert len(matched) > 10
+    assert np.median(matched["rotation_error_deg"]) < 1  # poses of truth are that good
+    assert np.median(matched["pose_error_deg"]) < 5
+    assert 0.1 < found.summary.iloc[0]["auc_10deg"] < 0.4
 
 
 def test_features_made_elsewhere_are_taken_as_they_are(sample, cache, tmp_path, capsys):
