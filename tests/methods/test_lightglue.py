@@ -1,14 +1,20 @@
-"""LightGlue: what it refuses, and the authors' names of tensors in kornia's network."""
+"""LightGlue: what it refuses, the authors' tensors in kornia's network, and real images."""
 
 import numpy as np
 import pytest
 import torch
+from official_counts import SEQUENCES, mutual_nearest
+from places import needs
 
 pytest.importorskip("kornia")
 from d2eval.contracts.features import Features
 from d2eval.contracts.matcher import MatcherChoice
-from d2eval.contracts.method import Runtime
+from d2eval.contracts.method import Runtime, method_class
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.files.paths import default_cache
+from d2eval.foundation.images.decoding import read_image
+from d2eval.hpatches.dataset import read_homography
+from d2eval.metrics.matching import match_errors, mean_matching_accuracy
 from d2eval.pipeline.pairs import open_matcher
 from methods.matchers.lightglue import LightGlue, LightGlueConfig
 
@@ -75,3 +81,30 @@ def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"conv.weight": torch.zeros(2, 2)}, path)
     with pytest.raises(D2EvalError, match=r"other\.pth: weights of another network"):
         LightGlue(LightGlueConfig(weights=str(path)), Runtime(method="disk"))
+
+
+@pytest.mark.slow
+@needs(SEQUENCES)
+@pytest.mark.parametrize("name", ["aliked", "disk"])
+def test_mma_of_a_real_sequence_rises_over_mutual_nearest_neighbours(name):
+    """Of 2048 keypoints of graffiti; more than by .2 with the authors' weights."""
+    runtime = Runtime(cache=default_cache(), method=name)
+    try:
+        matcher = LightGlue(LightGlueConfig(), runtime)
+    except D2EvalError as error:
+        pytest.skip(str(error))
+    cls = method_class(name)
+    method = cls(cls.Config(), runtime)
+    folder = SEQUENCES / "v_graffiti"
+    found = [method.extract(read_image(folder / f"{k}.ppm")).top_k(2048) for k in range(1, 7)]
+
+    def mma(match):
+        rates = []
+        for k, other in enumerate(found[1:], 2):
+            first, second = match(found[0], other).T
+            points = found[0].keypoints[first], other.keypoints[second]
+            errors = match_errors(*points, read_homography(folder / f"H_1_{k}"))
+            rates.append(mean_matching_accuracy(errors, 3.0))
+        return np.mean(rates)
+
+    assert mma(matcher.match) > mma(mutual_nearest) + 0.2
