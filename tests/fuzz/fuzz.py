@@ -62,6 +62,7 @@ def worker(parser: Parser, folder: Path, inbox: Connection, memory: int) -> None
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     least = used_bytes("VmHWM")
+    inbox.send(READ)  # compiling at first use took no input's time
     while (data := inbox.recv()) is not None:
         shutil.rmtree(folder)
         folder.mkdir()
@@ -86,6 +87,7 @@ class Reader:
         )
         self._process.start()
         inbox.close()
+        self._outbox.recv()
 
     def try_input(self, data: bytes) -> str:
         """What became of it."""
