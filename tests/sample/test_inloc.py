@@ -241,6 +241,7 @@ def test_a_score_is_the_share_of_the_query_that_the_cutout_has_points_of(sample,
             assert (distance < 0.02).mean() == pytest.approx(row[column], abs=0.06)
 
 
+@pytest.mark.slow
 def test_the_points_of_a_scan_lie_on_the_scenes_surfaces(sample):
     for index, floor in enumerate(FLOORS):
         walls = [w for box in floor.boxes for w in box.walls()] + list(floor.walls)

@@ -33,6 +33,9 @@ PHOTO = REPOSITORY / "benchmarks/sample/photos/chelsea.jpg"
 HPATCHES_IMAGE = DATA / "hpatches-sequences-release/v_bird/1.png"
 SCALES = {D2SingleScale: reference.SINGLE_SCALE, D2MultiScale: reference.MULTI_SCALE}
 BOTH = pytest.mark.parametrize("method", [D2SingleScale, D2MultiScale])
+FIRST = pytest.mark.parametrize(
+    "method", [D2SingleScale, pytest.param(D2MultiScale, marks=pytest.mark.slow)]
+)
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -249,7 +252,7 @@ def test_features_are_ordered_and_scaled_as_the_authors_do(bundled):
 # Strips, threads, order
 
 
-@BOTH
+@FIRST
 def test_strips_give_the_features_of_the_whole_image(method, bundled):
     image = np.ascontiguousarray(photo(20, 200).swapaxes(0, 1))
     pixels = torch.from_numpy(preprocess(image, "caffe"))
@@ -299,7 +302,7 @@ def test_every_row_is_searched_once_with_its_neighbours(chunks):
     assert searched == list(range(9))
 
 
-@BOTH
+@FIRST
 def test_thread_count_does_not_matter(method, bundled):
     image = photo(40, 49)
     extractor = extractor_of(method)
@@ -310,7 +313,7 @@ def test_thread_count_does_not_matter(method, bundled):
         assert_identical(first, again)
 
 
-@BOTH
+@FIRST
 def test_earlier_images_do_not_matter(method):
     image = photo(40, 49)
     extractor = extractor_of(method)

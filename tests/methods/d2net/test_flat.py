@@ -219,6 +219,7 @@ def test_in_half_precision(precision):
     assert assert_flat_where_the_image_is(features_of(image, precision), image) > 40
 
 
+@pytest.mark.slow
 def test_in_direct_convolutions(monkeypatch):
     monkeypatch.setattr(network, "WINOGRAD_MIN_CHANNELS", 10**6)
     image = FLAT["corner"]()

@@ -260,6 +260,7 @@ def test_names_of_other_files(prefix, state):
         assert torch.equal(bias, state[f"{name}.bias"])
 
 
+@pytest.mark.slow
 def test_a_file_of_another_layout_gives_the_same_maps(state, bundled, tmp_path):
     path = tmp_path / "vgg.pth"
     torch.save({"state_dict": with_indices(state, "features.")}, path)

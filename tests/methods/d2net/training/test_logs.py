@@ -200,6 +200,7 @@ def test_curves_show_steps_within_their_epochs(tmp_path, without_events, figures
     assert any(y == pytest.approx([0.3, 0.31, 0.32]) for y in shares)
 
 
+@pytest.mark.slow
 def test_curves_go_on_from_rows_that_were_read(tmp_path, without_events, figures):
     write(tmp_path / "whole", epochs=2, steps=5)
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
