@@ -1,4 +1,4 @@
-"""Hashes of image files, kept by path, size and time, so that a later run needn't read them all."""
+"""Hashes of image files, kept by path, size and times, so that a later run need not read all."""
 
 import os
 from pathlib import Path

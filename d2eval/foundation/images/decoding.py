@@ -95,18 +95,20 @@ class FileState(NamedTuple):
     """What changes when a file does."""
 
     size: int  # bytes
+    inode: int
     mtime_ns: int
+    ctime_ns: int  # copies keep the time of the content, but not this one
 
     @classmethod
     def of(cls, path: Path) -> "FileState":
         """Of a file that is there."""
         found = path.stat()
-        return cls(found.st_size, found.st_mtime_ns)
+        return cls(found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
     @property
     def is_settled(self) -> bool:
         """Whether a change from now on gets another time; file systems tick in up to 2 s."""
-        return self.mtime_ns < time.time_ns() - TICK_NS
+        return max(self.mtime_ns, self.ctime_ns) < time.time_ns() - TICK_NS
 
 
 @dataclass(frozen=True)
