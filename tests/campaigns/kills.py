@@ -37,12 +37,16 @@ COMMANDS = {
     "extract": f"extract --method rootsift {PHOTOS} --cache {{root}}/cache --output {{root}}/out",
     "extract h5": f"extract --method rootsift {PHOTOS} --format h5 --cache {{root}}/cache "
     "--output {root}/out",
+    "twoview": "twoview --method orb --cache {root}/cache --output {root}/out",
+    "homography": "homography --method orb --cache {root}/cache --output {root}/out",
     "train": "train --epochs 1 --cache {root}/cache --output {root}/out",
     "speed": "speed --method rootsift --size 160x120 --repeats 1 --cache {root}/cache "
     "--output {root}/out",
     "describe": "describe d2_ms --size 160x120 --output {root}/out",
     "tables": "tables hpatches --runs {runs} --output {root}/out",
     "plot": "plot mma --runs {runs} --output {root}/out",
+    "report": "report --runs {runs} --output {root}/out/page.html",
+    "export": "export rootsift-sample --runs {runs} --output {root}/out/run.zip",
 }
 UNEQUAL = ("seconds", "memory", "mib", "finished", "command", "extracted_now", "root", "host",
            "git_commit")  # fmt: skip
