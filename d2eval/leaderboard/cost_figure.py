@@ -20,7 +20,8 @@ from d2eval.runs.measured import COMPLETE, SAMPLE, RunRoots, has_runs
 from d2eval.runs.results import MEASURED, records_of
 
 Records = Sequence[Mapping[str, Any]]
-_NAMED = 3  # so many sequences or queries stand in a title
+_NAMED = 3  # so many sequences or queries stand in a title where it takes them
+_SHORT = 40  # characters of names that stand in any title
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _shared(run: Found, benchmark: Benchmark, items: RunItems, series: Series) -
 
 def _titles(groups: Sequence[_Shared]) -> list[str]:
     """Protocol, subset, data and machine of each; as much of the data as tells them apart."""
-    plain = [_title(own, len(own.clusters) <= _NAMED) for own in groups]
+    plain = [_title(own, len(", ".join(own.clusters)) <= _SHORT) for own in groups]
     named = [
         _title(own, True) if plain.count(title) > 1 else title
         for own, title in zip(groups, plain, strict=True)

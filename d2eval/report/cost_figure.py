@@ -1,5 +1,6 @@
 """Cost against accuracy: a row of panels for runs that compare, one panel for each cost."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from d2eval.report.styles import Entry, styles
 
 _PANEL_IN, _HEIGHT_IN = 3.9, 3.4
 _WIDE = 20.0  # ratio of costs from which an axis is logarithmic
+_WIDEST = 130  # characters of a line of a title
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ def draw_costs(rows: Sequence[CostRow], kinds: Mapping[str, str], heading: str) 
     looks = styles([Entry(mark.label, mark.method) for row in rows for mark in row.marks])
     for row, panels in zip(rows, axes, strict=True):
         panels[0].set_ylabel(row.ylabel)
-        panels[0].set_title(row.title, fontsize=10, loc="left", pad=9, parse_math=False)
-        for (kind, title), panel in zip(kinds.items(), panels, strict=True):
+        title = textwrap.fill(row.title, _WIDEST)
+        panels[0].set_title(title, fontsize=10, loc="left", pad=9, parse_math=False)
+        for (kind, called), panel in zip(kinds.items(), panels, strict=True):
             known = [
                 (cost, mark) for mark in row.marks if (cost := mark.costs.get(kind)) is not None
             ]
@@ -68,7 +71,7 @@ def draw_costs(rows: Sequence[CostRow], kinds: Mapping[str, str], heading: str) 
             else:
                 panel.text(0.5, 0.5, "no run says it", ha="center", transform=panel.transAxes)
                 panel.set_xticks([])
-            panel.set_xlabel(title)
+            panel.set_xlabel(called)
             panel.grid(alpha=0.4)
         low, high = panels[0].get_ylim()
         panels[0].set_ylim(max(0.0, low), high if row.most is None else min(row.most, high))
