@@ -17,6 +17,7 @@ from d2eval.contracts.matcher import MatcherChoice, matcher_class
 from d2eval.contracts.method import Runtime, method_class
 from d2eval.foundation.arrays.gemm import multiply_transposed
 from d2eval.foundation.images.decoding import RgbImage
+from d2eval.foundation.machine.processes import end_with_parent
 from d2eval.foundation.machine.resources import measure
 from d2eval.foundation.terminal.interrupts import for_children
 from d2eval.pipeline.extraction import config_class
@@ -173,7 +174,7 @@ def _matching_speed(
 def _alone(work: Callable[..., Speed], *arguments: Any) -> Speed:
     """Runs in a new process, so that nothing from before counts in its peak memory."""
     with for_children():
-        pool = multiprocessing.get_context("spawn").Pool(1)
+        pool = multiprocessing.get_context("spawn").Pool(1, end_with_parent)
     with pool:
         result = pool.apply(work, arguments)
         pool.close()

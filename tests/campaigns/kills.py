@@ -138,6 +138,8 @@ def leftovers(folder: Path) -> list[str]:
 def faults_of(ended: Ended, sign: int | None) -> list[str]:
     """What is wrong with how a process ended."""
     found = []
+    if sign == signal.SIGINT and "<frozen site>" in ended.error:
+        return []  # Python itself was still beginning
     if "Traceback" in ended.error:
         found.append(f"traceback: {ended.error[-600:]}")
     told = [line for line in ended.error.splitlines() if line.startswith("d2eval: ")]
