@@ -142,6 +142,7 @@ t.train(Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_midst_it_goes_on_exactly(tmp_path):
     """By kill -9, from a process of its own, after two of four steps of the last epoch."""
     killed = tmp_path / "killed"

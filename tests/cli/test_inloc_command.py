@@ -133,6 +133,7 @@ def is_of_the_sample(folder: Path, out: str) -> None:
         assert float(row["rotation_deg"]) < 5
 
 
+@pytest.mark.slow
 def test_without_verification_too(sample, warm, capsys, no_figures):
     assert main(arguments(warm, *ROOTSIFT, *sample.retrieval)) == 0
     folder = warm / "runs/inloc/rootsift_sparse-first-octave0-few-sample"
@@ -374,6 +375,7 @@ def test_images_of_one_colour(sample, tmp_path, capfd, no_figures):
     assert len({row["query"] for row in before if row["cutout"] == cutout} - {query}) >= 2
 
 
+@pytest.mark.slow
 def test_cutouts_without_depth_have_no_pose(sample, tmp_path, no_figures):
     """Some cutouts of the list; the others still give the poses."""
     data = tmp_path / "data"

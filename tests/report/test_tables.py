@@ -343,6 +343,7 @@ def test_a_long_name_leaves_room_for_numbers() -> None:
     assert row["Run"].startswith("beginx") and row["Run"].endswith("xend")
 
 
+@pytest.mark.slow
 def test_no_table_is_wider_than_a_page_and_the_csv_keeps_all(
     runs: Path, write_run, write_aachen_run, write_inloc_run
 ) -> None:

@@ -65,6 +65,7 @@ def test_the_layout_is_that_of_hpatches(sample):
     assert suffixes == {".ppm", ".png", ".jpg"}
 
 
+@pytest.mark.slow
 def test_two_builds_are_the_same_to_the_byte(sample, tmp_path):
     again = make_hpatches_sample(tmp_path)
     assert again != sample
@@ -218,7 +219,8 @@ def test_a_build_that_fails_leaves_nothing(sample, tmp_path, monkeypatch):
     assert contents(make_hpatches_sample(tmp_path)) == contents(sample)
 
 
-@pytest.mark.parametrize("robbed", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("robbed", [False, True])
 def test_builders_at_once_all_succeed(sample, tmp_path, robbed):
     if robbed:
         (tmp_path / "sample" / sample.name / NAMES[0]).mkdir(parents=True)

@@ -101,6 +101,7 @@ def test_a_manifest_that_lacks_its_protocol_or_pairs_is_named(lost, cache, tmp_p
     assert error.count("\n") == 1 and f"{path}: lacks {lost}" in error
 
 
+@pytest.mark.slow
 def test_a_number_that_is_none_is_named_by_its_file(cache, tmp_path, capsys):
     path = d2eval.evaluate("twoview", "orb", cache=cache, output=tmp_path).folder / "summary.csv"
     header, row = path.read_text().splitlines()
@@ -110,6 +111,7 @@ def test_a_number_that_is_none_is_named_by_its_file(cache, tmp_path, capsys):
     assert f"{path}: auc_5deg of split overall is '2.O'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_third_partys_protocol_runs_by_its_path(sample, cache, tmp_path, capsys):
     root = tmp_path / "data"
     shutil.copytree(sample, root)
@@ -313,6 +315,7 @@ def test_real_pairs_of_rooms(tmp_path):
     assert 0.1 < found.summary.iloc[0]["auc_10deg"] < 0.4
 
 
+@pytest.mark.slow
 def test_features_made_elsewhere_are_taken_as_they_are(sample, cache, tmp_path, capsys):
     made = tmp_path / "made"
     arguments = ["--method", "orb", "--cache", str(cache)]

@@ -136,6 +136,7 @@ def test_sample_runs_have_a_figure_of_their_own(
         assert min(image.size) > 300
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_svg(runs: Path, write_aachen_run, tmp_path: Path) -> None:
     write_aachen_run("r", "d2_ss", {NIGHT_2019: [1] * 4}, queries=[query(0, (0.2, 1.0))])
     for name in "ab":

@@ -155,6 +155,7 @@ def names(paths: list[Path]) -> list[str]:
     return [path.name for path in paths]
 
 
+@pytest.mark.slow
 def test_sample_runs_have_a_figure_of_their_own(
     runs: Path, write_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -238,6 +238,7 @@ def test_state_of_weights(server, cache):
 # What is in the file
 
 
+@pytest.mark.slow
 def test_every_layout_gives_the_same_features(half, half_file, tmp_path):
     files = [half_file, tmp_path / "a.safetensors", tmp_path / "b.pth", tmp_path / "c.pth"]
     save_file(half, files[1])

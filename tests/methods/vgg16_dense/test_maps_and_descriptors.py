@@ -133,6 +133,7 @@ def test_maps_agree_with_plain_pytorch(state, bundled):
     assert (coarse < 0).any()  # there is no ReLU after conv5_3
 
 
+@pytest.mark.slow
 def test_strips_give_the_same_maps(state):
     network = Vgg16(state)
     pixels = preprocess(np.concatenate([IMAGE, IMAGE]), (67, 200), "caffe")

@@ -201,6 +201,7 @@ def test_thresholds_without_a_meaning_are_refused(option, value):
         extractor(**{option: value})
 
 
+@pytest.mark.slow
 @both
 def test_memory_stays_flat(method):
     made, process, image = extractor(method), psutil.Process(), photo(160, 120)

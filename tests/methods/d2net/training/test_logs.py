@@ -185,6 +185,7 @@ def test_curves_of_the_start_alone(tmp_path, without_events, figures):
     assert counts["matches of a pair"].tolist() == [[0], [300.25]]
 
 
+@pytest.mark.slow
 def test_curves_show_steps_within_their_epochs(tmp_path, without_events, figures):
     write(tmp_path, epochs=2, steps=40)
     assert len(figures) == 3  # anew after each epoch
@@ -365,6 +366,7 @@ def test_a_picture_of_a_pair(tmp_path, count):
     assert np.argwhere(dark[:, right])[:, 1].mean() < 0.4 * width / 2
 
 
+@pytest.mark.slow
 def test_a_picture_shows_where_a_pair_corresponds(tmp_path):
     scores = np.zeros((32, 32))
     blank = pair(1)

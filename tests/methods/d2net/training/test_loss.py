@@ -86,6 +86,7 @@ def test_numerical_gradients():
     assert torch.autograd.gradcheck(lambda *maps: pair_loss(*maps, *cells), maps)
 
 
+@pytest.mark.slow
 def test_numerical_gradients_with_soft_detection():
     maps, cells = random_pair(2, 3, (7, 6), (6, 8), count=9)
 
@@ -215,6 +216,7 @@ def test_lengths_of_features_do_not_matter():
     torch.testing.assert_close(pair_loss(*longer, *cells), pair_loss(*maps, *cells))
 
 
+@pytest.mark.slow
 def test_several_threads_sum_gradients_in_one_order():
     """Many correspondences share a cell, as where one image shows what the other does larger.
 

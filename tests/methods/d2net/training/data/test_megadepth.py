@@ -569,6 +569,7 @@ def test_any_shared_point_within_the_ratio_may_be_drawn(tmp_path, bounded):
     }
 
 
+@pytest.mark.slow
 def test_a_greatest_scale_ratio_holds_for_pairs_and_points(root, scenes, protocol, taken, judge):
     limit = 1.02
     source = MegaDepthPairs(scenes, replace(protocol, max_scale_ratio=limit, scenes=("0000",)))
