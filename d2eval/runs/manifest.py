@@ -18,6 +18,7 @@ from d2eval.foundation.version import program_version
 from d2eval.runs.rows import REMEDY, reading
 
 FILE = "manifest.json"
+_LARGEST_COST = 1e18  # of whatever a cost is in; of digits without end no float is made
 SCHEMA = 1  # raise it when an entry comes to mean something else; manifests without it are older
 
 # Entries in which runs of the same work may differ, and the seed
@@ -134,7 +135,21 @@ def read_manifest(folder: Path, remedy: str = "remove the folder") -> dict[str, 
             f"{path}: is of schema {schema}, and this d2eval reads up to {SCHEMA}; install a newer "
             "d2eval, or move the folder away"
         )
+    costs = content.get("image_costs")
+    own = {"peak_memory_mib": content.get("peak_memory_mib")}
+    if not _costs_are_sound(own) or not (costs is None or _costs_are_sound(costs)):
+        raise D2EvalError(f"{path}: broken manifest (costs that are none); {remedy}")
     return content
+
+
+def _costs_are_sound(said: Any) -> bool:
+    """Whether ``said`` is as `image_costs`: lists of names, and numbers within reason or None."""
+    return isinstance(said, dict) and all(
+        isinstance(value, list) and all(isinstance(own, str) for own in value)
+        if name in ("machines", "hosts")
+        else value is None or (isinstance(value, int | float) and not abs(value) >= _LARGEST_COST)
+        for name, value in said.items()
+    )
 
 
 def work_of(manifest: Mapping[str, Any]) -> dict[str, Any]:

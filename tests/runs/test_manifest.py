@@ -51,6 +51,30 @@ def test_earlier_schemas_are_read_and_later_ones_refused(tmp_path, schema, refus
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "costs",
+    [
+        {"image_costs": []},
+        {"image_costs": {"machines": 3}},
+        {"image_costs": {"hosts": ["one", {}]}},
+        {"image_costs": {"seconds": 10**400}},
+        {"image_costs": {"descriptor_bytes": "many"}},
+        {"peak_memory_mib": 10**400},
+        {"peak_memory_mib": {}},
+    ],
+)
+def test_costs_that_are_none_are_one_line(tmp_path, costs):
+    write_manifest(tmp_path, {**CONTENT, **costs})
+    with pytest.raises(D2EvalError, match=r"broken manifest \(costs that are none\)"):
+        read_manifest(tmp_path)
+
+
+def test_a_cost_that_is_not_known_is_read(tmp_path):
+    costs = {"image_costs": {"seconds": None, "machines": ["a"], "hosts": []}}
+    write_manifest(tmp_path, {**CONTENT, **costs, "peak_memory_mib": float("nan")})
+    assert read_manifest(tmp_path)["image_costs"] == costs["image_costs"]
+
+
 def test_no_manifest(tmp_path):
     assert read_manifest(tmp_path) is None
     assert read_manifest(tmp_path / "nowhere") is None
