@@ -40,7 +40,7 @@ def whole_numbers(dim: int):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 3).flatmap(lambda d: st.tuples(whole_numbers(d), whole_numbers(d))))
 def test_equals_a_double_loop_ties_included(pair):
     first, second = pair

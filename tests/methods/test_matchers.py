@@ -84,7 +84,7 @@ def slow_dual_softmax(first, second, temperature, threshold) -> list[list[int]]:
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 10**6))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SIZES, st.sampled_from([0.5, 0.8, 0.95, 1.0]))
 def test_ratio_equals_the_slow_one(sizes, ratio):
     n1, n2, seed = sizes
@@ -94,7 +94,7 @@ def test_ratio_equals_the_slow_one(sizes, ratio):
     assert matched("mnn_ratio", first, second, ratio=ratio) == slow(first, second, ratio)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SIZES, st.sampled_from([0.3, 0.7, 1.2]))
 def test_a_threshold_equals_the_slow_one(sizes, most):
     n1, n2, seed = sizes
@@ -103,7 +103,7 @@ def test_a_threshold_equals_the_slow_one(sizes, most):
     assert matched("mnn", first, second) == slow(first, second)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SIZES, st.sampled_from([0.02, 0.05, 0.3]), st.sampled_from([0.0, 0.01, 0.4]))
 def test_dual_softmax_equals_the_slow_one(sizes, temperature, threshold):
     n1, n2, seed = sizes

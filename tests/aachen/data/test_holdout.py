@@ -117,7 +117,7 @@ def datasets(draw) -> Dataset:
     return make(centers, draw(st.lists(st.sampled_from(every), unique=True, min_size=count)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(datasets(), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_properties(dataset, count, random):
     try:

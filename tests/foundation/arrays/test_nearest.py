@@ -53,7 +53,7 @@ def whole_numbers(dim: int):
 SETS = st.integers(1, 3).flatmap(lambda d: st.tuples(whole_numbers(d), whole_numbers(d)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SETS, st.integers(1, 200))
 def test_equals_sorting_ties_included(pair, block_bytes):
     with held_at_most(block_bytes):
@@ -61,7 +61,7 @@ def test_equals_sorting_ties_included(pair, block_bytes):
     assert_plain(found, *pair)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SETS, st.integers(1, 200))
 def test_the_operations_for_a_gpu_find_the_same(pair, block_bytes):
     first, second = pair

@@ -110,7 +110,7 @@ CLOUDS = st.integers(0, 60).flatmap(
 ROTATIONS = arrays(np.float64, 4, elements=st.floats(-1, 1)).filter(lambda q: q @ q > 0.01)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(CLOUDS, ROTATIONS, st.booleans())
 def test_both_ways_to_render_equal_a_loop(points, quaternion, turned):
     rotation = pycolmap.Rotation3d(quaternion / np.linalg.norm(quaternion))
