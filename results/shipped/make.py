@@ -90,7 +90,7 @@ def make_page(data: Path, work: Path) -> None:
     there = [f"{name}={folder}" for name, folder in DATA.items() if link(data, work, name).exists()]
     page = HERE / "report.html"
     words = ["report", "--runs", "page", "--name", "d2eval, small development sets"]
-    d2eval([*words, "--largest-mb", "2.9", "--data", *there, "--output", str(page)], work)
+    d2eval([*words, "--largest-mb", "1.5", "--data", *there, "--output", str(page)], work)
     page.with_name("results.json").unlink()  # the page holds the same
 
 
