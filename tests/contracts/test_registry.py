@@ -132,6 +132,13 @@ def test_a_method_in_the_table_of_another_kind(tmp_path, monkeypatch):
     assert f"{path} has it in the table [maps], not in [methods]" in str(caught.value)
 
 
+def test_a_package_that_is_installed_later_is_found(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "late" not in registered()
+    install(tmp_path, "outside", "outside_module", "", late="Feature")
+    assert registered()["late"] == "outside_module:Feature"
+
+
 def test_two_packages_that_claim_one_name(tmp_path, monkeypatch):
     for package in ("first", "second"):
         install(tmp_path, package, f"{package}_module", "", taken="Feature")

@@ -79,9 +79,13 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@functools.cache
 def network_of(relu: bool = True, weights: str = str(BUNDLED)) -> D2Network:
     """Built once for all tests of this module."""
+    return built(relu, weights)
+
+
+@functools.cache
+def built(relu: bool, weights: str) -> D2Network:
     state = {name: tensor.float() for name, tensor in load_file(weights).items()}
     return D2Network(state, relu)
 
@@ -100,7 +104,7 @@ def extractor_of(
 def forget() -> Iterator[None]:
     yield
     extractor_of.cache_clear()
-    network_of.cache_clear()
+    built.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -137,15 +141,21 @@ def assert_agrees(
 # The whole extraction against the reference
 
 
-SINGLE = [pytest.param(image, D2SingleScale) for image in IMAGES]
-FEW = ("noise, odd", "photo", "one edge")
-MULTI = [
-    pytest.param(image, D2MultiScale, marks=[] if image in FEW else pytest.mark.slow)
-    for image in IMAGES
-]
+# Noise of either shape, a photo, flat parts alone and beside others, and ties.
+FEW = {
+    D2SingleScale: ("noise, odd", "noise, narrow", "photo", "two grey levels", "black", "one edge"),
+    D2MultiScale: ("photo", "one edge"),
+}
 
 
-@pytest.mark.parametrize(("image", "method"), SINGLE + MULTI)
+@pytest.mark.parametrize(
+    ("image", "method"),
+    [
+        pytest.param(image, method, marks=[] if image in few else pytest.mark.slow)
+        for method, few in FEW.items()
+        for image in IMAGES
+    ],
+)
 def test_same_as_reference(method, image, bundled):
     pixels = IMAGES[image]()
     found = extractor_of(method).extract(pixels)
@@ -159,24 +169,34 @@ OPTIONS = [
     ("bundled", "torch", False),
     ("random", "caffe", False),
     ("random", "torch", True),
-    pytest.param("bundled", "caffe", False, marks=pytest.mark.slow),
-    pytest.param("bundled", "torch", True, marks=pytest.mark.slow),
-    pytest.param("random", "caffe", True, marks=pytest.mark.slow),
-    pytest.param("random", "torch", False, marks=pytest.mark.slow),
+    ("bundled", "caffe", False),
+    ("bundled", "torch", True),
+    ("random", "caffe", True),
+    ("random", "torch", False),
 ]
 
 
-@pytest.mark.parametrize(("weights", "preprocessing", "relu"), OPTIONS)
+@pytest.mark.parametrize(
+    ("method", "weights", "preprocessing", "relu"),
+    [
+        *((D2SingleScale, *options) for options in OPTIONS[:4]),
+        (D2MultiScale, *OPTIONS[2]),  # levels are added up below zero, too
+        *(
+            pytest.param(D2MultiScale, *options, marks=pytest.mark.slow)
+            for options in (*OPTIONS[:2], *OPTIONS[3:])
+        ),
+    ],
+)
 def test_same_as_reference_under_every_option(
-    weights, preprocessing, relu, bundled, random_weights
+    method, weights, preprocessing, relu, bundled, random_weights
 ):
-    image = photo(45, 58)
+    image = photo(45, 58) if method is D2MultiScale else photo(64, 82)
     options = {"preprocessing": preprocessing, "relu": relu}
     path = str(BUNDLED if weights == "bundled" else random_weights)
     state = bundled if weights == "bundled" else load_file(random_weights)
-    found = extractor_of(D2MultiScale, path, **options).extract(image)
+    found = extractor_of(method, path, **options).extract(image)
     assert len(found) > 20
-    assert_agrees(found, state, image, reference.MULTI_SCALE, **options)
+    assert_agrees(found, state, image, SCALES[method], **options)
 
 
 @BOTH
@@ -186,7 +206,7 @@ def test_same_as_reference_on_noise_through_random_weights(method, random_weight
     assert_agrees(found, load_file(random_weights), image, SCALES[method])
 
 
-@BOTH
+@FIRST
 def test_same_as_reference_on_hpatches(method, bundled):
     if not HPATCHES_IMAGE.exists():
         pytest.skip(f"no HPatches data at {HPATCHES_IMAGE}")
@@ -196,13 +216,14 @@ def test_same_as_reference_on_hpatches(method, bundled):
     assert_agrees(found, bundled, image, SCALES[method])
 
 
-def test_same_as_reference_when_the_image_is_shrunk_twice(bundled):
+@FIRST
+def test_same_as_reference_when_the_image_is_shrunk_twice(method, bundled):
     image = photo(90, 121)
     edges = {"max_edge": 85, "max_sum_edges": 120}
-    found = extractor_of(D2MultiScale, **edges).extract(image)
+    found = extractor_of(method, **edges).extract(image)
     assert len(found) > 20
     assert found.keypoints[:, 0].max() > 85  # in pixels of the image as it was given
-    assert_agrees(found, bundled, image, reference.MULTI_SCALE, **edges)
+    assert_agrees(found, bundled, image, SCALES[method], **edges)
 
 
 def test_the_comparison_sees_what_is_wrong(bundled):
@@ -238,7 +259,7 @@ def test_the_comparison_sees_what_is_wrong(bundled):
 
 
 def test_features_are_ordered_and_scaled_as_the_authors_do(bundled):
-    image = photo()
+    image = photo(36, 45)
     found = extractor_of(D2MultiScale).extract(image)
     assert found.scales is not None
     assert list(dict.fromkeys(found.scales.tolist())) == [2, 1, 0.5]
@@ -270,11 +291,18 @@ def test_strips_give_the_features_of_the_whole_image(method, bundled):
     assert np.abs(cut.descriptors - whole.descriptors).max() < 1e-5
 
 
-SIZES = [(8, 8), (11, 32), (32, 9), (33, 41), (64, 21), (65, 30), (110, 13), (255, 17), (300, 8)]
+SIZES = [(8, 8), (11, 32), (32, 9), (33, 41), (64, 21), (110, 13), (300, 8)]
+MORE_SIZES = [(65, 30), (255, 17)]
 
 
 @pytest.mark.parametrize(
-    ("size", "relu"), [*((size, True) for size in SIZES), ((33, 41), False), ((110, 13), False)]
+    ("size", "relu"),
+    [
+        *((size, True) for size in SIZES),
+        *(pytest.param(size, True, marks=pytest.mark.slow) for size in MORE_SIZES),
+        ((33, 41), False),
+        pytest.param((110, 13), False, marks=pytest.mark.slow),
+    ],
 )
 def test_streamed_rows_are_those_of_the_whole_map(size, relu, bundled):
     image = noise(*size)
@@ -334,8 +362,20 @@ TINY = [(1, 1), (1, 60), (3, 50), (50, 3), (4, 4), (7, 7), (7, 30), (8, 8), (8, 
         (16, 16), (17, 9)]  # fmt: skip
 
 
-@BOTH
-@pytest.mark.parametrize("size", TINY, ids=lambda size: "x".join(map(str, size)))
+FEW_TINY = ((1, 1), (3, 50), (4, 4), (7, 7), (8, 8), (17, 9))  # with and without cells at a level
+
+
+@pytest.mark.parametrize(
+    ("size", "method"),
+    [
+        *((size, D2SingleScale) for size in TINY),
+        *(
+            pytest.param(size, D2MultiScale, marks=[] if size in FEW_TINY else pytest.mark.slow)
+            for size in TINY
+        ),
+    ],
+    ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else value.__name__,
+)
 def test_tiny_images(method, size, bundled):
     extractor = extractor_of(method)
     for image in (noise(*size), np.zeros((*size, 3), np.uint8)):
@@ -348,7 +388,7 @@ def test_tiny_images(method, size, bundled):
 
 
 def test_input_is_left_alone():
-    image = noise(40, 44)
+    image = noise(20, 24)
     copy = image.copy()
     image.flags.writeable = False
     extractor = extractor_of(D2MultiScale)
