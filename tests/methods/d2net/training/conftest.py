@@ -1,5 +1,6 @@
 """Random weights; the embedded scene, rendered once for all tests, and a judge of its pairs."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from d2eval.foundation.images.decoding import read_image
 from d2eval.foundation.machine.processes import Rank
 from d2eval.sample.photos import load_photo
 from d2eval.sample.training import CAMERA, TRAINING_SHOTS, VALIDATION_SHOTS, Shot, Taken, take
-from methods.d2net.training.data import homographies
+from methods.d2net.training.data import depth_files, homographies
 from methods.vgg16.layers import THROUGH_CONV4
 
 CROP, STRIDE = 256, 8
@@ -98,6 +99,15 @@ def taken() -> dict[str, Taken]:
 def taken_for_validation() -> dict[str, Taken]:
     """The images of validation, by name."""
     return take(VALIDATION_SHOTS)
+
+
+@pytest.fixture
+def read_once() -> Iterator[None]:
+    """Many draws from a scene read each image and depth map of it once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("read_image", "read_depth"):
+            patch.setattr(depth_files, name, functools.cache(getattr(depth_files, name)))
+        yield
 
 
 def find_crop(crop: np.ndarray, image: np.ndarray) -> tuple[int, int]:

@@ -498,6 +498,7 @@ def draw_names(source, count):
     return {tuple(name.removeprefix("0000/").split()) for name in names}
 
 
+@pytest.mark.usefixtures("read_once")
 def test_pairs_with_enough_overlap_are_drawn_in_both_orders(root, scenes, protocol):
     source = MegaDepthPairs(scenes, protocol)
     overlaps = slow_pairs(root / UNDISTORTED / "0000/sparse-txt")
@@ -508,6 +509,7 @@ def test_pairs_with_enough_overlap_are_drawn_in_both_orders(root, scenes, protoc
     assert ("a0.jpg", "c0.jpg") not in suitable
 
 
+@pytest.mark.usefixtures("read_once")
 def test_bounds_of_overlap_are_inclusive(scenes, protocol):
     scene = load(scenes / "0000.npz")
     names, overlaps = names_in(scene), scene["overlaps"]
@@ -526,6 +528,7 @@ def around(point):
     return min(max(left, 0), CAMERA.width - 256), min(max(top, 0), CAMERA.height - 256)
 
 
+@pytest.mark.usefixtures("read_once")
 def test_draws_show_the_same_places_around_a_shared_point(root, scenes, protocol, taken, judge):
     source = MegaDepthPairs(scenes, protocol)
     _, images = read_model(root / UNDISTORTED / "0000/sparse-txt")
@@ -603,6 +606,7 @@ def same(one, other):
     )
 
 
+@pytest.mark.usefixtures("read_once")
 def test_draws_repeat_and_epochs_differ(scenes, protocol):
     source, again = MegaDepthPairs(scenes, protocol), MegaDepthPairs(scenes, protocol)
     ours, theirs = (Draws(opened, 5, 1, range(200)) for opened in (source, again))
@@ -613,6 +617,7 @@ def test_draws_repeat_and_epochs_differ(scenes, protocol):
         assert sum(same(ours[k], others[k]) for k in range(6)) <= 1
 
 
+@pytest.mark.usefixtures("read_once")
 def test_validation_is_always_the_same(scenes, tmp_path, taken_for_validation):
     held_out = load_pair_protocol(held_out=True)
     ours = Draws(MegaDepthPairs(scenes, held_out), 42, 0, range(25))

@@ -136,6 +136,7 @@ def slow_share(first, second):
     return shown / known if known else 0.0
 
 
+@pytest.mark.usefixtures("read_once")
 def test_overlaps_are_those_counted_point_by_point(square, shares):
     views = [image.read() for image in read_scene(square).values()]
     for i, first in enumerate(views):
@@ -255,6 +256,7 @@ def test_of_two_scenes_the_first_is_held_out(tmp_path):
     assert names_of(PosedPairs(tmp_path, False)) == [("two", "c.png", "d.png")]
 
 
+@pytest.mark.usefixtures("read_once")
 def test_cells_of_a_draw_show_the_same_places(square, taken, judge):
     source = PosedPairs(square, False)
     judged = [
@@ -269,6 +271,7 @@ def test_cells_of_a_draw_show_the_same_places(square, taken, judge):
     assert sum(found.missing for found in judged) <= count / 1000
 
 
+@pytest.mark.usefixtures("read_once")
 def test_crops_lie_around_a_cell_that_both_images_show(square, taken, judge):
     source = PosedPairs(square, False)
     for seed in range(4):
@@ -296,6 +299,7 @@ def around(x, y):
     return min(max(left, 0), CAMERA.width - 256), min(max(top, 0), CAMERA.height - 256)
 
 
+@pytest.mark.usefixtures("read_once")
 def test_draws_repeat_and_show_either_image_first(square):
     source, again = PosedPairs(square, False), PosedPairs(square, False)
     names, corners = set(), set()
