@@ -167,14 +167,14 @@ def test_maps_of_vgg16_are_flat_where_the_image_is():
     assert torch.equal(coarse[:, 10:15], coarse[:, 10:11].expand(-1, 5, -1))
 
 
-def test_cells_lie_where_fine_points_says(state):
+def test_cells_lie_where_fine_points_says(state, bundled):
     # A mirrored image in a mirrored network gives mirrored maps: cell i of n lies at s i + o, cell
     # n - 1 - i at the mirrored place, so that o is (s - 1) / 2.
     mirrored = {
         name: tensor.flip(3) if tensor.ndim == 4 else tensor for name, tensor in state.items()
     }
     pixels = preprocess(IMAGE[:48, :64], (64, 48), "caffe")
-    expected = Vgg16(state)(pixels)
+    expected = bundled._network(pixels)
     found = Vgg16(mirrored)(pixels.flip(1))
     for one, other in zip(found, expected, strict=True):
         assert (one.flip(1) - other).abs().max() < 1e-3
@@ -382,7 +382,7 @@ def test_netvlad_of_another_shape(name, shape, message):
         netvlad_of(without(state, "pca_layer.bias"), 5, "cpu")
 
 
-def test_netvlad_by_path_is_taken(state, tmp_path):
+def test_netvlad_by_path_is_taken(state, tmp_path, monkeypatch):
     _, assignment, bias, centroids, _, _ = parameters(4, 512)
     path = tmp_path / "netvlad.safetensors"
     named = {"pool.conv.weight": assignment, "pool.conv.bias": bias, "pool.centroids": centroids}
@@ -393,6 +393,7 @@ def test_netvlad_by_path_is_taken(state, tmp_path):
     coarse, _ = slow_maps(state, preprocess(IMAGE, (67, 100), "caffe"))
     expected = slow_netvlad(coarse.reshape(-1, 512), assignment, bias, centroids)
     assert found == pytest.approx(expected, abs=1e-4)
+    monkeypatch.setattr("methods.vgg16_dense.method.Vgg16", lambda *_: method._network)
     gem_alone = Vgg16Dense(Vgg16Config(weights=str(path), pooling="gem"), Runtime())
     assert gem_alone.global_descriptor(IMAGE).shape == (512,)
 
