@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   python -m d2eval report                                    # all runs that are there
   python -m d2eval report --runs results/runs --name "our group" --output ours/report.html
   python -m d2eval report --runs results/runs --data hpatches=HPATCHES aachen=AACHEN
+  python -m d2eval report --pictures 5 --pictures-first d2_ms d2_ms_trained
   python -m d2eval report --from ours/results.json theirs/results.json --output all/report.html
 """
 MEGA = 1e6
@@ -42,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pictures", type=not_negative, default=2, metavar="N",
         help="how many of the worst, and of the best, pairs and queries of each run have a picture "
         "(default: 2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pictures-first", nargs="+", action="extend", default=[], metavar="RUN",
+        help="runs that have theirs where there is no room for all",
     )  # fmt: skip
     parser.add_argument(
         "--largest-mb", type=positive_real, default=3.0, metavar="MB",
@@ -71,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             raise D2EvalError(f"--from {path}: would be written over; choose another --output")
     reports = [report for path in args.files for report in read_results(path)]
     if args.runs or not args.files:
-        album = Album(args.pictures, args.cache, datasets_of(args))
+        album = Album(args.pictures, args.cache, datasets_of(args), args.pictures_first)
         largest = round(args.largest_mb * MEGA) - FRAME - len(results_text(reports))
         reports.append(collect(args.name, args.runs, note, album, largest))
     reports = together(reports)

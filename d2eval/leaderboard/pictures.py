@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class Album:
     count: int  # how many of the worst, and of the best, each run has at most
     cache: Path  # where features and matches are stored
     data: Mapping[str, Path]  # folders of datasets by benchmark, where runs found them elsewhere
+    first: Sequence[str] = ()  # labels of runs whose pictures come before all others'
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,14 @@ def add_pictures(parts: Sequence[Shown], album: Album, room: int) -> None:
     """Adds pictures that `d2eval view` would draw, and why runs have none, to tables of items.
 
     They take at most ``room`` bytes, shared among benchmarks; what one leaves the next ones have.
+
+    Raises:
+        D2EvalError: a run that is to come first isn't there.
     """
+    known = {place.label for part in parts for place in part.places}
+    for label in album.first:
+        if label not in known:
+            raise D2EvalError(f"no run is called {label}; there are {', '.join(sorted(known))}")
     for index, part in enumerate(parts):
         room -= _add(part, album, room // (len(parts) - index))
 
@@ -52,7 +61,7 @@ def _add(part: Shown, album: Album, room: int) -> int:
     places = {called: place for place, called in enumerate(table["names"])}
     reasons: dict[int, str] = {}
     used, is_full = 0, False
-    for run, item in progress(list(_wanted(part, album.count)), f"{name}: pictures"):
+    for run, item in progress(list(_wanted(part, album)), f"{name}: pictures"):
         if run in reasons:
             continue
         if is_full:
@@ -72,17 +81,20 @@ def _add(part: Shown, album: Album, room: int) -> int:
     return used
 
 
-def _wanted(part: Shown, count: int) -> Iterator[tuple[int, str]]:
+def _wanted(part: Shown, album: Album) -> Iterator[tuple[int, str]]:
     """Places of runs and names of items: every run's worst first, then their best, and so on."""
     chosen: list[list[list[str]]] = []  # by run, worst and best
     for own in part.items:
-        keys = [extreme_keys(own, count, worst=worst) if own else [] for worst in (True, False)]
+        keys = [
+            extreme_keys(own, album.count, worst=worst) if own else [] for worst in (True, False)
+        ]
         chosen.append([[part.benchmark.item_name(key) for key in listed] for listed in keys])
     seen = set()
-    for rank in range(count):
-        for side in (0, 1):
-            for run, sides in enumerate(chosen):
-                for item in sides[side][rank : rank + 1]:
-                    if (run, item) not in seen:
-                        yield run, item
-                    seen.add((run, item))
+    for is_first, rank, side in product((True, False), range(album.count), (0, 1)):
+        for run, sides in enumerate(chosen):
+            if (part.places[run].label in album.first) != is_first:
+                continue
+            for item in sides[side][rank : rank + 1]:
+                if (run, item) not in seen:
+                    yield run, item
+                seen.add((run, item))

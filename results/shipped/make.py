@@ -27,6 +27,7 @@ DATA = {
     "inloc": "inloc-hololens",
 }
 FIGURES = {"hpatches": "mma", "aachen": "aachen", "inloc": "inloc"}
+FIRST = ("d2_ms", "d2_ms_trained", "inloc_d2_ms", "rootsift")  # in a page that is kept small
 PICTURES = ("matches.h5", "views.h5")  # of a run, what pictures of queries are drawn from
 FILES = ("manifest.json", "summary.csv", "pairs.csv", "queries.csv", "stages.csv")
 D2 = ("d2_ss", "d2_ms", "d2_ss_trained", "d2_ms_trained")
@@ -90,7 +91,8 @@ def make_page(data: Path, work: Path) -> None:
     there = [f"{name}={folder}" for name, folder in DATA.items() if link(data, work, name).exists()]
     page = HERE / "report.html"
     words = ["report", "--runs", "page", "--name", "d2eval, small development sets"]
-    d2eval([*words, "--largest-mb", "1.5", "--data", *there, "--output", str(page)], work)
+    words += ["--largest-mb", "1.5", "--pictures-first", *FIRST]
+    d2eval([*words, "--data", *there, "--output", str(page)], work)
     page.with_name("results.json").unlink()  # the page holds the same
 
 

@@ -50,8 +50,8 @@ def shown():
     return Shown(content, benchmark, places, items)
 
 
-def added(shown, count, room):
-    add_pictures([shown], Album(count, Path("cache"), {"drawn": Path("there")}), room)
+def added(shown, count, room, first=()):
+    add_pictures([shown], Album(count, Path("cache"), {"drawn": Path("there")}, first), room)
     table = shown.content["items"]
     json.dumps(table)
     return [(run, table["names"][item]) for run, item, _ in table["pictures"]], table["unpictured"]
@@ -75,3 +75,17 @@ def test_no_more_than_there_is_room_for(shown):
     assert reasons[0] == [0, "the page has no room for it"]
     shown.content["items"]["pictures"].clear()
     assert added(shown, 0, 10**6) == ([], [])
+
+
+def test_runs_that_come_first_have_all_of_theirs_before_the_others(shown, monkeypatch):
+    monkeypatch.setattr(Drawn, "view", lambda *_: new_figure(2, 1))
+    chosen, _ = added(shown, 1, 10**6, ["b"])
+    assert chosen == [(1, "1"), (1, "3"), (0, "2"), (0, "3")]
+    shown.content["items"]["pictures"].clear()
+    chosen, _ = added(shown, 1, 10**6)
+    assert chosen == [(0, "2"), (1, "1"), (0, "3"), (1, "3")]
+
+
+def test_one_that_is_not_there_cannot_come_first(shown):
+    with pytest.raises(D2EvalError, match="no run is called d; there are a, b, c"):
+        added(shown, 1, 10**6, ["d"])
