@@ -41,7 +41,7 @@ class Shown:
 def add_pictures(parts: Sequence[Shown], album: Album, room: int) -> None:
     """Adds pictures that `d2eval view` would draw, and why runs have none, to tables of items.
 
-    They take at most ``room`` bytes, shared among benchmarks; what one leaves the next ones have.
+    They take at most ``room`` bytes.
 
     Raises:
         D2EvalError: a run that is to come first isn't there.
@@ -50,51 +50,48 @@ def add_pictures(parts: Sequence[Shown], album: Album, room: int) -> None:
     for label in album.first:
         if label not in known:
             raise D2EvalError(f"no run is called {label}; there are {', '.join(sorted(known))}")
-    for index, part in enumerate(parts):
-        room -= _add(part, album, room // (len(parts) - index))
-
-
-def _add(part: Shown, album: Album, room: int) -> int:
-    """Adds those of a benchmark; returns their size."""
-    table, name = part.content["items"], part.benchmark.name
-    sources = Sources(album.cache, album.data.get(name), _LINES, brief=True)
-    places = {called: place for place, called in enumerate(table["names"])}
-    reasons: dict[int, str] = {}
-    used, is_full = 0, False
-    for run, item in progress(list(_wanted(part, album)), f"{name}: pictures"):
-        if run in reasons:
+    reasons: dict[tuple[int, int], str] = {}  # by part and run
+    is_full = False
+    for index, run, item in progress(list(_wanted(parts, album)), "pictures"):
+        part = parts[index]
+        if (index, run) in reasons:
             continue
         if is_full:
-            reasons[run] = _NO_ROOM
+            reasons[index, run] = _NO_ROOM
             continue
+        sources = Sources(album.cache, album.data.get(part.benchmark.name), _LINES, brief=True)
         try:
             uri = picture_uri(part.benchmark.view([part.places[run]], item, sources))
         except D2EvalError as error:
-            reasons[run] = str(error)
+            reasons[index, run] = str(error)
             continue
-        if is_full := used + len(uri) > room:
-            reasons[run] = _NO_ROOM
+        room -= len(uri)
+        if is_full := room < 0:
+            reasons[index, run] = _NO_ROOM
         else:
-            used += len(uri)
-            table["pictures"].append([run, places[item], uri])
-    table["unpictured"] = [list(reason) for reason in sorted(reasons.items())]
-    return used
-
-
-def _wanted(part: Shown, album: Album) -> Iterator[tuple[int, str]]:
-    """Places of runs and names of items: every run's worst first, then their best, and so on."""
-    chosen: list[list[list[str]]] = []  # by run, worst and best
-    for own in part.items:
-        keys = [
-            extreme_keys(own, album.count, worst=worst) if own else [] for worst in (True, False)
+            table = part.content["items"]
+            table["pictures"].append([run, table["names"].index(item), uri])
+    for index, part in enumerate(parts):
+        part.content["items"]["unpictured"] = [
+            [run, why] for (own, run), why in sorted(reasons.items()) if own == index
         ]
-        chosen.append([[part.benchmark.item_name(key) for key in listed] for listed in keys])
+
+
+def _wanted(parts: Sequence[Shown], album: Album) -> Iterator[tuple[int, int, str]]:
+    """Places of parts and runs, and names of items, in the order in which they get pictures.
+
+    Every run's worst first, then their best, and so on; benchmarks take turns.
+    """
+    chosen: dict[tuple[int, int], tuple[bool, list[list[str]]]] = {}  # whether it is first; names
+    for index, part in enumerate(parts):
+        for run, (place, own) in enumerate(zip(part.places, part.items, strict=True)):
+            keys = [extreme_keys(own, album.count, worst=w) if own else [] for w in (True, False)]
+            names = [[part.benchmark.item_name(key) for key in listed] for listed in keys]
+            chosen[run, index] = place.label in album.first, names
     seen = set()
     for is_first, rank, side in product((True, False), range(album.count), (0, 1)):
-        for run, sides in enumerate(chosen):
-            if (part.places[run].label in album.first) != is_first:
-                continue
-            for item in sides[side][rank : rank + 1]:
-                if (run, item) not in seen:
-                    yield run, item
-                seen.add((run, item))
+        for (run, index), (comes_first, names) in sorted(chosen.items()):
+            for item in names[side][rank : rank + 1] if comes_first == is_first else ():
+                if (index, run, item) not in seen:
+                    yield index, run, item
+                seen.add((index, run, item))

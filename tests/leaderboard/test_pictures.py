@@ -12,7 +12,7 @@ from d2eval.evaluation.pairs import PairsBenchmark
 from d2eval.foundation.errors import D2EvalError
 from d2eval.leaderboard.items import item_table
 from d2eval.leaderboard.pictures import Album, Shown, add_pictures
-from d2eval.report.figures import new_figure
+from d2eval.report.figures import new_figure, picture_uri
 from d2eval.runs.items import Measure, RunItems, Series
 from d2eval.runs.measured import Run, RunPlace
 
@@ -84,6 +84,17 @@ def test_runs_that_come_first_have_all_of_theirs_before_the_others(shown, monkey
     shown.content["items"]["pictures"].clear()
     chosen, _ = added(shown, 1, 10**6)
     assert chosen == [(0, "2"), (1, "1"), (0, "3"), (1, "3")]
+
+
+def test_benchmarks_take_turns(shown, monkeypatch):
+    monkeypatch.setattr(Drawn, "view", lambda *_: new_figure(2, 1))
+    content = {"items": item_table(shown.items, shown.benchmark.item_name)}
+    other = Shown(content, shown.benchmark, shown.places, shown.items)
+    size = len(picture_uri(new_figure(2, 1)))
+    add_pictures([shown, other], Album(1, Path("cache"), {}, ["b"]), 4 * size)
+    for part in (shown, other):  # b's worst, then its best, and nothing is left for a
+        assert [run for run, *_ in part.content["items"]["pictures"]] == [1, 1]
+        assert part.content["items"]["unpictured"] == [[0, "the page has no room for it"]]
 
 
 def test_one_that_is_not_there_cannot_come_first(shown):
