@@ -8,8 +8,9 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -108,7 +109,11 @@ def load_toml(path: Path) -> dict[str, Any]:
     Raises:
         D2EvalError: missing or not TOML.
     """
-    text = read_text(path, "restore it")
+    return deepcopy(_parsed(path, read_text(path, "restore it")))
+
+
+@lru_cache(maxsize=64)  # one command asks for some files a hundred times
+def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         content = tomllib.loads(text)
     except RecursionError as error:

@@ -132,14 +132,15 @@ def score_columns(thresholds_px: Iterable[int]) -> list[Column]:
 
 def _load_curves() -> dict[str, dict[str, dict[str, str]]]:
     path = published_file("hpatches_curves.csv")
-    shown, wanted = shown_thresholds(), presentation("hpatches")
-    needed = score_columns(t for t in shown if t in table_thresholds())
+    shown, in_table = shown_thresholds(), table_thresholds()
+    wanted, columns = presentation("hpatches"), score_columns(shown)
+    needed = score_columns(t for t in shown if t in in_table)
     source = wanted["curves"]
     curves: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     with reading(path, REMEDY):
         for row in read_rows(path, [*map(Column, ("source", "method", "split")), *needed]):
             if row["source"] == source:
-                known = [c for c in score_columns(shown) if c.name in row]
+                known = [c for c in columns if c.name in row]
                 for column in known:
                     column.value(row)
                 curves[row["method"]][row["split"]] = {c.name: row[c.name] for c in known}

@@ -52,8 +52,9 @@ def table_of_runs(runs: Sequence[PairsRun], notes: Sequence[str] = ()) -> Table:
     sections = []
     for section, title in presentation("hpatches")["table"]["sections"].items():
         if own := [line for line in lines if line.section == section]:
-            shown = [TableLine(_markdown_record(line), [record_of(line)]) for line in own]
-            sections.append(TableSection(title, "", shown, _notes(section, own)))
+            records = [record_of(line) for line in own]
+            shown = [TableLine(_markdown_record(record), [record]) for record in records]
+            sections.append(TableSection(title, "", shown, _notes(section, own, records)))
     return build_table("hpatches", start, sections, _columns(), _csv_columns(), notes)
 
 
@@ -97,9 +98,9 @@ def _columns() -> list[Column]:
     ]
 
 
-def _markdown_record(line: Line) -> dict[str, Any]:
+def _markdown_record(of_line: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a line, with those of all thresholds, and both differences, in a cell."""
-    record = record_of(line)
+    record = dict(of_line)
     if "features_difference" in record:
         both = [record[f"{count}_difference"] for count in COUNTS]
         # + 0.0 makes a rounded -0.0 a plain zero
@@ -135,7 +136,7 @@ def _interval(record: Mapping[str, Any], name: str) -> str:
     return "-" if None in ends else "-".join(f"{end:.3f}" for end in ends)
 
 
-def _notes(section: str, lines: Sequence[Line]) -> list[str]:
+def _notes(section: str, lines: Sequence[Line], records: Iterable[Mapping[str, Any]]) -> list[str]:
     runs = [line.run for line in lines if line.run]
     notes = []
     if section == "paper":
@@ -144,7 +145,7 @@ def _notes(section: str, lines: Sequence[Line]) -> list[str]:
             "Published features and matches are as the paper prints them; published MMA is exact, "
             f'from the rows "{source}" of results/published/hpatches_curves.csv.'
         )
-        if known := _rounding_notes(lines):
+        if known := _rounding_notes(records):
             notes.append(
                 f"The print and those exact numbers disagree: {'; '.join(known)}. The print stays."
             )
@@ -183,14 +184,13 @@ def _notes(section: str, lines: Sequence[Line]) -> list[str]:
     return notes + machines_notes({run.label: run.manifest for run in runs})
 
 
-def _rounding_notes(lines: Iterable[Line]) -> list[str]:
+def _rounding_notes(records: Iterable[Mapping[str, Any]]) -> list[str]:
     """Where a printed count is not the exact one's rounding, each said once."""
     found: list[str] = []
-    for line in lines:
-        record = record_of(line)
+    for record in records:
         for count in ("features", "matches"):
             printed, exact = record[f"{count}_published"], record[f"{count}_published_exact"]
-            note = f"{line.name}, {count} {printed}, exact {exact:.1f}"
+            note = f"{record['row']}, {count} {printed}, exact {exact:.1f}"
             if paper_count(exact) != printed and note not in found:
                 found.append(note)
     return found
