@@ -23,9 +23,9 @@ from d2eval.pipeline.store import Store
 FOUNTAIN = DATA / "aachen-fountain"
 WEIGHTS = SHARED / "weights/d2_vgg16_hed.pth"
 
-# With these alone a run takes a quarter of the time.
+# With these alone a run takes a sixth of the time.
 FEW = {
-    *(f"db/{number:04}.jpg" for number in (1, 3, 4, 6)),
+    *(f"db/{number:04}.jpg" for number in (1, 3, 4)),
     "query/day/nexus5x/day_0002.jpg", "query/night/nexus5x/night_0002.jpg",
 }  # fmt: skip
 
@@ -198,7 +198,7 @@ def script_s_pairs(column: str, only: set[str] | None = None) -> dict[frozenset[
 
 def test_matches_are_the_script_s_pair_by_pair(rootsift):
     expected = script_s_pairs("putative_matches", FEW)
-    assert len(expected) == 14
+    assert len(expected) == 9
     assert stored_matches(rootsift.root, "rootsift", {}, rootsift.pairs) == expected
     assert rootsift.stage["matching"]["matches"] == sum(expected.values())
     verified = sum(script_s_pairs("verified_run1", FEW).values())
@@ -250,7 +250,7 @@ def test_the_submission_holds_the_poses_in_the_benchmark_s_form(rootsift):
 def test_a_cached_run_extracts_nothing_and_gives_the_same_bytes(rootsift):
     again = evaluate_rootsift(rootsift.root, "rootsift", pairs=rootsift.pairs)
     assert again.extracted == 0
-    assert rootsift.result.extracted == 6
+    assert rootsift.result.extracted == 5
     assert again.notes == ()
     manifest = json.loads((again.folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["extracted_now"] == 0
@@ -306,7 +306,7 @@ def assert_the_hloc_protocol_registers_all(run: Finished, pairs: int) -> None:
 
 
 def test_the_hloc_protocol_registers_few_on_the_same_matches(rootsift):
-    assert_the_hloc_protocol_registers_all(rootsift, 6)
+    assert_the_hloc_protocol_registers_all(rootsift, 3)
 
 
 @pytest.mark.slow

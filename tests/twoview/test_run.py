@@ -60,8 +60,19 @@ def sample(cache):
     return make_twoview_sample(cache)
 
 
-def test_the_poses_of_the_sample_are_those_of_its_pictures(cache, tmp_path):
-    found = d2eval.evaluate("twoview", "orb", cache=cache, output=tmp_path)
+@pytest.fixture(scope="module")
+def found(cache, tmp_path_factory):
+    """A run on the sample, to be looked at only."""
+    return d2eval.evaluate("twoview", "orb", cache=cache, output=tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def folder(found, tmp_path):
+    """Its folder, which may be changed."""
+    return shutil.copytree(found.folder, tmp_path / "twoview" / found.folder.name)
+
+
+def test_the_poses_of_the_sample_are_those_of_its_pictures(found, cache):
     assert len(found.rows) == 6
     summary = found.summary.iloc[0]
     assert summary["dataset"] == "sample"
@@ -90,8 +101,8 @@ def csv_rows(path):
 
 
 @pytest.mark.parametrize("lost", ["protocol", "own_pairs"])
-def test_a_manifest_that_lacks_its_protocol_or_pairs_is_named(lost, cache, tmp_path, capsys):
-    path = d2eval.evaluate("twoview", "orb", cache=cache, output=tmp_path).folder / "manifest.json"
+def test_a_manifest_that_lacks_its_protocol_or_pairs_is_named(lost, folder, tmp_path, capsys):
+    path = folder / "manifest.json"
     content = json.loads(path.read_text())
     (content if lost in content else content["dataset"]).pop(lost)
     path.write_text(json.dumps(content))
@@ -101,9 +112,8 @@ def test_a_manifest_that_lacks_its_protocol_or_pairs_is_named(lost, cache, tmp_p
     assert error.count("\n") == 1 and f"{path}: lacks {lost}" in error
 
 
-@pytest.mark.slow
-def test_a_number_that_is_none_is_named_by_its_file(cache, tmp_path, capsys):
-    path = d2eval.evaluate("twoview", "orb", cache=cache, output=tmp_path).folder / "summary.csv"
+def test_a_number_that_is_none_is_named_by_its_file(folder, tmp_path, capsys):
+    path = folder / "summary.csv"
     header, row = path.read_text().splitlines()
     cells = dict(zip(header.split(","), row.split(","), strict=True), auc_5deg="2.O")
     path.write_text(f"{header}\n{','.join(cells.values())}\n")
