@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import numba  # noqa: F401 - as where something compiled runs
 import pytest
 import torch
 

@@ -19,12 +19,13 @@ def told_libraries(variables: Mapping[str, str]) -> int | None:
 
 
 def use_threads(count: int) -> None:
-    """Lets OpenCV use so many threads, and PyTorch and numba where they are imported already."""
+    """Lets OpenCV use so many threads, and PyTorch where it is imported already.
+
+    Nothing here lets numba choose threads, and telling it would change PyTorch's, both being
+    OpenMP's.
+    """
     import cv2
 
     cv2.setNumThreads(count)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
-    if "numba" in sys.modules:
-        numba = sys.modules["numba"]
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
