@@ -56,9 +56,10 @@ def _splat(points, P, depth, nearest):  # type: ignore[no-untyped-def]
             continue
         u = p00 * x + p01 * y + p02 * z + p03
         v = p10 * x + p11 * y + p12 * z + p13
-        if not (u >= 0 and v >= 0 and u < width * w and v < height * w):
+        u, v = u / w, v / w  # before they are compared, as theirs: it rounds
+        if not (u >= 0 and v >= 0 and u < width and v < height):
             continue
-        column, row = min(int(u / w), width - 1), min(int(v / w), height - 1)
+        column, row = int(u), int(v)
         if w <= depth[row, column]:
             depth[row, column] = w
             nearest[row, column] = i
@@ -82,11 +83,11 @@ def _nearest_by_torch(
     width, height = size
     x, y, z = torch.tensor(points, device=device).double().T
     u, v, w = (a * x + b * y + c * z + d for a, b, c, d in P.tolist())
-    inside = (w > 0) & (u >= 0) & (v >= 0) & (u < width * w) & (v < height * w)
+    u, v = u / w, v / w
+    inside = (w > 0) & (u >= 0) & (v >= 0) & (u < width) & (v < height)
     ids = inside.nonzero()[:, 0]
-    u, v, w = u[ids], v[ids], w[ids]
-    columns, rows = (u / w).long().clamp(max=width - 1), (v / w).long().clamp(max=height - 1)
-    pixels = rows * width + columns
+    w = w[ids]
+    pixels = v[ids].long() * width + u[ids].long()
     depth = torch.full((height * width,), math.inf, dtype=torch.float64, device=device)
     depth.scatter_reduce_(0, pixels, w, "amin")
     at_front = w == depth[pixels]
