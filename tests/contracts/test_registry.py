@@ -207,7 +207,7 @@ def test_help_imports_nothing_heavy(words):
 
 
 def test_a_method_of_another_package_is_listed_and_evaluated(
-    tmp_path, tiny_hpatches, monkeypatch, capsys
+    tmp_path, tiny_hpatches, monkeypatch, capsys, no_figures
 ):
     packages = tmp_path / "packages"
     install(

@@ -73,8 +73,8 @@ def method(archive):
 
 @pytest.fixture(scope="module")
 def image():
-    noise = np.random.default_rng(1).integers(0, 256, (9, 13, 3), dtype=np.uint8)
-    return np.ascontiguousarray(noise.repeat(8, axis=0).repeat(8, axis=1)[:65, :98])
+    noise = np.random.default_rng(1).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+    return np.ascontiguousarray(noise.repeat(8, axis=0).repeat(8, axis=1)[:53, :82])
 
 
 def plain(variables, pixels):

@@ -1,6 +1,5 @@
 """Reading of HDF5 files in a process apart: what crashes or never ends there is one line here."""
 
-import ctypes
 import os
 import signal
 import struct
@@ -15,6 +14,8 @@ import h5py
 import numpy as np
 import psutil
 import pytest
+from apart_functions import crash, leave, number, read_text, refuse, same, spin
+from places import REPOSITORY
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.formats.hdf5 import array_shape, read_array
@@ -26,40 +27,8 @@ DRIVER_ADDRESS = 48  # place in HDF5's superblock of version 0
 HEAP_OBJECT_SIZE = 24  # place in a global heap, of its first object
 
 
-def same(path, *values):
-    return list(values)
-
-
-def spin(path):
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    while True:
-        sum(range(10**7))
-
-
-def crash(path):
-    ctypes.string_at(0)
-
-
-def leave(path):
-    os._exit(3)
-
-
-def refuse(path):
-    raise D2EvalError(f"{path}: no")
-
-
-def read_text(path):
-    with h5py.File(path) as file:
-        return file["a"].attrs["text"]
-
-
-def number(path):
-    return os.getpid()
-
-
 @pytest.fixture
 def child(monkeypatch):
-    """Tests' functions are importable there, by its own path."""
     stop()
     yield monkeypatch
     stop()
@@ -142,12 +111,13 @@ def test_a_fork_has_a_child_of_its_own(child, tmp_path):
 
 @pytest.mark.parametrize("function", ["number", "spin"])
 def test_the_child_ends_with_a_parent_that_is_killed(function, tmp_path):
-    here = Path(__file__).parent
+    folders = [str(REPOSITORY), str(REPOSITORY / "tests/support")]
     program = (
-        f"import sys; sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]\n"
-        "from pathlib import Path\nfrom d2eval.foundation.machine import apart\nimport test_apart\n"
-        "apart.SECONDS = 1.0\nprint(apart.run_apart(test_apart.number, Path(), 0), flush=True)\n"
-        f"apart.run_apart(test_apart.{function}, Path(), 0)\ninput()"
+        f"import sys; sys.path[:0] = {folders!r}\nfrom pathlib import Path\n"
+        "import apart_functions\nfrom d2eval.foundation.machine import apart\n"
+        "apart.SECONDS = 1.0\n"
+        "print(apart.run_apart(apart_functions.number, Path(), 0), flush=True)\n"
+        f"apart.run_apart(apart_functions.{function}, Path(), 0)\ninput()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE

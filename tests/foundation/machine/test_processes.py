@@ -3,12 +3,13 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -23,32 +24,47 @@ from d2eval.foundation.machine.processes import (
 )
 
 # All are forked from one that has imported what takes most of the time.
-HEAD = """
+SERVER = """
 import json, os, sys
 import torch.distributed
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.machine.processes import number_of_first, own_rank, same_for_all, together
-world, children = int(os.environ["WORLD_SIZE"]), []
-for number in range(world):
-    child = os.fork()
-    if not child:
-        os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(number)
-        for stream, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), stream)
-        break
-    children.append(child)
-else:
+while line := sys.stdin.readline():
+    order, children = json.loads(line), []
+    for number in range(2):
+        child = os.fork()
+        if not child:
+            os.chdir(order["folder"])
+            os.environ.update(order["group"], RANK=str(number), LOCAL_RANK=str(number))
+            for stream, name in ((1, "out"), (2, "err")):
+                os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+            exec(order["program"])
+            sys.exit()
+        children.append(child)
     statuses = [os.waitpid(child, 0)[1] for child in children]
-    print(json.dumps([os.waitstatus_to_exitcode(status) for status in statuses]))
-    sys.exit()
+    print(json.dumps([os.waitstatus_to_exitcode(status) for status in statuses]), flush=True)
+"""
+HEAD = """
 rank = own_rank()
 with together(rank, "cpu"):
 """
 WAIT = "    same_for_all('wait', rank, 'cpu')\n"
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[subprocess.Popen]:
+    started = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, start_new_session=True,
+    )  # fmt: skip
+    yield started
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(started.pid, signal.SIGKILL)
+    started.communicate()
+
+
 @pytest.fixture
-def run(tmp_path) -> Callable[[str], list[tuple[int, str, str]]]:
+def run(tmp_path, server) -> Callable[[str], list[tuple[int, str, str]]]:
     """Exit code, output and errors of each of two processes, none of which torchrun would end."""
 
     def run(body: str) -> list[tuple[int, str, str]]:
@@ -56,15 +72,10 @@ def run(tmp_path) -> Callable[[str], list[tuple[int, str, str]]]:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
         group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        started = subprocess.Popen(
-            [sys.executable, "-c", HEAD + body], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, **group, "PYTHONPATH": str(REPOSITORY)}, start_new_session=True,
-        )  # fmt: skip
-        try:
-            codes = json.loads(started.communicate(timeout=120)[0])
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
+        order = {"folder": str(tmp_path), "group": group, "program": HEAD + body}
+        print(json.dumps(order), file=server.stdin, flush=True)
+        assert select.select([server.stdout], [], [], 120)[0]
+        codes = json.loads(server.stdout.readline())
         said = ([(tmp_path / f"{n}.{name}").read_text() for name in ("out", "err")] for n in "01")
         return [(code, *texts) for code, texts in zip(codes, said, strict=True)]
 

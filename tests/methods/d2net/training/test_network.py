@@ -65,7 +65,7 @@ def test_features_are_a_plain_networks(state, size):
     assert (found < 0).float().mean() > 0.2  # no ReLU at the end
 
 
-@pytest.mark.parametrize("layers", [1, 3, 10])
+@pytest.mark.parametrize("layers", [1, pytest.param(3, marks=pytest.mark.slow), 10])
 def test_only_the_last_layers_get_gradients_and_those_are_right(state, layers):
     network, images = TrainingNetwork(state, layers), noise(32, 40)
     toward = torch.randn(2, 512, 4, 5, generator=torch.Generator().manual_seed(1))
