@@ -23,12 +23,15 @@ import d2eval.aachen.aachen, d2eval.inloc.inloc, d2eval.api
 import d2eval.aachen.run, d2eval.hpatches.hpatches, d2eval.inloc.run, d2eval.inloc.poses.sparse
 import d2eval.aachen.report.description, d2eval.hpatches.report.curves, d2eval.hpatches.report.table
 import d2eval.inloc.report.description, d2eval.localization.pictures
+import d2eval.cli.evaluate, d2eval.hpatches.evaluation
 import d2eval.sample.aachen, d2eval.sample.hpatches
-import matplotlib.backends.backend_agg, methods.rootsift
+import matplotlib.backends.backend_agg, methods.matchers.mnn, methods.rootsift, numpy, poselib
 import undrawn
+from d2eval.foundation.arrays.nearest import nearest_neighbors
 from d2eval.foundation.terminal import progress
 from d2eval.__main__ import main
 
+nearest_neighbors(*numpy.eye(2, dtype="float32")[None].repeat(2, 0))  # loads what was compiled
 progress.FIRST_S = 3600.0  # no line comes on a busy machine
 while line := sys.stdin.readline():
     order = json.loads(line)
@@ -49,7 +52,10 @@ while line := sys.stdin.readline():
             if not order["draws"]:
                 undrawn.leave_out(setattr)
             sys.argv = ["d2eval", *order["arguments"]]
-            sys.exit(main())
+            code = main()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)  # to take down all that was imported takes longer than most commands
     print(json.dumps(answer), flush=True)
 """
 
