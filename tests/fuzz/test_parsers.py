@@ -43,7 +43,7 @@ def test_seeds_are_read(parser, tmp_path):
 
 
 @each_text_parser
-@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("ends", [pytest.param("\n", marks=pytest.mark.slow), "\r\n", "\r"])
 def test_a_byte_order_mark_and_line_ends_change_nothing(parser, ends, tmp_path):
     for number, seed in enumerate(parser.seeds()):
         folder = tmp_path / str(number)

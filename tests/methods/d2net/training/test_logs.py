@@ -344,7 +344,7 @@ def pair(count):
     return TrainingPair("red and blue.png", *images, *cells)
 
 
-@pytest.mark.parametrize("count", [1, 10, 300])
+@pytest.mark.parametrize("count", [1, 10, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_picture_of_a_pair(tmp_path, count):
     scores = [np.zeros((32, 32)) for _ in range(2)]
     scores[0][:16], scores[1][:, 16:] = 1 / 512, 1 / 512
