@@ -28,7 +28,8 @@ METHODS = [
     name for name in (*registered(), TEMPLATE) if not issubclass(method_class(name), ImageMatcher)
 ]  # test_image_matchers has those
 WIDTH, HEIGHT = 128, 88  # ORB sees nothing within 31 pixels of a border
-SHRUNK = {"d2_ms": 2}  # sees keypoints up to the border, and enlarges the image
+# See keypoints up to the border, and take the longest.
+SHRUNK = {"d2_ss": 2, "d2_ms": 2, "disk": 2}
 COMMAND_MODULES = [importlib.import_module(module) for module, _ in COMMANDS.values()]
 COMMAND_MODULES += [Command(name) for name in registered("benchmarks")]
 TAKING_A_METHOD = [m for m in COMMAND_MODULES if getattr(m, "TAKES_METHOD", False)]

@@ -42,12 +42,12 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def photo(height: int = 52, width: int = 66) -> np.ndarray:
+def photo(height: int = 44, width: int = 56) -> np.ndarray:
     return read_image(PHOTO)[100 : 100 + height, 120 : 120 + width]
 
 
 def flat(value: int) -> np.ndarray:
-    return np.full((52, 64, 3), value, np.uint8)
+    return np.full((44, 56, 3), value, np.uint8)
 
 
 IMAGES = {
@@ -62,7 +62,7 @@ IMAGES = {
     "black": lambda: flat(0),
     "grey": lambda: flat(127),
     "white": lambda: flat(255),
-    "one edge": lambda: np.where(np.arange(64)[None, :, None] < 31, flat(20), flat(230)),
+    "one edge": lambda: np.where(np.arange(56)[None, :, None] < 27, flat(20), flat(230)),
 }
 
 
@@ -226,7 +226,7 @@ def test_same_as_reference_when_the_image_is_shrunk_twice(method, bundled):
 
 
 def test_the_comparison_sees_what_is_wrong(bundled):
-    image = photo()
+    image = photo(52, 66)
     pyramid = list(reference.levels(bundled, reference.preprocess(image), (0.5, 1, 2), True))
     expected = reference.extract_levels(pyramid)
     doubts = borderline.limits(pyramid)
