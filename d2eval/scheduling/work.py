@@ -123,7 +123,7 @@ def run_block(job: bytes, block: Block, worker: int = 0) -> Outcome:
     What it would say on standard error is not shown: whoever asked says it, once.
     """
     done, extracted, begin = 0, 0, time.perf_counter()
-    parts = None
+    parts, is_through = None, False
     fault: Fault | None = None
     message = ""
     with _one_at_a_time, contextlib.redirect_stderr(io.StringIO()):
@@ -135,6 +135,7 @@ def run_block(job: bytes, block: Block, worker: int = 0) -> Outcome:
                     done += 1
                     if time.perf_counter() - begin > LONGEST_S:
                         break
+                is_through = True
         except D2EvalError as error:
             fault, message = "mistake", str(error)
         except MemoryError as error:
@@ -144,6 +145,8 @@ def run_block(job: bytes, block: Block, worker: int = 0) -> Outcome:
                 fault, message = "memory", f"out of memory ({reason_of(error)})"
             else:
                 fault, message = "bug", traceback.format_exc()
+    if fault is not None and (is_through or done == len(block.units)):
+        done = 0  # it was in writing what was made: nobody knows how much is there
     if parts is not None:
         extracted += parts.extracted
     return Outcome(this_worker(), done, time.perf_counter() - begin, extracted, fault, message)

@@ -66,6 +66,19 @@ def test_what_fails_is_tried_again_and_told_once(tmp_path, capsys):
     assert line.endswith("broken-1: is broken; tried here once more")
 
 
+@pytest.mark.parametrize("longest_s", [9, 0.12])  # all were made when writing fails; some were
+def test_where_writing_fails_at_the_end_all_is_tried_again(tmp_path, monkeypatch, longest_s):
+    monkeypatch.setattr(work, "LONGEST_S", longest_s)
+    units = tuple(f"slow-{k}" for k in range(6))
+    (tmp_path / "full").touch()
+    outcome = work.run_block(pickle.dumps(FileJob(tmp_path)), Block("files", units))
+    assert (outcome.done, outcome.fault) == (0, "mistake")
+    assert (tmp_path / units[0]).exists()
+    (tmp_path / "full").touch()
+    assert send(tmp_path, units) > len(units)
+    assert not (tmp_path / "full").exists()
+
+
 def test_of_many_that_fail_some_are_told_in_full(tmp_path, capsys):
     send(tmp_path, [f"broken-{k}" for k in range(7)])
     (line,) = capsys.readouterr().err.splitlines()

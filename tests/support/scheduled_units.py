@@ -20,6 +20,15 @@ class FileParts:
     extracted: int = 0
 
     def work(self, stage: str, units: Sequence[str]) -> Iterator[str]:
+        try:
+            yield from self._made(units)
+        finally:
+            full = self.folder / "full"
+            if full.exists():  # once
+                full.unlink()
+                raise D2EvalError("no room to write what was made")
+
+    def _made(self, units: Sequence[str]) -> Iterator[str]:
         for unit in units:
             path = self.folder / unit
             tried = path.with_suffix(".tries")
