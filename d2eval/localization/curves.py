@@ -135,7 +135,7 @@ def draw(report: Report[Any], made: Sequence[Panel], title: str | None = None) -
     """Draws the panels in rows, and the legends below them."""
     runs = {line.run.label: line.run for panel in made for line in panel.lines if line.run}
     looks = styles(
-        [Entry(run.label, run.kind.named, report.line_of(run.kind)) for run in runs.values()]
+        [Entry(run.label, run.kind.method, report.line_of(run.kind)) for run in runs.values()]
     )
     drawn = []
     for panel in made:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from d2eval.report.figures import MEASURED, PUBLISHED, add_legend, new_figure
 from d2eval.report.names import legend_entry
-from d2eval.report.styles import Entry, styles
+from d2eval.report.styles import LINES, Entry, styles
 from d2eval.runs.measured import Run
 
 MEASURED_WIDTH = 1.2  # points
@@ -58,10 +58,14 @@ def measured_curves(
 ) -> list[Curve]:
     """Thin curves with markers, in the colour and line style of the run's method.
 
+    One whose matcher isn't the protocol's is dashed.
+
     Numbers are by split and threshold; ``top_k`` by label says how many features of an image a run
     kept, None for all.
     """
-    looks = styles([Entry(run.label, run.named) for run, _ in runs])
+    looks = styles(
+        [Entry(run.label, run.method, LINES[1] if run.matcher else None) for run, _ in runs]
+    )
     return [
         Curve(
             legend_entry(run, (top_k or {}).get(run.label)), looks[run.label].color,
