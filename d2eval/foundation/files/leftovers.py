@@ -94,7 +94,7 @@ def local_folder() -> Iterator[Path]:
         D2EvalError: it can't be made.
     """
     place = Path(tempfile.gettempdir())
-    clear_once(place)
+    clear_once(place, ".d2eval.*.tmp")  # others keep theirs there, too
     with temporary_path(place / "d2eval") as scratch:
         with writing(scratch):
             scratch.mkdir(mode=0o700)
@@ -189,6 +189,6 @@ def clear_leftovers(folder: Path, pattern: str = PATTERN, *, locked: bool = Fals
 
 
 @functools.cache
-def clear_once(folder: Path) -> None:
+def clear_once(folder: Path, pattern: str = PATTERN) -> None:
     """`clear_leftovers`, once for a folder and process."""
-    clear_leftovers(folder)
+    clear_leftovers(folder, pattern)

@@ -182,8 +182,12 @@ def test_a_scratch_folder_that_can_t_be_made(tmp_path):
 
 def test_a_local_folder_lies_in_tmpdir_and_goes(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    others, ours = tmp_path / ".theirs.tmp", tmp_path / ".d2eval.00000000-1-00000000.tmp"
+    for path in (others, ours):
+        path.touch()
+        age(path, 2 * STALE_SECONDS)
     with local_folder() as folder:
         (folder / "database.db").write_bytes(b"x")
         assert folder.parent == tmp_path
         assert folder.stat().st_mode & 0o077 == 0
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [others]
