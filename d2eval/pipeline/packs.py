@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.files.atomic import write_bytes, write_text
+from d2eval.foundation.files.atomic import write_bytes
 from d2eval.foundation.files.reading import read_bytes
 from d2eval.foundation.files.sealed import DamagedError
 from d2eval.foundation.terminal.console import note
@@ -135,14 +135,18 @@ class Packs:
             return None
 
     def some(self) -> list[bytes]:
-        """Contents of the units in the pack that came last."""
+        """Contents of the units in the pack that came last, of those that are whole."""
         with self._lock:
             self._look()
             if not self._indices:
                 return []
             path, entries = self._indices[-1]
             data = self._content(path)
-            return [data[b : b + n] for _, b, n, _ in _ENTRY.iter_unpack(entries)]
+            return [
+                data[begin : begin + length]
+                for name, begin, length, sha256 in _ENTRY.iter_unpack(entries)
+                if _content_hash(name, data[begin : begin + length]) == sha256
+            ]
 
     def write(self, name: str, content: bytes) -> None:
         """Keeps a unit, which is on the disk after ``wait_s`` seconds, or after `flush`.
@@ -166,7 +170,8 @@ class Packs:
             path = self._folder / f"{data[-32:].hex()[:32]}{SUFFIX}"
             write_bytes(path, data, by_content=True)
             if self._group is not None and not (self._folder / GROUP).exists():
-                write_text(self._folder / GROUP, json.dumps(self._group) + "\n")
+                said = f"{json.dumps(self._group)}\n".encode()
+                write_bytes(self._folder / GROUP, said, by_content=True)
             self._add(path, data)
             self._waiting, self._bytes = {}, 0
             self._written = time.monotonic()

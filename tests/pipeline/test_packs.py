@@ -1,6 +1,10 @@
 """Small units in packs: whole or absent, found by other processes, damaged ones made again."""
 
+import errno
 import hashlib
+import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +12,7 @@ from packed_units import packed
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.pipeline import packs
-from d2eval.pipeline.packs import Packs
+from d2eval.pipeline.packs import GROUP, Packs
 from d2eval.pipeline.store import Store
 
 
@@ -99,6 +103,35 @@ def test_a_damaged_unit_is_made_again_and_then_whole(tmp_path, capsys):
     np.testing.assert_array_equal(later.read_matches(path), matches + 1)
     np.testing.assert_array_equal(Store(tmp_path).read_matches(path), matches + 1)
     assert capsys.readouterr().err == ""  # the newer one is read
+
+
+def test_a_damaged_unit_says_no_costs(tmp_path):
+    own = Packs(tmp_path)
+    for name in ("first", "second"):  # the first is written at once, the other by itself
+        own.write(name, name.encode())
+        own.flush()
+    (path,) = (p for p in tmp_path.iterdir() if b"second" in p.read_bytes())
+    os.utime(path, (time.time() + 60,) * 2)
+    assert Packs(tmp_path).some() == [b"second"]
+    path.write_bytes(path.read_bytes().replace(b"second", b"SECOND"))
+    os.utime(path, (time.time() + 60,) * 2)
+    assert Packs(tmp_path).some() == []
+
+
+def test_what_packs_share_may_be_written_by_another_process_meanwhile(tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def refuse(temporary: Path, target: Path) -> Path:
+        if target.name != GROUP:
+            return replace(temporary, target)
+        target.write_bytes(temporary.read_bytes())  # another process was faster
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    own = Packs(tmp_path, ["key"])
+    own.write("unit", b"content")
+    assert own.read("unit") == b"content"
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".pack"]
 
 
 def test_units_of_older_versions_in_files_of_their_own_are_read(tmp_path):
