@@ -148,6 +148,7 @@ class DenseMatching(Matching):
 
     def plan_features(self, dataset: Dataset) -> tuple[Planned, dict[str, Keyed]]:
         """Of the network, by the cost of those that are stored."""
+        self.maps.plan_hashes()
         costs, keyed = [], {}
         for name in sorted(dataset.images):
             key = self._key(name)

@@ -47,3 +47,8 @@ def image_hash(store: Store, path: Path) -> str:
         keep_hash(store, image)
         return image.sha256
     return known
+
+
+def planned_hash(store: Store, path: Path) -> str:
+    """As `image_hash`, but keeps nothing: what plans a run writes nothing."""
+    return known_hash(store, path) or load_image_file(path).sha256

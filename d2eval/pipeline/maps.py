@@ -14,7 +14,7 @@ from d2eval.contracts.method import Runtime
 from d2eval.foundation.arrays.held import last_used
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.foundation.machine.resources import Cost, measure
-from d2eval.pipeline.hashes import image_hash
+from d2eval.pipeline.hashes import image_hash, planned_hash
 from d2eval.pipeline.store import Store
 
 CACHE_BYTES = 2 * 2**30  # of maps in memory; 45 images of 1600x1200
@@ -87,6 +87,10 @@ class MapsSource:
         if name not in self.hashes:
             self.hashes[name] = image_hash(self.store, self.files[name])
         return self.hashes[name]
+
+    def plan_hashes(self) -> None:
+        """Hashes all images, and writes nothing; raises as `hash_of`."""
+        self.hashes = {name: planned_hash(self.store, path) for name, path in self.files.items()}
 
     @cachedmethod(attrgetter("_held"))
     def maps(self, name: str) -> Maps:

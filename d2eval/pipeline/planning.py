@@ -12,7 +12,7 @@ from d2eval.foundation.images.decoding import load_image_file, read_image_size
 from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.external import ExternalFeatures
 from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
-from d2eval.pipeline.hashes import known_hash
+from d2eval.pipeline.hashes import planned_hash
 from d2eval.pipeline.image_pairs import pair_keys
 from d2eval.pipeline.packs import arrays_of
 from d2eval.pipeline.store import Store
@@ -50,7 +50,7 @@ def plan_features(
     recorded = _features_recorded(store, identity)
     keyed = {}
     for name, path in progress(files.items(), "hashing images", len(files)):
-        sha256 = known_hash(store, path) or load_image_file(path).sha256
+        sha256 = planned_hash(store, path)
         stored = store.has_features(identity, sha256)
         keyed[name] = Keyed(store.features_key(identity, sha256), stored, recorded.origin)
     lacking = [files[name] for name, own in keyed.items() if not own.stored]

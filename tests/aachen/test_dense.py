@@ -28,6 +28,7 @@ from d2eval.contracts.identity import Identity
 from d2eval.contracts.maps import Maps
 from d2eval.contracts.weights import NONE_NEEDED
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images import decoding
 from d2eval.pipeline.coarse_to_fine import coarse_matches, fine_matches
 from d2eval.pipeline.maps import MapsSource
 from d2eval.pipeline.store import Store
@@ -200,6 +201,20 @@ def test_a_run_finds_its_query_and_goes_on_without_the_network(wall):
     few = localize(dataset, network, max_matches=100)
     assert {row["matches"] for row in few.stages} == {None, 15 * 100}
     assert few.queries[0]["position_m"] != row["position_m"]
+
+
+def test_a_plan_writes_nothing(wall, monkeypatch):
+    dataset, network = wall
+    monkeypatch.setattr(decoding, "TICK_NS", 0)  # images count as old: their hashes may be kept
+    files = {name: dataset.images_folder / name for name in dataset.images}
+    store = Store(dataset.root / "cache")
+    matching = DenseMatching(
+        MapsSource(network, IDENTITY, store, files), DenseSettings(1, 0), "cpu"
+    )
+    planned, _ = matching.plan_features(dataset)
+    store.flush()
+    assert (planned.units, planned.stored, network.calls) == (6, 0, 0)
+    assert not store.root.exists()
 
 
 def test_an_image_of_another_size(wall):

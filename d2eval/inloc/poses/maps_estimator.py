@@ -60,7 +60,8 @@ class DenseEstimator(Estimator):
 
     def plan_images(self, stage: str) -> Sequence[Planned]:
         """Nothing: as above."""
-        self.keys = {name: self.source.hash_of(name) for name in self.files}
+        self.source.plan_hashes()
+        self.keys = dict(self.source.hashes)
         return []
 
     def made_before(self) -> None:
