@@ -11,7 +11,7 @@ from pathlib import Path
 from d2eval.cli.parsing import given
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.paths import default_cache, expanded
-from d2eval.foundation.machine.threads import tell_libraries
+from d2eval.foundation.machine.threads import tell_libraries, thread_count
 
 
 def claim_caches(arguments: Sequence[str]) -> None:
@@ -33,8 +33,9 @@ def claim_caches(arguments: Sequence[str]) -> None:
 def claim_threads(arguments: Sequence[str]) -> None:
     """Sets the variables that say so, by ``--threads``, before the arguments are understood."""
     named, _ = given("--threads", arguments)
-    if named and named[-1].isdigit() and int(named[-1]):
-        tell_libraries(int(named[-1]), os.environ)
+    count = thread_count(named[-1]) if named else None
+    if count:
+        tell_libraries(count, os.environ)
 
 
 def _can_be_written(folder: Path) -> bool:

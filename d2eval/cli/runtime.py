@@ -3,8 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from d2eval.cli.common import add_cache_argument, memory_size, not_negative, positive, seed
+from d2eval.cli.common import add_cache_argument, memory_size, not_negative, seed
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.machine.threads import thread_count
 
 if TYPE_CHECKING:
     from d2eval.contracts.method import Runtime
@@ -35,6 +36,14 @@ def runtime_of(args: argparse.Namespace) -> "Runtime":
     )  # fmt: skip
 
 
+def _threads(text: str) -> int:
+    """An argument that libraries are told as it stands, see `claim_threads`."""
+    count = thread_count(text)
+    if count is None:
+        raise argparse.ArgumentTypeError("must be a number from 1 to 9999")
+    return count
+
+
 def add_method_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Adds ``--method`` and what `add_runtime_arguments` adds."""
     parser.add_argument(
@@ -62,7 +71,7 @@ def add_runtime_arguments(parser: argparse.ArgumentParser, workers: str | None) 
     )
     parser.add_argument(
         "--threads",
-        type=positive,
+        type=_threads,
         metavar="N",
         help="of PyTorch, OpenCV, numba, BLAS and COLMAP in this process and in each worker "
         "(default: as many as there are cores; of workers, their share)",

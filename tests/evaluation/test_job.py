@@ -55,6 +55,14 @@ def test_threads_are_those_asked_for_or_those_of_the_process(variables):
     assert (cv2.getNumThreads(), torch.get_num_threads()) == (1, 1)
 
 
+@pytest.mark.parametrize("count", ["\u00b2", "0", "99999999999", "9" * 5000])
+def test_what_is_no_number_of_threads_is_one_line(count, variables, capsys):
+    assert main(["hpatches", "--method", "rootsift", "--threads", count]) == 2
+    assert "argument --threads: must be a number from 1 to 9999" in capsys.readouterr().err
+    variables[VARIABLES[0]] = count
+    assert opened(0, Runtime()).threads is None
+
+
 def test_threads_on_the_command_line(tmp_path, variables, capsys):
     words = ["hpatches", "--method", "rootsift", "--data", str(tmp_path), "--threads", "1"]
     assert main(words) == 2  # there is no data
