@@ -62,9 +62,9 @@ def _keys_of_runs(folders: Sequence[Path], held: contextlib.ExitStack) -> set[st
     from d2eval.runs.manifest import FILE, read_manifest
 
     keys: set[str] = set()
+    for lock in sorted({lock.resolve() for folder in folders for lock in folder.rglob(LOCK)}):
+        held.enter_context(exclusive(lock.parent))
     for folder in folders:
-        for lock in folder.rglob(LOCK):
-            held.enter_context(exclusive(lock.parent))
         manifests = sorted(folder.rglob(FILE))
         if not manifests:
             raise D2EvalError(f"{folder}: holds no run ({FILE}); give a folder of runs")

@@ -116,6 +116,14 @@ def test_a_run_that_is_being_written_is_waited_for(tmp_path, cache, runs):
     assert "is writing here; wait for it" in err
 
 
+def test_runs_may_be_named_twice(tmp_path, cache, runs):
+    fill(tmp_path / "cache", identity(2))
+    (runs / "hpatches" / "grid" / ".lock").touch()  # as finished runs leave it
+    code, out, _ = cache("--remove-unused", runs, runs / "hpatches")
+    assert code == 0
+    assert "features  grid" in out
+
+
 def test_a_folder_without_runs_is_none(tmp_path, cache):
     folders = fill(tmp_path / "cache", identity(2))
     code, _, err = cache("--remove-unused", tmp_path, "--yes")
