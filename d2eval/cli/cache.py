@@ -57,12 +57,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _keys_of_runs(folders: Sequence[Path], held: contextlib.ExitStack) -> set[str]:
     """What the runs below folders name; none of them is written before ``held`` ends."""
-    from d2eval.foundation.files.atomic import LOCK, exclusive
+    from d2eval.foundation.files.atomic import LOCK, exclusive, is_lock
     from d2eval.pipeline.cached import keys_of
     from d2eval.runs.manifest import FILE, read_manifest
 
     keys: set[str] = set()
-    for lock in sorted({lock.resolve() for folder in folders for lock in folder.rglob(LOCK)}):
+    locks = {own.parent.resolve() / LOCK for folder in folders for own in folder.rglob(LOCK)}
+    for lock in sorted(filter(is_lock, locks)):  # other programs have such files, too
         held.enter_context(exclusive(lock.parent))
     for folder in folders:
         manifests = sorted(folder.rglob(FILE))

@@ -116,9 +116,23 @@ def test_a_run_that_is_being_written_is_waited_for(tmp_path, cache, runs):
     assert "is writing here; wait for it" in err
 
 
+def test_locks_of_other_programs_are_left_alone(tmp_path, cache, runs):
+    theirs = runs.parent / "theirs"
+    theirs.mkdir()
+    for name, content in ((".lock", "pid 1"), (".draft.tmp", "draft")):
+        (theirs / name).write_text(content)
+    (runs.parent / ".lock").mkdir()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / ".lock").symlink_to("nothing")
+    assert cache("--remove-unused", tmp_path, "--yes")[0] == 0
+    kept = {path.name: path.read_text() for path in theirs.iterdir()}
+    assert kept == {".lock": "pid 1", ".draft.tmp": "draft"}
+
+
 def test_runs_may_be_named_twice(tmp_path, cache, runs):
     fill(tmp_path / "cache", identity(2))
-    (runs / "hpatches" / "grid" / ".lock").touch()  # as finished runs leave it
+    with exclusive(runs / "hpatches" / "grid"):
+        pass  # as a finished run leaves it
     code, out, _ = cache("--remove-unused", runs, runs / "hpatches")
     assert code == 0
     assert "features  grid" in out

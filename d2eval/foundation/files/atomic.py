@@ -11,6 +11,7 @@ from typing import IO
 
 from d2eval.foundation.errors import ROOM, D2EvalError, writing
 from d2eval.foundation.files.leftovers import (
+    HOLDER,
     claim,
     clear_leftovers,
     clear_once,
@@ -18,6 +19,7 @@ from d2eval.foundation.files.leftovers import (
     is_void,
     temporary_path,
 )
+from d2eval.foundation.files.reading import open_bytes
 from d2eval.foundation.text.display import printable
 
 LOCK = ".lock"
@@ -100,6 +102,18 @@ def exclusive(folder: Path) -> Iterator[None]:
             file.flush()
             clear_leftovers(folder, locked=True)
         yield
+
+
+def is_lock(path: Path) -> bool:
+    """Whether a file called `LOCK` is that of a folder which `exclusive` holds, or has held.
+
+    Raises:
+        D2EvalError: it can't be read.
+    """
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open_bytes(path) as file:
+        return file.read(len(HOLDER)) == HOLDER.encode()
 
 
 def _hold(file: IO[str], folder: Path) -> bool:

@@ -26,6 +26,7 @@ PATTERN = ".*.tmp"
 STALE_SECONDS = 7 * 24 * 3600
 CLOCK_SECONDS = 2.0  # how far a file's time may be from a process's
 _NAME = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}\.tmp", re.DOTALL)
+HOLDER = "process "  # what `holder` gives begins so
 _CLAIM = re.compile(r"process (\d{1,10}) on .*\n([0-9a-f]{8})\n")
 _own: set[Path] = set()
 
@@ -154,7 +155,7 @@ def _has_ended(process: int, changed: float) -> bool:
 
 def holder() -> str:
     """How this process is called in files that say who holds something."""
-    return f"process {os.getpid()} on {platform.node()}"
+    return f"{HOLDER}{os.getpid()} on {platform.node()}"
 
 
 def claim() -> str:
