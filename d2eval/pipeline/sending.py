@@ -66,6 +66,7 @@ class PairsParts:
 
     def plan(self, dataset: Any) -> list[Planned]:
         """Features of the images and matches of the pairs of a `PairDataset`; then scores."""
+        dataset.check()
         pairs = [(pair.first, pair.second) for pair in dataset.pairs]
         scores = Planned("scores", len(pairs), size=0.0)
         if self._matcher is None:

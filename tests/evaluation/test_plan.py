@@ -1,10 +1,14 @@
 """What `--dry-run` says of a run: counts of what is stored, costs on record, nothing written."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from d2eval.cli import main
 from d2eval.contracts.method import Runtime
 from d2eval.evaluation.benchmark import Request, benchmark_class
+from d2eval.foundation.errors import D2EvalError
 from d2eval.pipeline.extraction import MethodChoice
 from d2eval.scheduling.plan import Planned, plan_lines
 
@@ -43,6 +47,14 @@ def test_what_is_stored_counts_and_gives_the_costs_of_the_rest(tiny_hpatches, tm
     assert main(["hpatches", *words, *map(str, where)]) == 0
     assert "features     12       6        6" in capsys.readouterr().out
     assert tree(tmp_path) == before
+
+
+def test_without_pairs_there_is_nothing_to_plan(tiny_hpatches, tmp_path):
+    benchmark = benchmark_class("hpatches")()
+    dataset = replace(benchmark.load(tiny_hpatches), pairs=())
+    request = Request(MethodChoice("rootsift"), runtime=Runtime(cache=tmp_path / "cache"))
+    with pytest.raises(D2EvalError, match="holds no pair of images"):
+        benchmark.plan(dataset, request)
 
 
 def test_what_is_not_on_record_is_unknown():
