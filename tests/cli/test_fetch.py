@@ -196,7 +196,7 @@ def test_help_names_the_groups(capsys):
     assert "d2net" in capsys.readouterr().out
 
 
-def test_killed_process_is_resumed(server, tmp_path, folder):
+def test_killed_process_is_resumed(fetch, server, tmp_path, folder):
     server.files["d2_ots.pth"] = content = pth(weights(0))
     server.delay = 0.1
     command = [sys.executable, "-m", "d2eval", "fetch", "d2net", "d2_ots.pth"]
@@ -215,9 +215,9 @@ def test_killed_process_is_resumed(server, tmp_path, folder):
     assert verified_path(folder, "d2_ots.pth") is None
 
     server.delay = 0.0
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert " recorded; from 127.0.0.1" in done.stdout
+    code, out, error = fetch("d2net", "d2_ots.pth")
+    assert (code, error) == (0, "")
+    assert " recorded; from 127.0.0.1" in out
     assert server.ranges == [None, f"bytes={kept}-"]
     assert verified_path(folder, "d2_ots.pth").read_bytes() == content
 
