@@ -21,7 +21,7 @@ from d2eval.pipeline.planning import plan_units
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.plan import Planned
 
-VERSION = 2  # raise it when a change of the code changes verified poses
+VERSION = 3  # raise it when a change of the code changes verified poses
 FEATURES, POSES, VERIFICATION = "features", "poses", "verification"  # the stages of an estimator
 
 

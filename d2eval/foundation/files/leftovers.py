@@ -95,7 +95,7 @@ def local_folder() -> Iterator[Path]:
         D2EvalError: it can't be made.
     """
     place = Path(tempfile.gettempdir())
-    clear_once(place, ".d2eval.*.tmp")  # others keep theirs there, too
+    clear_once(place)
     with temporary_path(place / "d2eval") as scratch:
         with writing(scratch):
             scratch.mkdir(mode=0o700)
@@ -134,9 +134,11 @@ def _changed(path: Path) -> float:
     return max(times)
 
 
-def _is_left(path: Path, locked: bool) -> bool:
+def _is_left(path: Path, locked: bool, shared: bool) -> bool:
     """Whether no living process can still be using ``path``."""
     named = _NAME.fullmatch(path.name)
+    if named is None and shared:
+        return False
     if named is None or named[1] != _machine():
         return locked or time.time() - _changed(path) > STALE_SECONDS
     return _has_ended(int(named[2]), _changed(path))
@@ -177,19 +179,22 @@ def is_void(path: Path) -> bool:
     return found is not None and found[2] == _machine() and _has_ended(int(found[1]), changed)
 
 
-def clear_leftovers(folder: Path, pattern: str = PATTERN, *, locked: bool = False) -> None:
+def clear_leftovers(
+    folder: Path, pattern: str = PATTERN, *, locked: bool = False, shared: bool = False
+) -> None:
     """Removes what processes that are gone have left under ``folder``.
 
     ``locked`` says that this process alone may write in the folder, so that what is another
-    machine's, or an older version's, belongs to nobody.
+    machine's, or an older version's, belongs to nobody. ``shared`` says that other programs keep
+    files there, too, so that an older version's can't be told from theirs.
     """
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):  # its process has just moved it into place
-            if _is_left(path, locked):
+            if _is_left(path, locked, shared):
                 _remove(path)
 
 
 @functools.cache
-def clear_once(folder: Path, pattern: str = PATTERN) -> None:
-    """`clear_leftovers`, once for a folder and process."""
-    clear_leftovers(folder, pattern)
+def clear_once(folder: Path) -> None:
+    """`clear_leftovers` of a folder that may be anybody's, once for a process."""
+    clear_leftovers(folder, shared=True)

@@ -10,6 +10,7 @@ import pytest
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files import leftovers
+from d2eval.foundation.files.atomic import write_bytes
 from d2eval.foundation.files.leftovers import (
     STALE_SECONDS,
     clear_leftovers,
@@ -105,6 +106,15 @@ def test_who_holds_the_lock_need_not_wait(tmp_path):
         (tmp_path / name).write_bytes(b"")
     clear_leftovers(tmp_path, locked=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_beside_a_file_of_the_users_only_names_of_ours_go(tmp_path):
+    others, ours = tmp_path / ".theirs.tmp", tmp_path / ".page.html.0a1b2c3d-1-00000000.tmp"
+    for path in (others, ours):
+        path.touch()
+        age(path, 2 * STALE_SECONDS)
+    write_bytes(tmp_path / "page.html", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".theirs.tmp", "page.html"]
 
 
 def test_names_that_look_like_ours(tmp_path):
