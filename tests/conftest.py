@@ -32,10 +32,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Each test's own --cache would let numba compile everything again.
 _USER = os.getuid() if hasattr(os, "getuid") else 0
 os.environ.setdefault("NUMBA_CACHE_DIR", f"{tempfile.gettempdir()}/d2eval-tests-numba-{_USER}")
-# Nor do a hundred processes compile all sources again where none may be left in the tree.
-sys.pycache_prefix = f"{tempfile.gettempdir()}/d2eval-tests-compiled-{_USER}"
+# Nor do a hundred processes compile all sources again, whatever the environment says. (A folder for
+# them elsewhere would have what pip compiled of the libraries compiled again, too.)
 sys.dont_write_bytecode = False
-os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
