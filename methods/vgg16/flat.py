@@ -135,7 +135,8 @@ def _convolve_windows(windows, taps, bias, out):  # type: ignore[no-untyped-def]
     outputs = len(bias)
     total = np.empty(outputs, np.float64)
     for n in range(len(windows)):
-        total[:] = bias
+        for o in range(outputs):  # assigned as a whole, they take 3 s more to be compiled
+            total[o] = bias[o]
         for k in range(len(taps)):
             value = np.float64(windows[n, k])
             if value != 0:

@@ -104,8 +104,9 @@ def _search(  # type: ignore[no-untyped-def]
     back = np.linalg.inv(to_two)
     standard_1, standard_2 = np.empty_like(first), np.empty_like(second)
     for axis in range(2):
-        standard_1[axis] = first[axis] * to_one[axis, axis] + to_one[axis, 2]
-        standard_2[axis] = second[axis] * to_two[axis, axis] + to_two[axis, 2]
+        for i in range(n):  # assigned as wholes, they take 2 s more to be compiled
+            standard_1[axis, i] = first[axis, i] * to_one[axis, axis] + to_one[axis, 2]
+            standard_2[axis, i] = second[axis, i] * to_two[axis, axis] + to_two[axis, 2]
     most, limit = SAMPLE, float(len(samples))
     for t in range(len(samples)):
         if t >= limit:
