@@ -26,6 +26,7 @@ PATTERN = ".*.tmp"
 STALE_SECONDS = 7 * 24 * 3600
 CLOCK_SECONDS = 2.0  # how far a file's time may be from a process's
 _NAME = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}\.tmp", re.DOTALL)
+_OLDER = re.compile(r"\..*\.\d{1,10}-[0-9a-z]+\.tmp", re.DOTALL)  # as earlier versions had it
 HOLDER = "process "  # what `holder` gives begins so
 _CLAIM = re.compile(r"process (\d{1,10}) on .*\n([0-9a-f]{8})\n")
 _own: set[Path] = set()
@@ -137,7 +138,7 @@ def _changed(path: Path) -> float:
 def _is_left(path: Path, locked: bool, shared: bool) -> bool:
     """Whether no living process can still be using ``path``."""
     named = _NAME.fullmatch(path.name)
-    if named is None and shared:
+    if shared and not (named or _OLDER.fullmatch(path.name)):
         return False
     if named is None or named[1] != _machine():
         return locked or time.time() - _changed(path) > STALE_SECONDS
@@ -186,7 +187,7 @@ def clear_leftovers(
 
     ``locked`` says that this process alone may write in the folder, so that what is another
     machine's, or an older version's, belongs to nobody. ``shared`` says that other programs keep
-    files there, too, so that an older version's can't be told from theirs.
+    files there, too, so that a name must be one that this program gives, or gave.
     """
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):  # its process has just moved it into place
