@@ -68,7 +68,11 @@ def test_what_runs_a_method_image_by_image_refuses_it(line, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+    "number",
+    [
+        signal.SIGKILL,
+        *(pytest.param(own, marks=pytest.mark.slow) for own in (signal.SIGINT, signal.SIGTERM)),
+    ],
 )
 def test_killed_it_takes_the_program_along_and_goes_on(folder, tiny_hpatches, commands, number):
     wait = "[ $i = 8 ] && [ ! -e go ] && { echo $$ > pid; sleep 1000; }"

@@ -360,6 +360,7 @@ def test_runs_of_other_work_lie_beside_the_first(command, data, run_folder):
     assert sorted(path.name for path in run_folder.parent.iterdir()) == names
 
 
+@pytest.mark.slow
 def test_other_images_in_a_folder_of_the_same_name(command, data, run_folder):
     """Of the same names and sizes: known only once they were read."""
     assert command("--data", data)[0] == 0
@@ -444,7 +445,7 @@ def test_the_same_command_again_extracts_nothing_and_gives_the_same_bytes(
     assert [path.name for path in run_folder.parent.iterdir()] == ["rootsift"]
 
 
-@pytest.mark.parametrize("workers", [0, 1, 5])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow), 5])
 def test_a_fresh_cache_gives_the_same_numbers(command, data, finished, run_folder, workers):
     run_folder = run_folder.with_name("rootsift-seed4")
     code, out, err = command("--data", data, "--seed", 4, "--workers", workers)
@@ -454,6 +455,7 @@ def test_a_fresh_cache_gives_the_same_numbers(command, data, finished, run_folde
         assert numbers(run_folder / name) == numbers(finished.folder / name)
 
 
+@pytest.mark.slow
 def test_damaged_units_are_made_again(command, data, finished, run_folder, tmp_path):
     shutil.copytree(finished.cache, tmp_path / "cache")
     run_folder = run_folder.with_name("rootsift-seed4")
@@ -665,7 +667,7 @@ def test_a_k_that_is_none_is_a_wrong_use(command, data, capfd, k):
     assert "--top-k" in err
 
 
-@pytest.mark.parametrize("workers", [0, 1, 5])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow), 5])
 def test_a_broken_image_costs_nothing_that_was_done(command, data, run_folder, tmp_path, workers):
     path = data / "v_tiny" / "3.ppm"
     whole = path.read_bytes()
@@ -685,7 +687,7 @@ def test_a_broken_image_costs_nothing_that_was_done(command, data, run_folder, t
     assert units(tmp_path / "cache", "matches").items() >= matches.items()
 
 
-@pytest.mark.parametrize("method", ["rootsift", "d2_ss"])
+@pytest.mark.parametrize("method", ["rootsift", pytest.param("d2_ss", marks=pytest.mark.slow)])
 def test_images_too_small_for_any_feature_score_0(command, tmp_path, method):
     rng = np.random.default_rng(0)
     folder = tmp_path / "data" / "v_small"
@@ -802,6 +804,7 @@ def test_two_runs_into_one_folder(command, data, start, run_folder):
     assert command("--data", data)[0] == 0  # the folder is free again
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_through_one_cache(three_sequences, uninterrupted, start, tmp_path):
     both = [start(three_sequences, output=name) for name in ("one", "two")]
     for process in both:

@@ -117,7 +117,8 @@ def assert_trained(out, folder, pairs, skipped=0):
     assert manifest["validation_loss"] == pytest.approx(epochs["validation_loss"].min())
 
 
-@pytest.mark.parametrize("measured", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("measured", [False, True])
 def test_megadepth_is_prepared_and_trained_on(
     request, command, train, few_pairs, megadepth, tmp_path, measured
 ):

@@ -65,7 +65,7 @@ def test_command_sample_rows_table_and_plot(outside, tmp_path, capsys):
     assert "extracted 0 of 6 images" in capsys.readouterr().out
 
 
-def test_own_options_are_flags_and_keywords(outside, tmp_path):
+def test_own_options_are_flags_and_keywords(outside, tmp_path, no_figures):
     assert outside("planar", "--method", "rootsift", "--first-pairs", "3", "--name", "three") == 0
     line = rows(tmp_path / "runs/planar/three/summary.csv")[0]
     assert line["pairs"] == "3"

@@ -40,8 +40,8 @@ def runtime() -> Runtime:
     return Runtime(cache=default_cache())  # where fetched weights are
 
 
-# The trained ones differ by their weights alone from others.
-SLOW = {name for name in METHODS if name.endswith("_trained")}
+# The trained ones differ by their weights alone from others, d2_ms from d2_ss by its pyramid.
+SLOW = {"d2_ms", *(name for name in METHODS if name.endswith("_trained"))}
 
 
 @pytest.fixture(

@@ -194,6 +194,7 @@ def test_a_set_that_is_there_is_not_made_again(sample, monkeypatch):
     assert make_hpatches_sample(sample.parents[1]) == sample
 
 
+@pytest.mark.slow
 def test_half_a_set_does_not_count(sample, tmp_path):
     killed = tmp_path / "sample" / f".{sample.name}.killed" / "built" / NAMES[0]
     robbed = tmp_path / "sample" / sample.name / NAMES[0]

@@ -45,7 +45,7 @@ def test_code_is_kept(cache):
     assert {path.suffix for path in cache.rglob("*.nb*")} == {".nbi", ".nbc"}
 
 
-@pytest.mark.parametrize("kind", [".nbi", ".nbc"])
+@pytest.mark.parametrize("kind", [pytest.param(".nbi", marks=pytest.mark.slow), ".nbc"])
 def test_damaged_code_is_compiled_again(cache, kind):
     run()
     (path,) = cache.rglob(f"*{kind}")

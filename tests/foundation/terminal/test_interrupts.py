@@ -136,7 +136,9 @@ def at_work(folder: Path, kind: str) -> subprocess.Popen:
     return process
 
 
-@both
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("kind", BUSY)
 def test_whatever_it_is_doing(tmp_path, kind, number):
     process = at_work(tmp_path, kind)
