@@ -29,6 +29,7 @@ TINY_SIZE = (96, 80)
 # Set before torch is loaded, for processes that tests start, too: where more threads than cores
 # work on one product they wait for each other, and a busy machine is ten times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # where a test asks for two
 # Each test's own --cache would let numba compile everything again.
 _USER = os.getuid() if hasattr(os, "getuid") else 0
 os.environ.setdefault("NUMBA_CACHE_DIR", f"{tempfile.gettempdir()}/d2eval-tests-numba-{_USER}")

@@ -171,8 +171,7 @@ def scene():
     return make_square({name: load_photo(name).decode() for name in PHOTOS})
 
 
-FEW = (DAY[0], NIGHT[0])
-QUERIES = [pytest.param(q, marks=[] if q in FEW else pytest.mark.slow) for q in DAY + NIGHT]
+QUERIES = [pytest.param(q, marks=[pytest.mark.slow] * (q != NIGHT[0])) for q in DAY + NIGHT]
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -138,7 +138,11 @@ def correlation(first: np.ndarray, other: np.ndarray, homography: np.ndarray) ->
     return float(np.corrcoef(first.ravel()[inside], warped)[0, 1])
 
 
-@pytest.mark.parametrize(("name", "k"), list(product(NAMES, range(2, 7))))
+@pytest.mark.parametrize(
+    ("name", "k"),
+    [pytest.param(*both, marks=[pytest.mark.slow] * (both[1] in (3, 4, 5)))
+     for both in product(NAMES, range(2, 7))],
+)  # fmt: skip
 def test_every_image_warped_back_is_image_1(sample, name, k):
     folder = sample / name
     first, other, homography = (

@@ -293,6 +293,7 @@ def test_scans_have_the_colours_of_their_cutouts(sample):
         assert np.corrcoef(*grey)[0, 1] > 0.8
 
 
+@pytest.mark.slow  # as whole runs on this sample do by default
 def test_queries_are_localized_by_the_rules_camera(sample):
     method = method_class("rootsift")
     rootsift = method(method.Config(), Runtime())

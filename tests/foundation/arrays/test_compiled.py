@@ -124,7 +124,8 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize("writable", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow  # nor are there folders in the test above
+@pytest.mark.parametrize("writable", [True, False])
 def test_caches_lie_below_the_cache_folder_or_nowhere(container, tmp_path, writable):
     root, environment = container
     (root / "of_a_test.py").write_text(MODULE)

@@ -262,7 +262,7 @@ def test_an_image_that_is_too_large_to_be_true(put):
         ("PNG", {}),
         ("JPEG", {}),
         ("JPEG", {"progressive": True}),
-        ("JPEG", {"subsampling": 0, "quality": 97}),
+        pytest.param("JPEG", {"subsampling": 0, "quality": 97}, marks=pytest.mark.slow),
         ("BMP", {}),
         ("TIFF", {}),
         ("TIFF", {"compression": "tiff_lzw"}),

@@ -108,7 +108,9 @@ def slow_rootsift(patch: np.ndarray) -> np.ndarray:
     return np.sqrt(sift / sift.sum())
 
 
-@both
+@pytest.mark.parametrize(
+    "method", [METHODS[0], *(pytest.param(m, marks=pytest.mark.slow) for m in METHODS[1:])]
+)
 def test_descriptors_are_rootsift_of_the_patch_that_the_shape_maps(method):
     image = photo()
     found = extractor(method).extract(image)
