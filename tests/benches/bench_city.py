@@ -10,7 +10,6 @@ folder is made once; with another ``--output`` or an emptied cache the same comm
 
 import argparse
 import csv
-import itertools
 import os
 import struct
 import subprocess
@@ -98,13 +97,13 @@ def pairs_of(images: int, pairs: int) -> list[tuple[int, int]]:
         street = range(first, min(first + STREET, database))
         nearest = sorted(street, key=lambda k: abs(k - beside - 0.5))[:NEAREST]
         found += [(database + query, k) for k in nearest]
-    for offset in itertools.count(1):
+    for offset in range(1, STREET):
         for k in range(database - offset):
             if len(found) == pairs:
                 return found
             if k // STREET == (k + offset) // STREET:
                 found.append((k, k + offset))
-    raise AssertionError
+    raise SystemExit(f"{images} images have no more than {len(found)} pairs in the same street")
 
 
 def make(folder: Path, images: int, pairs: int) -> None:
