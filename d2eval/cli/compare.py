@@ -23,7 +23,12 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.epilog = EXAMPLES
-    parser.add_argument("names", nargs="+", metavar="RUN", help="a run's folder, or a method")
+    parser.add_argument(
+        "names",
+        nargs="+",
+        metavar="RUN",
+        help="a run below --runs, by its folder's name or path, or a method",
+    )
     parser.add_argument(
         "--benchmark",
         choices=list(registered(BENCHMARKS)),

@@ -21,7 +21,9 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     parser.epilog = EXAMPLES
-    parser.add_argument("name", metavar="RUN", help="a run's folder, or a method")
+    parser.add_argument(
+        "name", metavar="RUN", help="a run below --runs, by its folder's name or path, or a method"
+    )
     parser.add_argument("-o", "--output", type=expanded, metavar="FILE", help="default: RUN.zip")
     parser.add_argument(
         "--benchmark",

@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     runs = parser.add_mutually_exclusive_group(required=True)
     runs.add_argument(
         "--run", dest="names", action="append", metavar="RUN",
-        help="a run's folder, or a method; repeated, runs stand below each other",
+        help="a run below --runs, by its folder's name or path, or a method;"
+        " repeated, runs stand below each other",
     )  # fmt: skip
     runs.add_argument(
         "--differing", nargs=2, metavar=("A", "B"),

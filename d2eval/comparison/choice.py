@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from d2eval.comparison.differences import Comparison, compare
 from d2eval.contracts.registry import BENCHMARKS, registered
 from d2eval.evaluation.benchmark import benchmark_class
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.text.words import some
 from d2eval.report.tables import name_in_table
 from d2eval.runs.folder import differences
 from d2eval.runs.items import over_seeds
@@ -20,6 +22,8 @@ from d2eval.runs.measured import (
     run_folders,
     unfinished_note,
 )
+
+LISTED = 20  # runs in a message
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,11 @@ def finished_runs(roots: RunRoots, benchmark: str, *, each: bool = True) -> list
 def runs_named(name: str, runs: Sequence[Found]) -> list[Found]:
     """The runs that ``name`` may mean: by label, by folder, or by method, whichever there is.
 
-    A label may be shortened as in tables.
+    A label may be shortened as in tables; of a folder, the name or a path will do.
     """
     for own in (
         [run for run in runs if run.place.label == name],
+        [run for run in runs if "/" in name and run.place.path.resolve() == Path(name).resolve()],
         [run for run in runs if run.place.path.name == name],
         [run for run in runs if run.manifest.get("method") == name],
         [run for run in runs if name_in_table(run.place.label) == name],
@@ -80,7 +85,7 @@ def choose(name: str, runs: Sequence[Found]) -> Found:
     """
     own = sorted(runs_named(name, runs), key=lambda run: run.seed)
     if not own:
-        known = ", ".join(run.place.label for run in runs) or "none"
+        known = some(dict.fromkeys(run.place.label for run in runs), LISTED) or "none"
         raise D2EvalError(f"{name}: no such run or method; there are: {known}")
     if not all(run.is_sibling(own[0]) for run in own):
         known = ", ".join(run.place.label for run in own)

@@ -167,6 +167,24 @@ def test_mistakes_are_one_line(command, words, said):
     assert said in err and err.count("\n") == 1
 
 
+def test_a_folder_may_be_named_by_its_path(command, monkeypatch):
+    names = ("d2_ms_trained", "d2_ss_trained")
+    expected = command(*names, "--benchmark", "hpatches", "--runs", "shipped")
+    assert expected[0] == 0
+    folder = SHIPPED_RUNS / "hpatches"
+    found = command(*(folder / name for name in names), "--runs", "shipped")
+    monkeypatch.chdir(folder)
+    relative = command(*(f"./{name}" for name in names), "--runs", "shipped")
+    for code, out, err in (found, relative):
+        assert (code, err) == (0, "")  # no other benchmark has these folders
+        assert out.splitlines()[4:] == expected[1].splitlines()[4:]
+
+
+def test_a_few_of_many_runs_are_named(command):
+    _, _, err = command("d2_ms_direct", "nothing", "--benchmark", "inloc", "--runs", "shipped")
+    assert err.count(", ") < 25 and " more" in err
+
+
 def test_broken_rows_are_one_line(command, tmp_path):
     runs = tmp_path / "runs/hpatches"
     for name in ("d2_ms", "d2_ss"):
