@@ -160,7 +160,6 @@ def test_killed_in_the_midst_it_goes_on_exactly(tmp_path):
     assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
 
 
-@pytest.mark.slow
 def test_a_shorter_one_is_read_off_a_longer_one_and_fresh_begins_anew(tmp_path, monkeypatch):
     whole = train(tmp_path)
     with monkeypatch.context() as patch:

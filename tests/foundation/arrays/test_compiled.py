@@ -124,8 +124,7 @@ sys.exit(code)
 """
 
 
-@pytest.mark.slow  # nor are there folders in the test above
-@pytest.mark.parametrize("writable", [True, False])
+@pytest.mark.parametrize("writable", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_caches_lie_below_the_cache_folder_or_nowhere(container, tmp_path, writable):
     root, environment = container
     (root / "of_a_test.py").write_text(MODULE)
