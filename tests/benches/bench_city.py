@@ -5,12 +5,13 @@ Run by hand: ``python tests/benches/bench_city.py FOLDER [--images 5401] [--pair
 some 400 points before each camera; images hold the number of their camera in their first pixels,
 and the method below gives what such a camera sees, with noise, clutter and descriptors that nearly
 agree. All else is what it is on Aachen: files, decoding, hashes, store, matching, COLMAP. The
-folder is made once; with another ``--output`` or an emptied cache the same command measures anew.
+city is made once; without FOLDER/cache the same command measures anew.
 """
 
 import argparse
 import csv
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -34,11 +35,16 @@ POINTS, CLUTTER, NOISE_PX, DIM = 40, 40, 0.3, 128  # points of each metre of a f
 FURTHEST_M = 0.05  # a query may be off
 
 
+def beside_of(query: int, database: int) -> int:
+    """The camera of the database that a query stands half a step after."""
+    return round(query * (database - 2) / (QUERIES - 1))
+
+
 def pose_of(number: int, database: int) -> np.ndarray:
-    """(3, 4) pose of a camera; those from ``database`` on are queries, half a step further on."""
+    """(3, 4) pose of a camera; those from ``database`` on are queries."""
     rng = np.random.default_rng([1, number])
     query = number - database
-    beside = number if query < 0 else round(query * (database - 2) / (QUERIES - 1))
+    beside = number if query < 0 else beside_of(query, database)
     x, y = beside % STREET * STEP_M, beside // STREET * APART_M
     x, y = (x, y + rng.uniform(-0.8, 0.8)) if query < 0 else (x + STEP_M / 2, y + 2.0)
     toward = (x + rng.uniform(-1, 1), beside // STREET * APART_M + 8.0, rng.uniform(1.7, 2.3))
@@ -92,7 +98,7 @@ def pairs_of(images: int, pairs: int) -> list[tuple[int, int]]:
     database = images - QUERIES
     found = []
     for query in range(QUERIES):
-        beside = round(query * (database - 2) / (QUERIES - 1))
+        beside = beside_of(query, database)
         first = beside // STREET * STREET
         street = range(first, min(first + STREET, database))
         nearest = sorted(street, key=lambda k: abs(k - beside - 0.5))[:NEAREST]
@@ -109,6 +115,7 @@ def pairs_of(images: int, pairs: int) -> list[tuple[int, int]]:
 def make(folder: Path, images: int, pairs: int) -> None:
     """Writes a folder in Aachen's layout."""
     names, database = names_of(images), images - QUERIES
+    listed_pairs = pairs_of(images, pairs)
     poses = [pycolmap.Rigid3d(pose_of(k, database)) for k in range(images)]
     ground = np.tile(np.arange(WIDTH, dtype=np.uint8), (HEIGHT, 1))
     for number, name in enumerate(names):
@@ -137,8 +144,8 @@ def make(folder: Path, images: int, pairs: int) -> None:
                 model="SIMPLE_RADIAL", width=WIDTH, height=HEIGHT, params=parameters
             )
             db.write_image(pycolmap.Image(name=name, camera_id=db.write_camera(camera)))
-    listed = (f"{names[a]} {names[b]}\n" for a, b in pairs_of(images, pairs))
-    (folder / "image_pairs_to_match.txt").write_text("".join(listed))
+    text = "".join(f"{names[a]} {names[b]}\n" for a, b in listed_pairs)
+    (folder / "image_pairs_to_match.txt").write_text(text)
 
 
 def main() -> None:
@@ -152,6 +159,7 @@ def main() -> None:
     city = args.folder.resolve() / f"city-{args.images}-{args.pairs}"
     if not city.exists():
         made = city.with_suffix(".part")
+        shutil.rmtree(made, ignore_errors=True)  # what was interrupted
         make(made, args.images, args.pairs)
         made.rename(city)
     path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
