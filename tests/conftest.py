@@ -23,7 +23,7 @@ from PIL import Image
 from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.terminal import progress
 
-pytest_plugins = ["run_folders"]
+pytest_plugins = ["run_folders", "work_units"]
 
 TINY_SIZE = (96, 80)
 # Set before torch is loaded, for processes that tests start, too: where more threads than cores

@@ -220,6 +220,7 @@ def test_again_nothing_is_estimated_and_the_bytes_are_the_same(rootsift, key, mo
 @needs_data
 def test_what_was_killed_before_the_last_query_ends_with_the_same_bytes(rootsift, tmp_path):
     """Half from the store and half estimated now, as after a kill."""
+    shutil.copytree(rootsift.root / "cache/features", tmp_path / "cache/features")
     evaluate(tmp_path, "sparse", True, only=FEW[:1], cutouts=CUTOUTS)
     resumed = evaluate(tmp_path, "sparse", True, only=FEW, cutouts=CUTOUTS)
     fresh = read_csv(rootsift.results["sparse", True].folder / "queries.csv")
