@@ -96,7 +96,7 @@ def _parser(command: str | None, arguments: Sequence[str]) -> argparse.ArgumentP
     lines = {name: f"run the benchmark {name}" for name in _benchmarks()}
     for name, line in {**lines, **{name: line for name, (_, line) in COMMANDS.items()}}.items():
         if name != command:
-            commands.add_parser(name, help=line)
+            commands.add_parser(name, help=line, add_help=False)  # is only named
             continue
         loaded = _module(name)
         sub = commands.add_parser(name, help=line, description=loaded.__doc__)
