@@ -17,6 +17,7 @@ from d2eval.foundation.files.paths import default_cache, expanded
 from d2eval.foundation.machine.resources import require_device
 from d2eval.foundation.text.labels import check_label
 from d2eval.runs.measured import has_runs
+from d2eval.scheduling.choice import open_workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,7 @@ def evaluate(
     fresh: bool = False,
     workers: int = 1,
     memory_limit: int | None = None,
+    scheduler: str | Path | None = None,
     **options: Any,
 ) -> Evaluation:
     """Evaluates a method, as ``d2eval BENCHMARK`` does; finished work is kept and used again.
@@ -75,13 +77,17 @@ def evaluate(
         fresh: whether to compute everything again.
         workers: threads that read images and write features meanwhile.
         memory_limit: bytes that the process may come to hold; None: 80 % of what is free.
+        scheduler: where features, matches and poses are made, as ``--scheduler`` takes it:
+            "local:N", or the address or the file of a Dask scheduler; None: in this process. A
+            script that takes "local:N" does so below ``if __name__ == "__main__":``.
         options: of the benchmark, as on the command line: ``top_k=2000``, ``sequences="v_*"``.
 
     Returns:
         Rows and summary as DataFrames, and where everything lies.
 
     Raises:
-        D2EvalError: a mistake in what is given, or a broken file.
+        D2EvalError: a mistake in what is given, such as a function that can't be sent to workers,
+            or a broken file.
     """
     cls = benchmark_class(benchmark) if isinstance(benchmark, str) else benchmark
     if method is None and cls.needs_method:
@@ -109,7 +115,8 @@ def evaluate(
         name=None if name is None else check_label(name),
     )
     chosen = cls(_options(cls, options))
-    found = run_benchmark(chosen, None if data is None else expanded(data), request)
+    with open_workers(None if scheduler is None else str(scheduler)) as own:
+        found = run_benchmark(chosen, None if data is None else expanded(data), request, own)
     import pandas as pd
 
     return Evaluation(found.folder, pd.DataFrame(found.rows), pd.DataFrame(found.summary))

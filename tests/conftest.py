@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 import undrawn
 from PIL import Image
+from scheduled_units import HereWorkers
 
 from d2eval.foundation.files.bundled import bundled
 from d2eval.foundation.terminal import progress
+from d2eval.scheduling import choice
 
 pytest_plugins = ["run_folders", "work_units"]
 
@@ -75,6 +77,18 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Pa
             return make(cache)
 
     return render
+
+
+@pytest.fixture
+def workers_here(monkeypatch: pytest.MonkeyPatch) -> HereWorkers:
+    """What any "local:N" starts is this process."""
+    workers, open_others = HereWorkers(), choice._workers_of
+    monkeypatch.setattr(
+        choice,
+        "_workers_of",
+        lambda text, threads: workers if choice.is_local(text) else open_others(text, threads),
+    )
+    return workers
 
 
 @pytest.fixture

@@ -41,6 +41,19 @@ def test_names_give_what_the_command_gives(here, tmp_path):
     assert overall["mma_3px"] == pytest.approx(found.rows["mma_3px"].mean())
 
 
+def test_workers_make_what_the_command_s_would(here, workers_here):
+    found = evaluate("hpatches", "rootsift", top_k=20, scheduler="local:2", **here)
+    assert {block.stage for block in workers_here.blocks} == {"features", "matches"}
+    again = here | {"output": here["output"].with_name("again")}
+    assert found.rows.equals(evaluate("hpatches", "rootsift", top_k=20, **again).rows)
+    with pytest.raises(
+        D2EvalError, match=r"^hpatches: can't be sent to workers \(.*; name the meth"
+    ):
+        evaluate("hpatches", corners, scheduler="local:2", **here)
+    with pytest.raises(D2EvalError, match=r"^--scheduler 2: must be local:N"):
+        evaluate("hpatches", corners, scheduler="2", **here)
+
+
 def test_a_plain_function(here):
     found = evaluate("hpatches", corners, sequences="i_*", **here)
     assert found.folder.name == "corners-i_all"

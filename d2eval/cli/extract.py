@@ -15,8 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2eval.cli.common import label_argument, method_options
-from d2eval.cli.runtime import add_fresh_argument, add_method_arguments, runtime_of
+from d2eval.cli.common import label_argument, method_choice
+from d2eval.cli.runtime import (
+    add_fresh_argument,
+    add_method_arguments,
+    add_scheduler_argument,
+    runtime_of,
+)
 from d2eval.foundation.files.paths import expanded
 from d2eval.foundation.terminal.console import say
 
@@ -30,6 +35,7 @@ EXAMPLES = """examples:
   python -m d2eval hpatches --method precomputed:features/d2 --data hpatches-sequences-release
   python -m d2eval extract --method d2_ms a.jpg b.jpg --extension .d2-net --output features/mine
   python -m d2eval extract --method d2_ss @images.txt --root images --format h5 --output hloc
+  python -m d2eval extract --method d2_ss images --output features/d2 --scheduler local:4
   python -m d2eval extract --method precomputed:features/d2 images --format mat --output mats
   python -m d2eval aachen --method precomputed:hloc/d2_ss.h5 --data AACHEN
 """
@@ -46,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_fresh_argument(parser)
     add_method_arguments(parser)
+    add_scheduler_argument(parser)
     parser.add_argument("--format", choices=("npz", "mat", "h5"), default="npz", help="the layout")
     parser.add_argument(
         "--output", type=expanded, required=True, metavar="DIR", help="written here"
@@ -78,14 +85,20 @@ def run(args: argparse.Namespace) -> int:
     """Extracts and writes, then says how many and where."""
     from d2eval.foundation.errors import D2EvalError
     from d2eval.pipeline.export import check_extension, find_images, write_feature_files, write_hdf5
-    from d2eval.pipeline.extraction import open_source
+    from d2eval.pipeline.job import FeaturesJob, extract_on_workers
+    from d2eval.scheduling.choice import open_workers
 
     if args.format == "h5" and args.output_extension:
         raise D2EvalError("--extension names npz and mat files; --name names the h5 file")
     images = find_images(args.images, args.root)
-    source = open_source(args.method, method_options(args), runtime_of(args), args.name)
+    choice, runtime = method_choice(args), runtime_of(args)
+    source = choice.open(runtime, args.name)
     extension = check_extension(args.output_extension or source.label)
     say(source.headline())
+    with open_workers(args.scheduler, args.threads) as workers:
+        if workers is not None:
+            job = FeaturesJob(choice, runtime, args.workers)
+            extract_on_workers(workers, job, source, images.values())
     items = _features(source, images, args.workers)
     if args.format == "h5":
         where = args.output / f"{source.label}.h5"

@@ -1,6 +1,9 @@
 """Hashes of image files, kept by path, size and times, so that a later run need not read all."""
 
+import contextlib
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +52,30 @@ def image_hash(store: Store, path: Path) -> str:
     return known
 
 
+_may_read = ContextVar("_may_read", default=True)
+
+
+@contextlib.contextmanager
+def images_unread() -> Iterator[None]:
+    """What is planned in this block is by hashes that are known; others count as new images."""
+    token = _may_read.set(False)
+    try:
+        yield
+    finally:
+        _may_read.reset(token)
+
+
+def may_read_images() -> bool:
+    """Whether images are read to plan."""
+    return _may_read.get()
+
+
 def planned_hash(store: Store, path: Path) -> str:
-    """As `image_hash`, but keeps nothing: what plans a run writes nothing."""
-    return known_hash(store, path) or load_image_file(path).sha256
+    """As `image_hash`, but keeps nothing: what plans a run writes nothing.
+
+    In `images_unread` that of an image whose hash isn't known is "", under which nothing is stored.
+    """
+    known = known_hash(store, path)
+    if known is None:
+        return load_image_file(path).sha256 if may_read_images() else ""
+    return known

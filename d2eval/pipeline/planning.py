@@ -8,11 +8,12 @@ from pathlib import Path
 
 from d2eval.contracts.features import Origin
 from d2eval.contracts.identity import Identity
-from d2eval.foundation.images.decoding import load_image_file, read_image_size
+from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images.decoding import ImageFile, read_image_size
 from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.external import ExternalFeatures
 from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
-from d2eval.pipeline.hashes import planned_hash
+from d2eval.pipeline.hashes import may_read_images, planned_hash
 from d2eval.pipeline.image_pairs import pair_keys
 from d2eval.pipeline.packs import arrays_of
 from d2eval.pipeline.store import Store
@@ -36,9 +37,12 @@ def plan_features(
     """The features of images by name; those from files of the user's are there.
 
     Raises:
-        D2EvalError: a file is missing or broken.
+        D2EvalError: a file is missing or broken; those of the user's would have to be read, in
+            `images_unread`.
     """
     if not isinstance(source, MethodSource | ExternalFeatures):
+        if not may_read_images():
+            raise D2EvalError(f"{source.label}: not known before its files are read")
         items = [(path, name) for name, path in files.items()]
         found = features_of_images(source, items, workers=0)
         keyed = {
@@ -63,7 +67,7 @@ def plan_image_pairs(
     """The points of a matcher of images; raises as `plan_features`."""
     store, identity, lacking = source.store, source.identity, []
     for pair in progress(pairs, "hashing images", len(pairs)):
-        keys = pair_keys(*map(load_image_file, pair))
+        keys = pair_keys(*(ImageFile(path, b"", planned_hash(store, path)) for path in pair))
         if not all(store.has_features(identity, key) for key in keys):
             lacking.append(pair)
     recorded = _features_recorded(store, identity)

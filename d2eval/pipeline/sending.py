@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
@@ -18,6 +18,11 @@ from d2eval.scheduling.plan import Planned
 FEATURES, MATCHES, IMAGE_PAIRS = "features", "matches", "image pairs"
 
 
+def is_sent(source: FeatureSource) -> TypeGuard[MethodSource]:
+    """Whether workers can extract: a method does it, and each of them gets the same keys."""
+    return isinstance(source, MethodSource) and source.identity.source.known
+
+
 def send_features(
     source: FeatureSource, names: Sequence[Any], executor: Executor, stage: str = FEATURES
 ) -> None:
@@ -26,7 +31,7 @@ def send_features(
     Raises:
         D2EvalError: as `Executor.ahead`.
     """
-    if isinstance(source, MethodSource) and source.identity.source.known:
+    if is_sent(source):
         source.extracted += executor.ahead(stage, names, source.store, "features")
 
 

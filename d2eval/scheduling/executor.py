@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.terminal.console import note
 from d2eval.foundation.terminal.progress import Progress
+from d2eval.scheduling.plan import Planned, left_in_all
 from d2eval.scheduling.work import BLOCK_S, Block, Outcome
 
 ATTEMPTS = 3  # at a unit that fails
@@ -17,6 +18,8 @@ LARGEST = 512  # units in a block
 GROWTH = 4  # of one block over those before it, whose units may have been stored already
 FAILING = 3  # blocks in a row, after which a worker gets others only if it is the only one
 SHOWN = 3  # failures that are told in full
+
+Plan = Callable[[], Sequence[Planned]]  # the stages of a run as they are when it begins
 
 
 class Workers(Protocol):
@@ -70,8 +73,12 @@ class Failure:
 class Spread:
     """Does the units of one stage on workers: each once, whoever fails or is lost."""
 
-    def __init__(self, workers: Workers, job: bytes, stage: str, units: Sequence[Any]) -> None:
-        self._workers, self._job, self._stage = workers, job, stage
+    def __init__(
+        self, workers: Workers, job: bytes, stage: str, units: Sequence[Any], plan: Plan
+    ) -> None:
+        self._workers, self._job, self._stage, self._plan = workers, job, stage, plan
+        self._count = 1
+        self._stages: Sequence[Planned] = ()
         self._waiting, self._again = deque(units), deque[Block]()
         self._under_way: dict[int, Block] = {}
         self._number = 0
@@ -83,8 +90,10 @@ class Spread:
 
     def run(self) -> None:
         """Until each unit is stored, or has failed as often as it may."""
-        with Progress(f"{self._stage}: workers", len(self._waiting)) as shown:
+        what = f"{self._stage}: workers"
+        with Progress(what, len(self._waiting), in_all=self._in_all) as shown:
             while self._waiting or self._again or self._under_way:
+                self._count = max(self._workers.count, 1)
                 for _ in range(self._workers.room):
                     if not (self._again or self._waiting):
                         break
@@ -93,15 +102,19 @@ class Spread:
                     block = replace(block, avoid=(*block.avoid, *self._failing()))
                     self._under_way[self._number] = block
                     self._workers.submit(self._number, self._job, block)
+                self._stages = self._plan()  # made once, while workers do the first blocks
                 for number, outcome in self._workers.wait():
                     shown.advance(self._settle(self._under_way.pop(number), outcome))
+
+    def _in_all(self, seconds: float | None) -> str:
+        return left_in_all(self._stages, self._stage, seconds, self._count)
 
     def _cut(self) -> Block:
         """The next units, of which a worker has for about a second; at the end each has a share."""
         done = sum(units for units, _ in self._recent)
         seconds = sum(took for _, took in self._recent)
         pace = int(BLOCK_S * done / seconds) if seconds else 1
-        share = math.ceil(len(self._waiting) / (2 * max(self._workers.count, 1)))
+        share = math.ceil(len(self._waiting) / (2 * self._count))
         size = max(1, min(pace, share, self._largest, LARGEST))
         self._largest = max(self._largest, GROWTH * size)
         return Block(self._stage, tuple(self._waiting.popleft() for _ in range(size)))
@@ -148,9 +161,17 @@ class Executor:
     failed on workers.
     """
 
-    def __init__(self, workers: Workers | None = None, job: bytes = b"") -> None:
-        """Takes the workers, and the run's pickled `Job`."""
-        self._workers, self._job = workers, job
+    def __init__(
+        self, workers: Workers | None = None, job: bytes = b"", plan: Plan = tuple
+    ) -> None:
+        """Takes the workers, the run's pickled `Job`, and its plan, to say how far it is."""
+        self._workers, self._job, self._plan = workers, job, plan
+        self._stages: Sequence[Planned] | None = None
+
+    def _planned(self) -> Sequence[Planned]:
+        if self._stages is None:
+            self._stages = self._plan()
+        return self._stages
 
     def ahead(self, stage: str, units: Sequence[Any], store: Kept, kind: str) -> int:
         """Lets workers make the units of a stage; how many images they extracted.
@@ -170,7 +191,7 @@ class Executor:
         """
         if self._workers is None or not units:
             return 0
-        spread = Spread(self._workers, self._job, stage, units)
+        spread = Spread(self._workers, self._job, stage, units, self._planned)
         spread.run()
         if spread.failures:
             shown = "; ".join(map(str, spread.failures[:SHOWN]))

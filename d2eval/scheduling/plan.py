@@ -54,6 +54,29 @@ def plan_lines(stages: Sequence[Planned]) -> list[str]:
     ]  # fmt: skip
 
 
+def left_in_all(stages: Sequence[Planned], stage: str, seconds: float | None, workers: int) -> str:
+    """How far a run is, such as "stage 2 of 5, over 4:10 left in all".
+
+    Args:
+        stages: of the run, as they were planned before it.
+        stage: that is under way; of one that wasn't planned nothing is said.
+        seconds: that it still takes; None: as planned.
+        workers: that share what each of the stages takes.
+    """
+    names = [own.stage for own in stages]
+    if stage not in names:
+        return ""
+    at = names.index(stage)
+    costs = [None if own.seconds is None else own.seconds / workers for own in stages[at:]]
+    if seconds is not None:
+        costs[0] = seconds
+    known, is_all = _known(stages[at:], costs)
+    place = f"stage {at + 1} of {len(stages)}"
+    if known is None:
+        return place
+    return f"{place}, {'about' if is_all else 'over'} {clock(known)} left in all"
+
+
 def _time(stages: Sequence[Planned]) -> str:
     return _sum(stages, [own.seconds for own in stages], clock)
 
@@ -66,8 +89,14 @@ def _sum(
     stages: Sequence[Planned], costs: Sequence[float | None], text: Callable[[float], str]
 ) -> str:
     """Of what is to be made; where some of it isn't known, the least."""
+    known, is_all = _known(stages, costs)
+    if known is None:
+        return "-" if is_all else UNKNOWN
+    return ("" if is_all else "over ") + text(known)
+
+
+def _known(stages: Sequence[Planned], costs: Sequence[float | None]) -> tuple[float | None, bool]:
+    """The sum of what is known of what is to be made (None: nothing), and whether that is all."""
     own = [cost for stage, cost in zip(stages, costs, strict=True) if stage.lacking]
     known = [cost for cost in own if cost is not None]
-    if not known:
-        return UNKNOWN if own else "-"
-    return ("" if len(known) == len(own) else "over ") + text(sum(known))
+    return sum(known) if known else None, len(known) == len(own)

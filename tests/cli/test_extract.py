@@ -103,6 +103,37 @@ def test_extractions_are_not_repeated(extract, tiny_hpatches):
     assert "(12 extracted now)" in extract(tiny_hpatches, "--num-features", 9)[1]
 
 
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in files_under(folder)}
+
+
+def test_workers_extract_what_the_command_does(extract, tiny_hpatches, tmp_path, workers_here):
+    assert extract(tiny_hpatches, output="one")[0] == 0
+    arguments = tiny_hpatches, "--fresh", "--scheduler", "local:2"
+    code, out, error = extract(*arguments, output="two")
+    assert (code, error) == (0, "")
+    assert "(12 extracted now)" in out
+    units = [unit for block in workers_here.blocks for unit in block.units]
+    assert sorted(units) == sorted(str(path) for path in tiny_hpatches.glob("*/?.p*"))
+    assert len(contents(tmp_path / "one")) == 12
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert "(0 extracted now)" in extract(tiny_hpatches, "--scheduler", "local:2")[1]
+    given = f"precomputed:{tmp_path / 'one'}"
+    code, _, error = extract(*arguments, method=given)
+    assert code == 2
+    assert error == f"d2eval: {given}: has no work for workers; leave --scheduler out\n"
+
+
+@pytest.mark.slow
+def test_two_processes_extract_what_one_does(extract, tiny_hpatches, tmp_path):
+    assert extract(tiny_hpatches, "--cache", tmp_path / "a", output="one")[0] == 0
+    more = "--cache", tmp_path / "b", "--scheduler", "local:2"
+    code, out, _ = extract(tiny_hpatches, *more, output="two")
+    assert code == 0
+    assert "(12 extracted now)" in out
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
 def test_names_extension_and_root(extract, tiny_hpatches, tmp_path):
     image = tiny_hpatches / "v_tiny" / "1.ppm"
     assert extract(image, "--extension", ".d2-net")[0] == 0

@@ -8,7 +8,10 @@ import pytest
 from d2eval.cli import main
 from d2eval.contracts.method import Runtime
 from d2eval.evaluation.benchmark import Request, benchmark_class
+from d2eval.evaluation.evaluate import _expected
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.images import decoding
+from d2eval.pipeline import hashes
 from d2eval.pipeline.extraction import MethodChoice
 from d2eval.scheduling.plan import Planned, plan_lines
 
@@ -47,6 +50,39 @@ def test_what_is_stored_counts_and_gives_the_costs_of_the_rest(tiny_hpatches, tm
     assert main(["hpatches", *words, *map(str, where)]) == 0
     assert "features     12       6        6" in capsys.readouterr().out
     assert tree(tmp_path) == before
+
+
+def test_a_run_that_begins_is_planned_without_reading_images(tiny_hpatches, tmp_path, monkeypatch):
+    benchmark = benchmark_class("hpatches")()
+    dataset = benchmark.load(tiny_hpatches)
+    runtime = Runtime(cache=tmp_path / "cache")
+    request = Request(MethodChoice("rootsift", {"first_octave": 0}), runtime=runtime)
+    parts = benchmark.parts(dataset, request)
+    names = [dataset.name_of(path) for path in dataset.images]
+    monkeypatch.setattr(decoding, "TICK_NS", 0)  # hashes of files that have just changed are kept
+    assert len(list(parts.work("features", names[:2]))) == 2
+    parts._source.store.flush()
+    monkeypatch.setattr(hashes, "load_image_file", None)
+    features, matches, scores = _expected(benchmark, dataset, request)
+    assert (features.units, features.stored, matches.stored, scores.units) == (12, 2, 0, 10)
+    assert features.seconds > 0
+    given = MethodChoice(f"precomputed:{tmp_path}")  # files of the user's, would have to be read
+    assert _expected(benchmark, dataset, replace(request, method=given)) == ()
+
+
+def test_a_plan_that_fails_ends_no_run(tmp_path, capsys):
+    class Broken:
+        name = "broken"
+
+        def plan(self, dataset, request):
+            raise dataset
+
+    assert _expected(Broken(), D2EvalError("is said by the run"), Request(None)) == ()
+    assert capsys.readouterr().err == ""
+    assert _expected(Broken(), KeyError("units"), Request(None)) == ()
+    assert (
+        capsys.readouterr().err == "note: broken: can't be planned ('units'); no time left in all\n"
+    )
 
 
 def test_without_pairs_there_is_nothing_to_plan(tiny_hpatches, tmp_path):

@@ -4,14 +4,17 @@ import pickle
 from collections import Counter
 
 import pytest
+from progress_lines import without_progress
 from scheduled_units import FileJob, HereWorkers, Kept
 
 from d2eval.evaluation.benchmark import Request, benchmark_class
 from d2eval.evaluation.evaluate import run_benchmark
 from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.terminal import progress
 from d2eval.scheduling import work
 from d2eval.scheduling.choice import open_workers
 from d2eval.scheduling.executor import ATTEMPTS, HERE, LARGEST, LOST_ATTEMPTS, Executor
+from d2eval.scheduling.plan import Planned
 from d2eval.scheduling.work import Block, Outcome
 
 
@@ -42,6 +45,25 @@ def test_every_unit_is_made_once(tmp_path, capsys):
     assert sizes[-1] == 1  # at the end each worker has a share
     assert [unit for block in workers.blocks for unit in block.units] == units
     assert capsys.readouterr().err == ""
+
+
+def test_how_far_the_run_is_stands_in_the_stage_s_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "FIRST_S", 0.01)
+    monkeypatch.setattr(progress, "NEXT_S", 0.01)
+    said, asked, workers = [], [], HereWorkers()
+    monkeypatch.setattr(progress, "tell", said.append)
+
+    def plan():
+        asked.append(len(workers.blocks))
+        return [Planned("poses", 2, 2), Planned("files", 9), Planned("scores", 9)]
+
+    executor = Executor(workers, pickle.dumps(FileJob(tmp_path)), plan)
+    for kind in ("slow", "slow-again"):
+        executor.ahead("files", [f"{kind}-{k}" for k in range(9)], Kept(), "files")
+    assert asked == [2]  # once, while both workers had their first block
+    assert any("; stage 2 of 3, over 0:0" in line for line in said)
+    # a line that tests leave out, as it depends on the machine
+    assert without_progress("".join(f"{line}\n" for line in said)) == ""
 
 
 def test_a_long_block_gives_back_what_is_left(tmp_path, monkeypatch):

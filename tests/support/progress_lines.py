@@ -4,7 +4,8 @@ import re
 
 _PROGRESS = re.compile(
     r"^(?!note: |d2eval: )[^\n]+: (?:done, )?(?:[\d.]+(?: MB)?(?: of [\d.]+(?: MB)?)?, )?"
-    r"\d+:\d\d(?::\d\d)?(?:, about [\d:]+ left)?\n",
+    r"\d+:\d\d(?::\d\d)?(?:, about [\d:]+ left)?"
+    r"(?:; stage \d+ of \d+(?:, (?:about|over) [\d:]+ left in all)?)?\n",
     re.MULTILINE,
 )
 

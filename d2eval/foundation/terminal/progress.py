@@ -6,7 +6,7 @@ Both are on standard error. What takes less than `FIRST_S` seconds leaves no lin
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -27,18 +27,27 @@ class Progress:
     """
 
     def __init__(
-        self, what: str, total: int | None = None, *, done: int = 0, is_bytes: bool = False
+        self,
+        what: str,
+        total: int | None = None,
+        *,
+        done: int = 0,
+        is_bytes: bool = False,
+        in_all: Callable[[float | None], str] = lambda _: "",
     ) -> None:
         """Of nothing yet.
 
         ``what`` is done, such as "rootsift: features", in ``total`` parts (None: not known, or
-        none) or bytes, of which so many were ``done`` before.
+        none) or bytes, of which so many were ``done`` before. Where it is a part of something
+        larger, ``in_all`` says how far that is, given the seconds that this part still takes (None:
+        not known).
         """
         self._what, self._total, self._is_bytes = printable(what), total, is_bytes
         self._before = self.done = done
         self._ended = threading.Event()
         self._said = False
         self._bar: Any = None
+        self._in_all = in_all
 
     def __enter__(self) -> "Progress":
         self._start = time.monotonic()
@@ -82,7 +91,8 @@ class Progress:
     def _speak(self) -> None:
         if self._bar is not None:
             while not self._ended.wait(_TICK_S):
-                self._bar.refresh()
+                pace = self._bar.format_dict["rate"] or 0.0  # of which the bar's own time left is
+                self._bar.set_postfix_str(self._in_all(self._left(self.done, pace)))
             return
         last, elapsed, wait = self._before, 0.0, FIRST_S
         while not self._ended.wait(wait):
@@ -96,14 +106,21 @@ class Progress:
 
     def _line(self, done: int, elapsed: float, pace: float) -> str:
         """Such as "rootsift: features: 12 of 240, 0:42, about 13:20 left"."""
-        parts = [clock(elapsed)]
+        parts, left = [clock(elapsed)], self._left(done, pace)
         if self._total is not None:
             parts.insert(0, f"{self._amount(done)} of {self._amount(self._total)}")
-            if pace > 0 and done < self._total:
-                parts.append(f"about {clock((self._total - done) / pace)} left")
+            if left:
+                parts.append(f"about {clock(left)} left")
         elif done:
             parts.insert(0, self._amount(done))
-        return f"{self._what}: {', '.join(parts)}"
+        in_all = self._in_all(left)
+        return f"{self._what}: {', '.join(parts)}" + (f"; {in_all}" if in_all else "")
+
+    def _left(self, done: int, pace: float) -> float | None:
+        """Seconds, at a pace of so many parts a second."""
+        if self._total is None or pace <= 0:
+            return None
+        return max(self._total - done, 0) / pace
 
     def _amount(self, count: int) -> str:
         return f"{count / _MEGA:.1f} MB" if self._is_bytes else str(count)

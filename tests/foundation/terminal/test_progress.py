@@ -70,6 +70,22 @@ def test_the_time_left_is_by_the_pace_of_late() -> None:
     assert bar._line(100, 10.0, pace=1.0) == "x: 100 of 100, 0:10"
 
 
+def test_a_part_of_something_larger_says_how_far_that_is() -> None:
+    bar = Progress("x", 100, in_all=lambda left: f"{left} of 1000 s left in all")
+    assert bar._line(92, 10.0, pace=1 / 5) == (
+        "x: 92 of 100, 0:10, about 0:40 left; 40.0 of 1000 s left in all"
+    )
+    assert bar._line(0, 10.0, pace=0.0) == "x: 0 of 100, 0:10; None of 1000 s left in all"
+
+
+def test_a_terminal_shows_it_too(monkeypatch) -> None:
+    monkeypatch.setattr(module, "_TICK_S", 0.01)
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Progress("x", 3, in_all=lambda left: "stage 2 of 5"):
+        assert waited(lambda: "stage 2 of 5" in stream.getvalue())
+
+
 def test_bytes_are_megabytes() -> None:
     bar = Progress("d2_tf.pth", 30_000_000, done=10_000_000, is_bytes=True)
     line = bar._line(12_300_000, 75.0, 1e5)
