@@ -13,7 +13,7 @@ import tempfile
 import time
 import tracemalloc
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,22 +44,23 @@ class World:
     known_pack: float  # in the list of a folder that has changed
     latency: float = 0.0  # of a request to the store
     lives: float = math.inf  # mean until a worker is lost
-    longest: float = LONGEST_S  # of a block
+    wanted: float = BLOCK_S  # of a block
+    longest: float = LONGEST_S
+    looks: bool = True  # for what others have written
 
 
 class VirtualWorkers:
-    """As `ClusterWorkers`, in a time of their own. Small units share packs."""
+    """As `ClusterWorkers`, in a time of their own; what is packed is written once a block."""
 
     def __init__(self, count: int, seconds: np.ndarray, world: World, packed: bool) -> None:
         self.now = self.lost_s = self.simulated_s = 0.0
-        self.packs = self.requests = self.failed = 0
+        self.packs = self.requests = 0
         self._seconds, self._world, self._packed = seconds, world, packed
         self._rng = np.random.default_rng(SEED)
         self._idle, self._new, self._gone = list(range(count)), set(range(count)), 0
         self._seen, self._all = [0] * count, count
-        self._events: list[
-            tuple[float, int, int, int, int]
-        ] = []  # time, order, worker, block, done
+        # Time, a number that no other has, worker, block, its units that are done, their seconds
+        self._events: list[tuple[float, int, int, int, int, float]] = []
         self._queue, self._tasks = deque[int](), dict[int, Block]()
         self._stored, self._losses = Counter[int](), Counter[int]()
         self._ended: list[tuple[int, Outcome]] = []
@@ -111,7 +112,7 @@ class VirtualWorkers:
         took = self._seconds[np.array(units) % len(self._seconds)]
         took[: self._stored[number]] = 0.0
         before = 0.0
-        if self._packed:
+        if self._packed and world.looks:
             new = self.packs - self._seen[worker]
             before = (
                 world.latency * (1 + new) + world.new_pack * new + world.known_pack * self.packs
@@ -166,7 +167,7 @@ class VirtualWorkers:
         self._ended.append((number, outcome))
 
 
-def unit_seconds() -> tuple[np.ndarray, np.ndarray]:
+def unit_seconds() -> dict[str, np.ndarray]:
     """Of features of images; of matches of pairs, by the product of their features."""
     with (RUNS / f"hpatches/{METHOD}/pairs.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -176,7 +177,7 @@ def unit_seconds() -> tuple[np.ndarray, np.ndarray]:
     with (RUNS / f"aachen/{METHOD}/stages.csv").open(newline="") as file:
         (row,) = (row for row in csv.DictReader(file) if row["stage"] == "matching")
     pairs = products / products.mean() * float(row["seconds"]) / float(row["pairs"])
-    return np.random.default_rng(SEED).permutation(images), pairs
+    return {"features": np.random.default_rng(SEED).permutation(images), "pairs": pairs}
 
 
 def pair_bytes(count: int) -> float:
@@ -198,49 +199,65 @@ def pair_bytes(count: int) -> float:
     return peak / count
 
 
+def scenarios(world: World) -> dict[str, World]:
+    """What is simulated, by name."""
+    long = {"wanted": 10 * BLOCK_S, "longest": 10 * LONGEST_S}
+    found = {"today": {}, "lives of 1 h": {"lives": 3600.0}, "requests of 30 ms": {"latency": 0.03}}
+    found |= {
+        "blocks of 10 s": long,
+        "no look": {"new_pack": 0.0, "known_pack": 0.0, "looks": False},
+    }
+    found["both"] = found["blocks of 10 s"] | found["no look"]
+    found["both, 30 ms, 1 h"] = {**found["both"], "latency": 0.03, "lives": 3600.0}
+    return {name: replace(world, **changes) for name, changes in found.items()}
+
+
+def line(stage: str, units: int, count: int, seconds: np.ndarray, world: World) -> str:
+    """What a stage takes of so many units on so many workers."""
+    executor.BLOCK_S = world.wanted
+    work = float(np.resize(seconds, units).sum())
+    workers = VirtualWorkers(count, seconds, world, stage == "pairs")
+    begin = time.perf_counter()
+    spread = Spread(workers, b"", stage, range(units))
+    spread.run()
+    own_s = time.perf_counter() - begin - workers.simulated_s
+    cells = (
+        stage, f"{units:.0e}", str(count), f"{workers.now:.0f}",
+        f"{work / count / workers.now:.2f}", str(spread._number),
+        f"{workers.requests / units:.1f}", f"{100 * workers.lost_s / work:.2f} %",
+        f"{1e6 * own_s / units:.0f}",
+    )  # fmt: skip
+    return " | ".join(cells)
+
+
 def main() -> None:
-    """Prints what was measured, and a line for each simulated stage."""
+    """Prints what was measured, and a line for each stage."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lives-h", type=float, default=math.inf, help="mean life of a worker")
-    parser.add_argument("--latency-ms", type=float, default=0.0, help="of a request to the store")
-    parser.add_argument("--block-s", type=float, default=BLOCK_S, help="what a block should take")
-    parser.add_argument("--no-look", action="store_true", help="as if no index had to be read")
+    parser.add_argument("--stages", nargs="+", default=["features", "pairs"])
     parser.add_argument("--units", type=int, nargs="+", default=[10**3, 10**4, 10**6])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 32, 256, 1024])
+    parser.add_argument("--scenarios", nargs="+", default=["today"])
     args = parser.parse_args()
     _, *own = dask_s()
     with tempfile.TemporaryDirectory() as folder:
         memory, new, known = measure_packs(Path(folder), PACKS, BLOCK)
-    look = 0.0 if args.no_look else 1.0
-    executor.BLOCK_S, longest = args.block_s, args.block_s * LONGEST_S / BLOCK_S
-    world = World(
-        max(own), look * new, look * known, args.latency_ms / 1e3, args.lives_h * 3600, longest
-    )
-    images, pairs = unit_seconds()
+    took = unit_seconds()
     print(
-        f"a block {1e3 * world.block:.1f} ms; a new pack {1e3 * new:.2f} ms, a known one "
+        f"a block {1e3 * max(own):.1f} ms; a new pack {1e3 * new:.2f} ms, a known one "
         f"{1e6 * known:.1f} us; memory: {memory:.0f} bytes of a unit in packs, "
-        f"{pair_bytes(10**6):.0f} of a pair; features {images.mean():.2f} s, matches "
-        f"{pairs.mean():.3f} s a unit"
+        f"{pair_bytes(10**6):.0f} of a pair; mean seconds of units: "
+        f"{', '.join(f'{name} {seconds.mean():.3f}' for name, seconds in took.items())}"
     )
-    heads = "stage", "units", "workers", "seconds", "efficiency", "blocks", "requests a unit"
-    print(f"| {' | '.join((*heads, 'lost share', 'us of Spread a unit'))} |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for stage, seconds in (("features", images), ("pairs", pairs)):
-        for units in args.units:
-            work = float(np.resize(seconds, units).sum())
-            for count in args.workers:
-                workers = VirtualWorkers(count, seconds, world, stage == "pairs")
-                begin = time.perf_counter()
-                spread = Spread(workers, b"", stage, range(units))
-                spread.run()
-                own_s = time.perf_counter() - begin - workers.simulated_s
-                print(
-                    f"| {stage} | {units} | {count} | {workers.now:.0f} | "
-                    f"{work / count / workers.now:.2f} | {spread._number} | "
-                    f"{workers.requests / units:.1f} | {workers.lost_s / work:.3f} | "
-                    f"{1e6 * own_s / units:.1f} |", flush=True,
-                )  # fmt: skip
+    heads = "scenario", "stage", "units", "workers", "seconds", "efficiency", "blocks"
+    print(f"| {' | '.join((*heads, 'requests a unit', 'lost', 'us of Spread a unit'))} |")
+    print(f"|{'---|' * 10}")
+    chosen = scenarios(World(max(own), new, known))
+    for name in chosen if args.scenarios == ["all"] else args.scenarios:
+        for stage in args.stages:
+            for units in args.units:
+                for count in args.workers:
+                    cells = line(stage, units, count, took[stage], chosen[name])
+                    print(f"| {name} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":
