@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import struct
 import threading
 import time
@@ -191,8 +192,9 @@ class Packs:
             changed = self._folder.stat().st_mtime_ns
             if changed == self._changed:
                 return
-            found = [path for path in self._folder.iterdir() if path.suffix == SUFFIX]
-            new = [path for path in found if path.name not in self._known]
+            names = os.listdir(self._folder)  # noqa: PTH208 - 10^4 of them at each look
+            found = {name for name in names if name.endswith(SUFFIX)} - self._known
+            new = [self._folder / name for name in found]
             new.sort(key=lambda path: (path.stat().st_mtime_ns, path.name))
         except OSError:  # there is none, or a pack has gone meanwhile
             return

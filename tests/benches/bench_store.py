@@ -1,21 +1,26 @@
-"""Milliseconds and memory of small units in the store, from 10^3 to 10^5.
+"""Milliseconds and memory of small units in the store, from 10^3 to 10^5, and of their packs.
 
 Run by hand: ``python tests/benches/bench_store.py [FOLDER]``; on the file system in question.
 """
 
+import math
 import resource
 import shutil
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 
+from d2eval.pipeline.packs import Packs, bytes_of
 from d2eval.pipeline.store import Store
 
 SIZES = (10**3, 10**4, 10**5)
 MATCHES = 300  # of a pair
+PACKS, REPEATS = 1000, 5
+FULL, BLOCK = 512, 20  # units of a pack: of a full one, and of what a worker does in a second
 
 
 def measure(count: int, folder: Path) -> None:
@@ -40,6 +45,36 @@ def measure(count: int, folder: Path) -> None:
     )
 
 
+def measure_packs(folder: Path, packs: int, units: int) -> tuple[float, float, float]:
+    """What the indices of packs take, which another process has written.
+
+    Returns:
+        Bytes in memory of a unit; seconds of a pack that is new, and of one that is known, at best.
+    """
+    content = bytes_of({"matches": np.zeros((MATCHES, 2), np.int32), "seconds": np.zeros(())})
+    writer = Packs(folder, wait_s=math.inf)
+    for k in range(packs):
+        for unit in range(units):
+            writer.write(f"{k}-{unit}", content)
+        writer.flush()
+    tracemalloc.start()
+    other, before = Packs(folder), tracemalloc.get_traced_memory()[0]
+    assert other.read("none") is None
+    held = sum(map(len, other._held.values()))
+    memory = (tracemalloc.get_traced_memory()[0] - before - held) / (packs * units)
+    tracemalloc.stop()
+    new, known = [], []
+    for _ in range(REPEATS):
+        other, begin = Packs(folder), time.perf_counter()
+        other.read("none")
+        new.append(time.perf_counter() - begin)
+        other.look_again()
+        begin = time.perf_counter()
+        other.read("none")
+        known.append(time.perf_counter() - begin)
+    return memory, min(new) / packs, min(known) / packs
+
+
 if __name__ == "__main__":
     for size in SIZES:
         place = Path(tempfile.mkdtemp(dir=sys.argv[1] if len(sys.argv) > 1 else None))
@@ -47,3 +82,10 @@ if __name__ == "__main__":
             measure(size, place)
         finally:
             shutil.rmtree(place)
+    for size in (FULL, BLOCK):
+        with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as name:
+            memory, new, known = measure_packs(Path(name), PACKS, size)
+        print(
+            f"packs of {size:3d} units: {memory:.0f} bytes of memory a unit, {1e3 * new:.2f} ms a "
+            f"pack that is new, {1e6 * known:.1f} us a known one, at each look"
+        )

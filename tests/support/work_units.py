@@ -1,7 +1,7 @@
 """Which tests one process does one after the other, where several do them.
 
-A module's stay together, as they share fixtures. So do those of several modules whose first one in a
-process takes seconds: it compiles, imports or starts what the others use, too.
+A module's stay together, as they share fixtures. So do those of several modules whose first one in
+a process takes seconds: it compiles, imports or starts what the others use, too.
 """
 
 import re
