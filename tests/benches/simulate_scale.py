@@ -192,7 +192,8 @@ def pair_bytes(count: int) -> float:
                 )
         tracemalloc.start()
         units = sorted(read_pairs(path).pairs)
-        spread = Spread(VirtualWorkers(1, np.ones(1), World(0, 0, 0), True), b"", "pairs", units, tuple)
+        workers = VirtualWorkers(1, np.ones(1), World(0, 0, 0), True)
+        spread = Spread(workers, b"", "pairs", units, tuple)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert spread.extracted == 0
