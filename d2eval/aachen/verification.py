@@ -141,13 +141,9 @@ class _Verifier:
                 "random_seed": self.seed,
             },
         )
-        if self.threads is None:
-            listed = self.path.with_suffix(".pairs.txt")
-            listed.write_text("".join(f"{a} {b}\n" for a, b in pairs), encoding="utf-8")
-            pycolmap.verify_matches(self.path, listed, options)
-            return
-        # The function for a list of pairs takes as many threads as the machine has
-        verifier = pycolmap.GeometricVerifierOptions(num_threads=self.threads)
+        # The function for a list of pairs goes through all of the database, however few they are
+        threads = -1 if self.threads is None else self.threads
+        verifier = pycolmap.GeometricVerifierOptions(num_threads=threads)
         with self._database_of(pairs) as path:
             pycolmap.geometric_verification(path, verifier, two_view_geometry_options=options)
 

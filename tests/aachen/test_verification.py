@@ -258,13 +258,13 @@ def test_every_option_of_the_protocol_arrives(scene, tmp_path, monkeypatch):
     settings = TwoViewVerification(3.5, 0.97, 31, 4321, 0.26, 16)
     benchmark = replace(load_benchmark("aachen"), verification=settings)
     database = fill_database(scene, benchmark, tmp_path / "database.db")
-    seen, real = [], pycolmap.verify_matches
+    seen, real = [], pycolmap.geometric_verification
 
-    def spy(path, pairs, options):
-        seen.append(options)
-        return real(path, pairs, options)
+    def spy(path, verifier, two_view_geometry_options):
+        seen.append(two_view_geometry_options)
+        return real(path, verifier, two_view_geometry_options=two_view_geometry_options)
 
-    monkeypatch.setattr(pycolmap, "verify_matches", spy)
+    monkeypatch.setattr(pycolmap, "geometric_verification", spy)
     verify(scene, benchmark, database, Store(tmp_path / "cache"), seed=5)
     default = pycolmap.TwoViewGeometryOptions()
     for options in seen:

@@ -4,6 +4,7 @@ Run by hand: ``python tests/benches/bench_blocks.py``. Of Dask, the processor ti
 and of the scheduler: each goes through all blocks, one after the other, however many workers.
 """
 
+import contextlib
 import os
 import pickle
 import subprocess
@@ -60,30 +61,28 @@ def local_s() -> float:
     return took / BLOCKS
 
 
-def dask_s() -> tuple[float, float, float]:
-    """Seconds of a block: of all, of the command's processor, and of the scheduler's."""
+@contextlib.contextmanager
+def dask() -> Iterator[tuple[Path, int, int]]:
+    """A scheduler's file, its process's number, and that of the workers' parent."""
     path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "scheduler.json"
-        words = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
-        words += ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)]
+        begin = [sys.executable, "-m"]
+        at = ["--no-dashboard", "--scheduler-file", str(file)]
+        words = [
+            *begin,
+            "distributed.cli.dask_scheduler",
+            *at,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+        ]
         other = [
-            sys.executable,
-            "-m",
-            "distributed.cli.dask_worker",
-            "--nthreads",
-            "1",
-            "--no-dashboard",
-        ]
-        other += [
-            "--scheduler-file",
-            str(file),
-            "--nworkers",
-            str(WORKERS),
-            "--local-directory",
-            folder,
-        ]
+            *begin, "distributed.cli.dask_worker", *at,
+            "--nthreads", "1", "--nworkers", str(WORKERS), "--local-directory", folder,
+        ]  # fmt: skip
         quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         with (
             subprocess.Popen(words, **quiet) as scheduler,
@@ -92,17 +91,23 @@ def dask_s() -> tuple[float, float, float]:
             try:
                 while not file.exists() or not file.stat().st_size:
                     time.sleep(0.1)
-                workers = ClusterWorkers(str(file))
-                drive(workers, BLOCKS // 10)
-                own, begin = psutil.Process(scheduler.pid), time.perf_counter()
-                before, mine = sum(own.cpu_times()[:2]), time.process_time()
-                drive(workers, BLOCKS)
-                took = time.perf_counter() - begin, time.process_time() - mine
-                theirs = sum(own.cpu_times()[:2]) - before
-                workers.close()
+                yield file, scheduler.pid, nanny.pid
             finally:
                 nanny.terminate()
                 scheduler.terminate()
+
+
+def dask_s() -> tuple[float, float, float]:
+    """Seconds of a block: of all, of the command's processor, and of the scheduler's."""
+    with dask() as (file, number, _):
+        workers = ClusterWorkers(str(file))
+        drive(workers, BLOCKS // 10)
+        own, begin = psutil.Process(number), time.perf_counter()
+        before, mine = sum(own.cpu_times()[:2]), time.process_time()
+        drive(workers, BLOCKS)
+        took = time.perf_counter() - begin, time.process_time() - mine
+        theirs = sum(own.cpu_times()[:2]) - before
+        workers.close()
     return took[0] / BLOCKS, took[1] / BLOCKS, theirs / BLOCKS
 
 
