@@ -51,9 +51,13 @@ def rows(root: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def units(root: Path) -> tuple[int, int]:
-    """Units that are stored, and how many of them are there twice."""
+    """Units of work that are stored, and how many of them are there twice.
+
+    Hashes of images are none: that of a file that has just been written isn't kept.
+    """
     names = [path.name for path in root.glob("cache/features/*/*.h5")]
-    for path in root.glob("cache/*/*/*.pack"):
+    packs = root.glob("cache/*/*/*.pack")
+    for path in (own for own in packs if own.parts[-3] != "hashes"):
         data = path.read_bytes()
         begin, count, _ = struct.unpack("<QQ32s", data[-48:])
         names += [data[begin + 80 * k : begin + 80 * k + 32].hex() for k in range(count)]
