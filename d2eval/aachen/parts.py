@@ -10,7 +10,7 @@ from d2eval.aachen.matching import ImageKeypoints, Matching, Pair
 from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.aachen.triangulation import model_unit
 from d2eval.aachen.verification import CHUNK, geometry_units, pairs_to_verify, verify_some
-from d2eval.aachen.workspace import create_database, part_of, write_matches
+from d2eval.aachen.workspace import create_part, part_of
 from d2eval.foundation.files.leftovers import local_folder
 from d2eval.pipeline.planning import plan_units
 from d2eval.pipeline.sending import FEATURES, MATCHES
@@ -122,8 +122,7 @@ class AachenParts:
         seen = {name: found.seen_by_colmap(origin) for name, found in keypoints.items()}
         with local_folder() as folder:
             database = folder / "database.db"
-            create_database(database, part, seen)
-            write_matches(database, part, ((pair, self._match(pair)) for pair in part.pairs))
+            create_part(database, part, seen, [(pair, self._match(pair)) for pair in part.pairs])
             verify_some(
                 database, part, keypoints, self._benchmark, self._matching.content(), self._store,
                 self._seed, self._threads,

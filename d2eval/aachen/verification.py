@@ -20,7 +20,7 @@ import pycolmap
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints
 from d2eval.aachen.protocol import AachenBenchmark, KnownPoseVerification, TwoViewVerification
-from d2eval.aachen.workspace import Pair, create_database, open_database, part_of, write_matches
+from d2eval.aachen.workspace import Pair, create_part, open_database, part_of
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.leftovers import local_folder
 from d2eval.foundation.terminal.progress import Progress
@@ -158,13 +158,12 @@ class _Verifier:
         seen = {name: self.keypoints[name].seen_by_colmap(origin) for name in part.images}
         with local_folder() as folder:
             path = folder / "database.db"
-            create_database(path, part, seen)
             with open_database(self.path) as whole:
                 found = [
                     (pair, whole.read_matches(*(ids[name] for name in pair)).astype(np.int32))
                     for pair in pairs
                 ]
-            write_matches(path, part, found)
+            create_part(path, part, seen, found)
             yield path
             with open_database(path) as own, open_database(self.path) as whole:
                 for first, other in ((ids[a], ids[b]) for a, b in pairs):

@@ -121,6 +121,24 @@ def write_matches(
     return counts
 
 
+def create_part(
+    path: Path,
+    part: Dataset,
+    keypoints: Mapping[str, npt.NDArray[np.float32]],
+    matches: Sequence[tuple[Pair, Matches]],
+) -> None:
+    """Makes a database of a `part_of` a dataset, with the matches of its pairs.
+
+    Raises:
+        D2EvalError: there is not enough space, or it can't be written.
+    """
+    points = sum(map(len, keypoints.values()))
+    found = sum(len(indices) for _, indices in matches)
+    require_space(path.parent, points, len(matches), found)
+    create_database(path, part, keypoints)
+    write_matches(path, part, matches)
+
+
 def part_of(dataset: Dataset, pairs: Sequence[Pair]) -> Dataset:
     """The dataset of these pairs and their images, as they are called and numbered in it.
 

@@ -18,7 +18,7 @@ def stored_points(
     store: Store, identity: Identity, first: ImageFile, second: ImageFile
 ) -> Points | None:
     """The stored points of both images, match by match; None where one is missing or damaged."""
-    found = [store.read_features(identity, key) for key in pair_keys(first, second)]
+    found = [store.read_features(identity, key) for key in pair_keys(first.sha256, second.sha256)]
     one, other = found
     return None if one is None or other is None else (one, other)
 
@@ -46,12 +46,12 @@ def matched_points(source: MethodSource, first: ImageFile, second: ImageFile) ->
     source.extracted += 1
     one, other = (
         source.store.write_features(source.identity, key, points, cost)
-        for key, points in zip(pair_keys(first, second), found, strict=True)
+        for key, points in zip(pair_keys(first.sha256, second.sha256), found, strict=True)
     )
     return one, other
 
 
-def pair_keys(first: ImageFile, second: ImageFile) -> list[str]:
-    """Of both images' points, by the content of both and their order."""
-    pair = f"{first.sha256} {second.sha256}"
+def pair_keys(first: str, second: str) -> list[str]:
+    """Of both images' points, by the hashes of both and their order."""
+    pair = f"{first} {second}"
     return [hashlib.sha256(f"{pair} {side}".encode()).hexdigest() for side in ("first", "second")]

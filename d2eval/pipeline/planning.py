@@ -9,7 +9,7 @@ from pathlib import Path
 from d2eval.contracts.features import Origin
 from d2eval.contracts.identity import Identity
 from d2eval.foundation.errors import D2EvalError
-from d2eval.foundation.images.decoding import ImageFile, read_image_size
+from d2eval.foundation.images.decoding import read_image_size
 from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.external import ExternalFeatures
 from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
@@ -67,7 +67,7 @@ def plan_image_pairs(
     """The points of a matcher of images; raises as `plan_features`."""
     store, identity, lacking = source.store, source.identity, []
     for pair in progress(pairs, "hashing images", len(pairs)):
-        keys = pair_keys(*(ImageFile(path, b"", planned_hash(store, path)) for path in pair))
+        keys = pair_keys(*(planned_hash(store, path) for path in pair))
         if not all(store.has_features(identity, key) for key in keys):
             lacking.append(pair)
     recorded = _features_recorded(store, identity)

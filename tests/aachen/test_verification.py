@@ -1,3 +1,5 @@
+import errno
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -102,7 +104,8 @@ def test_a_point_in_the_epipole_has_no_line_and_is_no_inlier():
     assert not (errors[1] <= 1e9).any()
 
 
-def test_a_number_of_threads_changes_nothing(scene, tmp_path):
+@pytest.mark.parametrize("threads", [None, 1])
+def test_a_number_of_threads_changes_nothing(scene, tmp_path, threads):
     benchmark = load_benchmark("aachen")
     database = fill_database(scene, benchmark, tmp_path / "all.db")
     verify(scene, benchmark, database, Store(tmp_path / "all"))
@@ -113,9 +116,40 @@ def test_a_number_of_threads_changes_nothing(scene, tmp_path):
     for part, name in ((some, "some.db"), (scene, "whole.db")):
         database = fill_database(part, benchmark, tmp_path / name)
         arguments = (database, part.dataset, part.keypoints, benchmark, MATCHER, store, 0)
-        found = verify_pairs(*arguments, threads=1)
+        found = verify_pairs(*arguments, threads=threads)
     assert found.restored == 1
     assert geometries(scene, database) == expected
+
+
+def test_few_pairs_are_verified_in_a_database_of_theirs(scene, tmp_path, monkeypatch):
+    """Time would grow with the square of pairs if COLMAP went through all for each few of them."""
+    benchmark = load_benchmark("aachen")
+    database = fill_database(scene, benchmark, tmp_path / "database.db")
+    seen, real = [], pycolmap.geometric_verification
+
+    def spy(path, *arguments, **options):
+        with pycolmap.Database.open(path) as part:
+            seen.append((part.num_images(), len(part.read_all_matches()[0])))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(pycolmap, "geometric_verification", spy)
+    monkeypatch.setattr(verification, "CHUNK", 2)
+    verify(scene, benchmark, database, Store(tmp_path / "cache"))
+    assert [pairs for _, pairs in seen] == [2] * (len(scene.matches) // 2)
+    assert {images for images, _ in seen} <= {3, 4}
+
+
+def test_no_space_for_their_database_is_one_line(scene, tmp_path, monkeypatch):
+    benchmark = load_benchmark("aachen")
+    database = fill_database(scene, benchmark, tmp_path / "database.db")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(verification, "CHUNK", 2)
+    with pytest.raises(D2EvalError, match=r"COLMAP's database needs \d+ MiB \(No space left"):
+        verify(scene, benchmark, database, Store(tmp_path / "cache"))
 
 
 def test_known_poses_keep_what_lies_near_the_lines(tmp_path):

@@ -8,10 +8,11 @@ import re
 
 import pytest
 
-_COMMANDS = r"report/test_shipped|cli/test_(hpatches|aachen|inloc|external)_command"
 TOGETHER = {
     "compiled for InLoc": re.compile(r"tests/(inloc/|report/test_recomputed)"),
-    "the process that forks commands": re.compile(rf"tests/({_COMMANDS})"),
+    "the process that forks commands": re.compile(
+        r"tests/cli/test_(hpatches|aachen|inloc|external)_command"
+    ),
     "PyTorch's optimizers": re.compile(
         r"tests/(cifar10/|methods/d2net/training/|cli/test_(train|prepare)_)"
     ),
