@@ -56,6 +56,20 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+@pytest.fixture
+def shown_in_all(monkeypatch) -> list[tuple[str, str]]:
+    """What is under way, as it begins, and what it says of the whole that it is a part of."""
+    shown: list[tuple[str, str]] = []
+    enter = progress.Progress.__enter__
+
+    def entered(self: progress.Progress) -> progress.Progress:
+        shown.append((self._what, self._in_all(None)))
+        return enter(self)
+
+    monkeypatch.setattr(progress.Progress, "__enter__", entered)
+    return shown
+
+
 @pytest.fixture(autouse=True, scope="session")
 def first_line_s() -> Iterator[float]:
     """Seconds to the first line of progress, which no test sees: it comes on a busy machine."""

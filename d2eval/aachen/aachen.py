@@ -17,6 +17,7 @@ from d2eval.localization.reasons import summary_lines, without_pose
 if TYPE_CHECKING:
     from d2eval.aachen.data.dataset import Dataset
     from d2eval.aachen.matching import Matching
+    from d2eval.aachen.parts import AachenParts
     from d2eval.localization.description import Report
     from d2eval.localization.groups import Kind
     from d2eval.pipeline.maps import DenseChoice
@@ -228,6 +229,8 @@ class Aachen(LocalizationBenchmark):
             f"{self.numbers.name} {dataset.completeness}: {len(dataset.poses)} database images "
             f"with a pose, {len(dataset.queries)} queries, {len(dataset.pairs)} pairs",
         )
+        parts = self._parts(matching, dataset, request, store)
+        request = self.planned(dataset, request, parts)
         settings = Settings(
             runtime.seed, runtime.device, request.workers, self.options.holdout,
             self.options.nearest_pose, request.executor, runtime.threads,
@@ -253,12 +256,17 @@ class Aachen(LocalizationBenchmark):
 
     def parts(self, dataset: Dataset, request: Request) -> Parts:
         """Features of images, matches and geometries of pairs."""
-        from d2eval.aachen.parts import AachenParts
         from d2eval.pipeline.store import Store
 
+        store = Store(request.runtime.cache, request.runtime.fresh)
+        return self._parts(self._open(dataset, request, store), dataset, request, store)
+
+    def _parts(
+        self, matching: Matching, dataset: Dataset, request: Request, store: Store
+    ) -> AachenParts:
+        from d2eval.aachen.parts import AachenParts
+
         runtime = request.runtime
-        store = Store(runtime.cache, runtime.fresh)
-        matching = self._open(dataset, request, store)
         return AachenParts(
             matching, dataset, self.numbers, store, request.workers, runtime.seed, runtime.threads
         )

@@ -148,11 +148,11 @@ class DenseMatching(Matching):
 
     def plan_features(self, dataset: Dataset) -> tuple[Planned, dict[str, Keyed]]:
         """Of the network, by the cost of those that are stored."""
-        self.maps.plan_hashes()
+        hashes = self.maps.planned_hashes()
         costs, keyed = [], {}
         for name in sorted(dataset.images):
-            key = self._key(name)
-            made = self.maps.stored(name)
+            key = self._key(hashes[name])
+            made = self.maps.stored(hashes[name])
             stored = made is not None and self.maps.store.has(self._cells_path(key))
             keyed[name] = Keyed(key, stored)
             costs += [made.cost.seconds] if made and stored else []
@@ -160,8 +160,8 @@ class DenseMatching(Matching):
         seconds = lacking * sum(costs) / len(costs) if costs else None
         return Planned(FEATURES, len(keyed), len(costs), seconds), keyed
 
-    def _key(self, name: str) -> str:
-        return f"{self.maps.identity.key}-{self.maps.hash_of(name)}"
+    def _key(self, sha256: str) -> str:
+        return f"{self.maps.identity.key}-{sha256}"
 
     def _cells_path(self, key: str) -> Path:
         return self.maps.store.unit_path("maps", ["keypoints", VERSION, key, self.settings.cell])
@@ -175,7 +175,8 @@ class DenseMatching(Matching):
     ) -> Iterator[tuple[str, ImageKeypoints]]:
         """The cells of the images."""
         for name in names:
-            sha256, key = self.maps.hash_of(name), self._key(name)
+            sha256 = self.maps.hash_of(name)
+            key = self._key(sha256)
             path = self._cells_path(key)
             unit = self.maps.store.read_arrays(path)
             if unit is None:

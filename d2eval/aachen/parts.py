@@ -1,24 +1,26 @@
 """What workers do of a run: features, matches and verified pairs of parts of the dataset."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pycolmap
 
+from d2eval.aachen.costs import costs_path
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints, Matching, Pair
 from d2eval.aachen.protocol import AachenBenchmark
+from d2eval.aachen.stages import MATCHING, REGISTRATION, TRIANGULATION, VERIFICATION
 from d2eval.aachen.triangulation import model_unit
 from d2eval.aachen.verification import CHUNK, geometry_units, pairs_to_verify, verify_some
 from d2eval.aachen.workspace import create_part, part_of
 from d2eval.foundation.files.leftovers import local_folder
 from d2eval.pipeline.planning import plan_units
-from d2eval.pipeline.sending import FEATURES, MATCHES
+from d2eval.pipeline.sending import FEATURES
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.executor import Executor
 from d2eval.scheduling.plan import Planned
 
-VERIFICATION = "verification"
 HELD = 512  # images whose keypoints a worker keeps in memory
 
 
@@ -29,7 +31,7 @@ def send_matches(matching: Matching, dataset: Dataset, executor: Executor, store
         D2EvalError: as `Executor.ahead`.
     """
     if matching.is_known:
-        executor.ahead(MATCHES, matching.in_order(dataset.pairs), store, "matches")
+        executor.ahead(MATCHING, matching.in_order(dataset.pairs), store, "matches")
 
 
 def send_pairs(
@@ -90,12 +92,19 @@ class AachenParts:
             for pair, unit in units.items()
         ]
         model = model_unit(dataset, benchmark, [unit.name for unit in units.values()], store, seed)
+        group = next(iter(keyed.values())).key, content, benchmark, model, store
+        points = plan_units(
+            TRIANGULATION, store, [model], costs_path(TRIANGULATION, *group), parts=len(units)
+        )
+        poses = plan_units(
+            REGISTRATION, store, [None] * len(dataset.queries), costs_path(REGISTRATION, *group)
+        )
         return [
             features,
-            plan_units(MATCHES, store, matches, next(iter(matches), None)),
+            plan_units(MATCHING, store, matches, next(iter(matches), None)),
             plan_units(VERIFICATION, store, there, next(iter(units.values()), None)),
-            plan_units("triangulation", store, [model]),
-            Planned("registration", len(dataset.queries), size=0.0),
+            replace(points, is_shared=False),
+            replace(poses, is_shared=False),
         ]
 
     def work(self, stage: str, units: Sequence[Any]) -> Iterator[object]:
@@ -104,7 +113,7 @@ class AachenParts:
             yield from self._matching.keypoints_of(units, self._dataset, self._workers)
             return
         self._matching.made_before()
-        if stage == MATCHES:
+        if stage == MATCHING:
             try:
                 yield from map(self._match, units)
             finally:

@@ -5,12 +5,14 @@ import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pycolmap
 
 from d2eval.aachen.columns import QUERIES, STAGES, SUMMARY
+from d2eval.aachen.costs import costs_path, keep_cost
 from d2eval.aachen.data.dataset import Dataset, fingerprint
 from d2eval.aachen.matching import ImageKeypoints, Matching
 from d2eval.aachen.parts import send_matches, send_pairs
@@ -19,8 +21,8 @@ from d2eval.aachen.pnp import register_by_pnp, with_nearest_poses
 from d2eval.aachen.protocol import AachenBenchmark, ImageRegistration
 from d2eval.aachen.registration import Registered, register_images
 from d2eval.aachen.scores import mean_count, query_rows, summarize
-from d2eval.aachen.stages import Stages
-from d2eval.aachen.triangulation import triangulate
+from d2eval.aachen.stages import MATCHING, REGISTRATION, TRIANGULATION, VERIFICATION, Stages
+from d2eval.aachen.triangulation import model_unit, triangulate
 from d2eval.aachen.verification import Verified, verify_pairs
 from d2eval.aachen.workspace import create_database, require_space, write_matches
 from d2eval.contracts.leaks import leaks
@@ -28,6 +30,7 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.files.atomic import write_text
 from d2eval.foundation.files.leftovers import local_folder, scratch_folder
 from d2eval.localization.submission import submission
+from d2eval.pipeline.sending import FEATURES
 from d2eval.pipeline.store import Store
 from d2eval.runs.folder import Row, RunName, run_folder, write_csv
 from d2eval.runs.manifest import circumstances, image_costs, write_manifest
@@ -85,7 +88,7 @@ def _run_stages(
         matching.send_features(dataset, settings.executor)
         return matching.keypoints(dataset, settings.workers)
 
-    keypoints = stages.run("features", extract)
+    keypoints = stages.run(FEATURES, extract)
     peaks = [image.cost.peak_memory_mib for image in keypoints.values()]
     known = [peak for peak in (*peaks, stages.rows[-1]["peak_memory_mib"]) if not math.isnan(peak)]
     stages.note(
@@ -107,7 +110,7 @@ def _run_stages(
         create_database(database, dataset, seen)
         return write_matches(database, dataset, matching.matches(*arguments))
 
-    matched = stages.run("matching", match)
+    matched = stages.run(MATCHING, match)
     stages.note(pairs=len(matched), matches=sum(matched.values()))
     if not any(matched.values()):
         raise D2EvalError(f"no pair has a match [{stages.counts()}]")
@@ -119,18 +122,24 @@ def _run_stages(
             settings.threads,
         )  # fmt: skip
 
-    verified = stages.run("verification", verify)
+    verified = stages.run(VERIFICATION, verify)
     stages.note(
         pairs=len(verified.keys),
         verified_pairs=len(verified.inliers),
         inlier_matches=sum(verified.inliers.values()),
     )
+    costs = partial(
+        costs_path, features=next(iter(keypoints.values())).key, matcher=matching.content(),
+        benchmark=benchmark, store=store,
+        model=model_unit(dataset, benchmark, verified.keys, store, settings.seed),
+    )  # fmt: skip
     model = stages.run(
-        "triangulation",
+        TRIANGULATION,
         lambda: triangulate(
-            database, dataset, benchmark, verified.keys, store, settings.seed, settings.threads
+            database, dataset, benchmark, verified.keys, store, settings.seed, settings.threads,
+            costs(TRIANGULATION),
         ),
-    )
+    )  # fmt: skip
     stages.note(
         images=model.num_images(),
         points=model.num_points3D(),
@@ -138,8 +147,9 @@ def _run_stages(
         mean_reprojection_px=model.compute_mean_reprojection_error(),
     )
     results = stages.run(
-        "registration", lambda: _register(database, model, dataset, benchmark, seen, settings)
+        REGISTRATION, lambda: _register(database, model, dataset, benchmark, seen, settings)
     )
+    keep_cost(store, costs(REGISTRATION), len(results), stages.rows[-1]["seconds"])
     stages.note(
         images=len(results), registered=sum(result.pose is not None for result in results.values())
     )
@@ -225,7 +235,7 @@ def run(
             (with what the stages before have left), a full disk, another run that writes the same
             folder, or a name that was given to other work before.
     """
-    stages = Stages()
+    stages = Stages(settings.executor)
     with contextlib.ExitStack() as held:
         place = held.enter_context(run_folder(output / NAME, name or RunName(matching.label)))
         folder = place.claim(_work(matching, dataset, benchmark, settings))

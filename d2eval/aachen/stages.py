@@ -8,6 +8,10 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.machine.resources import measure
 from d2eval.runs.columns import names
 from d2eval.runs.folder import Row
+from d2eval.scheduling.executor import Executor
+
+MATCHING, VERIFICATION = "matching", "verification"  # features before, as everywhere
+TRIANGULATION, REGISTRATION = "triangulation", "registration"
 
 Result = TypeVar("Result")
 
@@ -15,12 +19,14 @@ Result = TypeVar("Result")
 class Stages:
     """Counts and costs of the stages, as they are done."""
 
-    def __init__(self) -> None:
+    def __init__(self, executor: Executor) -> None:
+        """``executor`` knows the plan that they are of."""
+        self._executor = executor
         self.rows: list[Row] = []
 
     def run(self, name: str, work: Callable[[], Result]) -> Result:
         """Does the work of a stage; a failure says what the stages before have left."""
-        with measure() as cost:
+        with self._executor.stage(name), measure() as cost:
             try:
                 result = work()
             except D2EvalError as error:

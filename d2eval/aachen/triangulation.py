@@ -1,5 +1,6 @@
 """Points from the verified matches of the database images, whose poses are given and stay."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from d2eval.aachen.costs import keep_cost
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.protocol import AachenBenchmark, Triangulation
 from d2eval.foundation.errors import D2EvalError, writing
@@ -91,10 +93,11 @@ def triangulate(
     store: Store,
     seed: int,
     threads: int | None = None,
+    costs: Path | None = None,
 ) -> pycolmap.Reconstruction:
     """Triangulates the verified matches of posed images, or reads what a run before has done.
 
-    ``verified`` are the keys of the two-view geometries.
+    ``verified`` are the keys of the two-view geometries; what it took is kept in ``costs``.
 
     Source: point_triangulator of COLMAP with the defaults of the protocol.
 
@@ -111,11 +114,13 @@ def triangulate(
                 for name in MODEL_FILES:
                     (folder / name).write_bytes(files[name].tobytes())
                 return pycolmap.Reconstruction(folder)
+            begin = time.perf_counter()
             with Progress("triangulation"):
                 model = pycolmap.triangulate_points(
                     empty_model(dataset), database, dataset.images_folder, folder, True, options,
                     False,
                 )  # fmt: skip
+            seconds = time.perf_counter() - begin
             files = {n: np.frombuffer((folder / n).read_bytes(), np.uint8) for n in MODEL_FILES}
         if not model.num_points3D():
             raise D2EvalError(
@@ -123,4 +128,6 @@ def triangulate(
                 "stages before; the poses, the intrinsics and the images must belong together"
             )
         store.write_arrays(unit, files)
+        if costs is not None:
+            keep_cost(store, costs, len(verified), seconds, sum(map(len, files.values())))
         return pycolmap.Reconstruction(folder)

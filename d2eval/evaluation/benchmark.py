@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -187,6 +188,13 @@ class Benchmark(ABC):
         if type(self).parts is Benchmark.parts:
             raise D2EvalError(f"{self.name}: its stages aren't known before; leave --dry-run out")
         return self.parts(dataset, request).plan(dataset)
+
+    def planned(self, dataset: Any, request: Request, parts: Parts) -> Request:
+        """The request of a run of these ``parts``, whose progress says how far all of it is."""
+        from d2eval.pipeline.planning import expected
+
+        plan = partial(expected, self.name, parts, dataset)
+        return replace(request, executor=request.executor.planned(plan))
 
     @abstractmethod
     def report(self, folder: Path | None) -> list[Path]:

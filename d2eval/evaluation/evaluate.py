@@ -1,26 +1,20 @@
 """The one way in which every benchmark is run, from the command line and from Python."""
 
-import contextlib
-import io
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from d2eval.contracts.image_matcher import no_features_of_one
 from d2eval.contracts.leaks import leak_text
 from d2eval.evaluation.benchmark import Benchmark, Evaluated, Request
 from d2eval.evaluation.job import packed_job
 from d2eval.evaluation.naming import run_name, shared_parts
-from d2eval.foundation.errors import D2EvalError, reason_of
+from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.terminal.console import note
-from d2eval.pipeline.hashes import images_unread
 from d2eval.runs.folder import RunName
 from d2eval.runs.manifest import read_manifest
 from d2eval.scheduling.executor import Executor, Workers
-from d2eval.scheduling.plan import Planned, plan_lines
+from d2eval.scheduling.plan import plan_lines
 
 
 def run_benchmark(
@@ -40,8 +34,7 @@ def run_benchmark(
     if workers is not None:
         if type(benchmark).parts is Benchmark.parts:
             raise D2EvalError(f"{benchmark.name}: has no work for workers; leave --scheduler out")
-        plan = partial(_expected, benchmark, dataset, request)
-        executor = Executor(workers, packed_job(benchmark, root, request), plan)
+        executor = Executor(workers, packed_job(benchmark, root, request))
         request = replace(request, executor=executor)
     for line in dataset.notes:
         note(line)
@@ -54,21 +47,6 @@ def run_benchmark(
     benchmark.report(result.folder)
     request.tell(f"rows, summary, manifest, table and plots: {result.folder}")
     return result
-
-
-def _expected(benchmark: Benchmark, dataset: Any, request: Request) -> Sequence[Planned]:
-    """The plan, by what is known without reading images, to say how far the run is.
-
-    Where there is none, what is wrong is said by the run itself, if that is wrong for it, too.
-    """
-    try:
-        with images_unread(), contextlib.redirect_stderr(io.StringIO()):
-            return benchmark.plan(dataset, request)
-    except D2EvalError:
-        return ()
-    except Exception as error:  # noqa: BLE001 - a benchmark's of others; the run goes on
-        note(f"{benchmark.name}: can't be planned ({reason_of(error)}); no time left in all")
-        return ()
 
 
 def plan_benchmark(benchmark: Benchmark, data: Path | None, request: Request) -> None:

@@ -147,6 +147,7 @@ class PairsBenchmark(PairsShown):
             raise D2EvalError(f"{self.name}: an option may not be called {min(taken)}")
         runtime = request.runtime
         source, matcher = self._open(request)
+        request = self.planned(dataset, request, self._parts(source, matcher, dataset, request))
         kind = Collected if matcher else CollectedImages
         collected = kind(dataset, source, matcher, request, self.score, self.top_k)
         collected.of_features = self.of_features
@@ -199,12 +200,21 @@ class PairsBenchmark(PairsShown):
 
     def parts(self, dataset: PairDataset, request: Request) -> Parts:
         """Features of images and matches of pairs."""
+        return self._parts(*self._open(request), dataset, request)
+
+    def _parts(
+        self,
+        source: FeatureSource,
+        matcher: PairMatcher | None,
+        dataset: PairDataset,
+        request: Request,
+    ) -> Parts:
         from d2eval.pipeline.sending import PairsParts
         from d2eval.pipeline.store import Store
 
         store = Store(request.runtime.cache, request.runtime.fresh)
         find = dataset.root.joinpath
-        return PairsParts(*self._open(request), find, store, self.top_k, request.workers)
+        return PairsParts(source, matcher, find, store, self.top_k, request.workers)
 
     def errors(
         self, pair: ImagePair, first: Features, second: Features, matches: Matches

@@ -174,6 +174,7 @@ class Inloc(LocalizationBenchmark):
     def run(self, dataset: Dataset, request: Request, name: RunName) -> Evaluated:
         """Features or maps, candidates of every query, verified poses, scores."""
         from d2eval.foundation.terminal.console import note
+        from d2eval.inloc.parts import InlocParts
         from d2eval.inloc.run import InlocRow, run
 
         strategy = self.strategy
@@ -184,13 +185,15 @@ class Inloc(LocalizationBenchmark):
         dataset = task.dataset
         for line in dataset.notes[loaded:]:
             note(line)
-        parts = self._estimators(task, request)
+        estimators = self._estimators(task, request)
+        parts = InlocParts(task, estimators, self.verified, request.workers)
+        request = self.planned(dataset, request, parts)
         request.tell(
-            *(line for part in parts.values() for line in part.headlines()),
+            *(line for own in estimators.values() for line in own.headlines()),
             f"{self.numbers.name} {dataset.completeness}: {len(dataset.queries)} queries, "
             f"{len(dataset.cutouts)} cutouts, {len(dataset.references)} reference poses",
         )
-        row = InlocRow(name, strategy, self.verified, parts, retrieval)
+        row = InlocRow(name, strategy, self.verified, estimators, retrieval)
         result = run(row, task, request)
         lines = [
             *summary_lines(

@@ -43,11 +43,11 @@ def found_candidates(task: Task, estimator: Estimator, query: str) -> list[Candi
         D2EvalError: depth is missing or broken; the disk is full or the cache can't be written.
     """
     make = partial(estimator.candidates, query)
-    return _kept(task, _poses_path(task, estimator, query), make)
+    return _kept(task, _poses_path(task, estimator, query, estimator.keys), make)
 
 
-def _poses_path(task: Task, estimator: Estimator, query: str) -> Path:
-    return task.store.unit_path("poses", estimator.content(query), estimator.settings())
+def _poses_path(task: Task, estimator: Estimator, query: str, keys: Mapping[str, str]) -> Path:
+    return task.store.unit_path("poses", estimator.content(query, keys), estimator.settings())
 
 
 def verified_candidates(
@@ -71,7 +71,8 @@ def verified_candidates(
             verified.append(replace(own, pv_score=score))
         return rerank(verified)
 
-    return _kept(task, _verified_path(task, estimator, query, candidates), verify)
+    path = _verified_path(task, estimator, query, candidates, estimator.keys)
+    return _kept(task, path, verify)
 
 
 def _dense_pv(task: Task) -> DensePVSettings:
@@ -79,12 +80,16 @@ def _dense_pv(task: Task) -> DensePVSettings:
 
 
 def _verified_path(
-    task: Task, estimator: Estimator, query: str, candidates: Sequence[Candidate]
+    task: Task,
+    estimator: Estimator,
+    query: str,
+    candidates: Sequence[Candidate],
+    keys: Mapping[str, str],
 ) -> Path:
     scans = [task.dataset.scans.get(scan_of(own.cutout)) for own in candidates]
     states = [path.stat() for path in scans if path is not None]
     content = [
-        VERSION, asdict(_dense_pv(task)), estimator.content(query), to_records(candidates),
+        VERSION, asdict(_dense_pv(task)), estimator.content(query, keys), to_records(candidates),
         [[state.st_size, state.st_mtime_ns] for state in states],
     ]  # fmt: skip
     return task.store.unit_path("poses", content, [*content[:2], estimator.settings()])
@@ -110,17 +115,18 @@ class InlocParts:
         task, store = self._task, self._task.store
         planned: list[Planned] = []
         for name, estimator in self._estimators.items():
-            planned += estimator.plan_images(f"{name} {FEATURES}")
-            paths = [_poses_path(task, estimator, query) for query in dataset.queries]
+            images, keys = estimator.plan_images(f"{name} {FEATURES}")
+            planned += images
+            paths = [_poses_path(task, estimator, query, keys) for query in dataset.queries]
             planned.append(plan_units(f"{name} {POSES}", store, paths, paths[0]))
             if self._verified:
                 records = [store.read_record(path) for path in paths]
                 verified = [
                     None if record is None
-                    else _verified_path(task, estimator, query, from_records(record))
+                    else _verified_path(task, estimator, query, from_records(record), keys)
                     for query, record in zip(dataset.queries, records, strict=True)
                 ]  # fmt: skip
-                group = _verified_path(task, estimator, next(iter(dataset.queries)), [])
+                group = _verified_path(task, estimator, next(iter(dataset.queries)), [], keys)
                 planned.append(plan_units(f"{name} {VERIFICATION}", store, verified, group))
         return planned
 

@@ -61,11 +61,11 @@ def _run_estimator(
         if estimator.is_known:
             executor.ahead(f"{name} {stage}", queries, task.store, "poses")
 
-    with measure() as cost:
+    with executor.stage(f"{name} {FEATURES}"), measure() as cost:
         estimator.send_images(f"{name} {FEATURES}", executor)
         estimator.prepare(request.workers)
     stages.append(_stage(f"{name} {FEATURES}", cost))
-    with measure() as cost:
+    with executor.stage(f"{name} {POSES}"), measure() as cost:
         send(POSES)
         listed = progress(queries, f"{name}: poses")
         found = {query: found_candidates(task, estimator, query) for query in listed}
@@ -88,7 +88,7 @@ def _run_estimator(
             "features and depth belong together"
         )
     if verified:
-        with measure() as cost:
+        with executor.stage(f"{name} {VERIFICATION}"), measure() as cost:
             send(VERIFICATION)
             verifying = progress(found.items(), f"{name}: verification by views")
             found = {q: verified_candidates(task, estimator, q, own) for q, own in verifying}

@@ -88,9 +88,9 @@ class MapsSource:
             self.hashes[name] = image_hash(self.store, self.files[name])
         return self.hashes[name]
 
-    def plan_hashes(self) -> None:
-        """Hashes all images, and writes nothing; raises as `hash_of`."""
-        self.hashes = {name: planned_hash(self.store, path) for name, path in self.files.items()}
+    def planned_hashes(self) -> dict[str, str]:
+        """Hashes of all images, of which nothing is kept; raises as `hash_of`."""
+        return {name: planned_hash(self.store, path) for name, path in self.files.items()}
 
     @cachedmethod(attrgetter("_held"))
     def maps(self, name: str) -> Maps:
@@ -103,21 +103,21 @@ class MapsSource:
 
     def record(self, name: str) -> MapsRecord:
         """What is kept of an image's maps, which are made if that wasn't yet; raises as `maps`."""
-        return self.stored(name) or _record_of(self._make(name)[1])
+        return self.stored(self.hash_of(name)) or _record_of(self._make(name)[1])
 
-    def stored(self, name: str) -> MapsRecord | None:
-        """What is kept of an image's maps, if they were made once."""
-        content = self.store.read_record(self._path(name))
+    def stored(self, sha256: str) -> MapsRecord | None:
+        """What is kept of the maps of an image of this hash, if they were made once."""
+        content = self.store.read_record(self._path(sha256))
         return None if content is None else _record_of(content)
 
-    def _path(self, name: str) -> Path:
-        return self.store.unit_path("maps", [self.identity.key, self.hash_of(name)])
+    def _path(self, sha256: str) -> Path:
+        return self.store.unit_path("maps", [self.identity.key, sha256])
 
     def _make(self, name: str) -> tuple[Maps, dict[str, Any]]:
         image = load_image_file(self.files[name]).decode()
         with measure(self._device) as cost:
             maps = self.network.maps(image)
-        path = self._path(name)
+        path = self._path(self.hash_of(name))
         content = self.store.read_record(path)
         if content is None:
             cells = maps.coarse.shape[0] * maps.coarse.shape[1]

@@ -1,23 +1,28 @@
 """Stages of features and of small units: what is stored of them, and what the rest would take."""
 
+import contextlib
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from d2eval.contracts.features import Origin
 from d2eval.contracts.identity import Identity
-from d2eval.foundation.errors import D2EvalError
+from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.images.decoding import read_image_size
+from d2eval.foundation.terminal.console import note
 from d2eval.foundation.terminal.progress import progress
 from d2eval.pipeline.external import ExternalFeatures
 from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
-from d2eval.pipeline.hashes import may_read_images, planned_hash
+from d2eval.pipeline.hashes import images_unread, may_read_images, planned_hash
 from d2eval.pipeline.image_pairs import pair_keys
 from d2eval.pipeline.packs import arrays_of
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.plan import Planned
+from d2eval.scheduling.work import Parts
 
 LOOKED_AT = 8  # files of features, for their costs
 
@@ -29,6 +34,22 @@ class Keyed:
     key: str
     stored: bool
     origin: Origin = "center"
+
+
+def expected(name: str, parts: Parts, dataset: Any) -> Sequence[Planned]:
+    """The plan of a run that begins, by what is known without reading images.
+
+    Where there is none, what is wrong is said by the run itself, if that is wrong for it, too.
+    ``name`` is the benchmark's.
+    """
+    try:
+        with images_unread():
+            return parts.plan(dataset)
+    except D2EvalError:
+        return ()
+    except Exception as error:  # noqa: BLE001 - a benchmark's of others; the run goes on
+        note(f"{name}: can't be planned ({reason_of(error)}); no time left in all")
+        return ()
 
 
 def plan_features(
@@ -97,7 +118,8 @@ def _features_recorded(store: Store, identity: Identity) -> _Recorded:
     pixels, seconds, size = 0, 0.0, 0
     origin: Origin = "center"
     for path in islice(store.features_folder(identity).glob("*.h5"), LOOKED_AT):
-        unit = store.read_features(identity, path.stem)
+        with contextlib.redirect_stderr(io.StringIO()):  # what is damaged, who uses it says
+            unit = store.read_features(identity, path.stem)
         if unit is not None:
             pixels += math.prod(unit.features.image_size)
             seconds += unit.cost.seconds
@@ -109,19 +131,19 @@ def _features_recorded(store: Store, identity: Identity) -> _Recorded:
 
 
 def plan_units(
-    stage: str, store: Store, paths: Iterable[Path | None], group: Path | None = None
+    stage: str, store: Store, paths: Iterable[Path | None], group: Path | None, parts: int = 1
 ) -> Planned:
     """Units by where they lie, or would; None: that follows from what is still to be made.
 
-    ``group`` is a place of one of their kind, method and settings; None: they have files of their
-    own, whose costs aren't known.
+    ``group`` is the place of a unit that has their costs or those of others like them (None: there
+    are no units). Each consists of so many ``parts``, of which the costs are.
     """
     count, there = 0, 0
     for path in paths:
         count += 1
         there += path is not None and store.has(path)
     seconds, size = (None, None) if group is None else _units_recorded(store, group)
-    lacking = count - there
+    lacking = (count - there) * parts
     return Planned(
         stage, count, there,
         None if seconds is None else lacking * seconds, None if size is None else lacking * size,
@@ -129,8 +151,15 @@ def plan_units(
 
 
 def _units_recorded(store: Store, path: Path) -> tuple[float | None, float | None]:
-    """Mean seconds and bytes of units of a kind, method and settings."""
+    """Mean seconds and bytes of units of a kind, method and settings.
+
+    Of one that says a ``size``, what it says.
+    """
     contents = store.made_like(path)
-    took = [float(own["seconds"]) for own in map(arrays_of, contents) if "seconds" in own]
+    took, sizes = [], []
+    for content in contents:
+        own = arrays_of(content)
+        took += [float(own["seconds"])] if "seconds" in own else []
+        sizes.append(float(own.get("size", len(content))))
     seconds = sum(took) / len(took) if took else None
-    return seconds, sum(map(len, contents)) / len(contents) if contents else None
+    return seconds, sum(sizes) / len(sizes) if sizes else None

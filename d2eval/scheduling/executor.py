@@ -1,14 +1,16 @@
 """The one way in which stages of a run are spread over workers."""
 
+import contextlib
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.terminal.console import note
-from d2eval.foundation.terminal.progress import Progress
+from d2eval.foundation.terminal.progress import Progress, part_of
 from d2eval.scheduling.plan import Planned, left_in_all
 from d2eval.scheduling.work import BLOCK_S, Block, Outcome
 
@@ -74,11 +76,12 @@ class Spread:
     """Does the units of one stage on workers: each once, whoever fails or is lost."""
 
     def __init__(
-        self, workers: Workers, job: bytes, stage: str, units: Sequence[Any], plan: Plan
-    ) -> None:
-        self._workers, self._job, self._stage, self._plan = workers, job, stage, plan
+        self, workers: Workers, job: bytes, stage: str, units: Sequence[Any],
+        counted: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        """``counted`` is told how many workers there are, while they are at work."""
+        self._workers, self._job, self._stage, self._counted = workers, job, stage, counted
         self._count = 1
-        self._stages: Sequence[Planned] = ()
         self._waiting, self._again = deque(units), deque[Block]()
         self._under_way: dict[int, Block] = {}
         self._number = 0
@@ -91,7 +94,7 @@ class Spread:
     def run(self) -> None:
         """Until each unit is stored, or has failed as often as it may."""
         what = f"{self._stage}: workers"
-        with Progress(what, len(self._waiting), in_all=self._in_all) as shown:
+        with Progress(what, len(self._waiting)) as shown:
             while self._waiting or self._again or self._under_way:
                 self._count = max(self._workers.count, 1)
                 for _ in range(self._workers.room):
@@ -102,12 +105,9 @@ class Spread:
                     block = replace(block, avoid=(*block.avoid, *self._failing()))
                     self._under_way[self._number] = block
                     self._workers.submit(self._number, self._job, block)
-                self._stages = self._plan()  # made once, while workers do the first blocks
+                self._counted(self._count)
                 for number, outcome in self._workers.wait():
                     shown.advance(self._settle(self._under_way.pop(number), outcome))
-
-    def _in_all(self, seconds: float | None) -> str:
-        return left_in_all(self._stages, self._stage, seconds, self._count)
 
     def _cut(self) -> Block:
         """The next units, of which a worker has for about a second; at the end each has a share."""
@@ -167,11 +167,28 @@ class Executor:
         """Takes the workers, the run's pickled `Job`, and its plan, to say how far it is."""
         self._workers, self._job, self._plan = workers, job, plan
         self._stages: Sequence[Planned] | None = None
+        self._count = 1
 
-    def _planned(self) -> Sequence[Planned]:
+    def planned(self, plan: Plan) -> "Executor":
+        """The same one for a run of this plan, which is made once, when it begins."""
+        return Executor(self._workers, self._job, plan)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """A stage of the run: its progress says how far all of the run is."""
+        if self._workers is None:
+            self._begin(1)
+        with part_of(partial(self._in_all, name)):
+            yield
+
+    def _begin(self, count: int) -> None:
+        """``count`` processes are at work: with workers, they have their first blocks."""
+        self._count = count
         if self._stages is None:
             self._stages = self._plan()
-        return self._stages
+
+    def _in_all(self, stage: str, seconds: float | None) -> str:
+        return left_in_all(self._stages or (), stage, seconds, self._count)
 
     def ahead(self, stage: str, units: Sequence[Any], store: Kept, kind: str) -> int:
         """Lets workers make the units of a stage; how many images they extracted.
@@ -191,8 +208,9 @@ class Executor:
         """
         if self._workers is None or not units:
             return 0
-        spread = Spread(self._workers, self._job, stage, units, self._planned)
-        spread.run()
+        spread = Spread(self._workers, self._job, stage, units, self._begin)
+        with self.stage(stage):
+            spread.run()
         if spread.failures:
             shown = "; ".join(map(str, spread.failures[:SHOWN]))
             more = len(spread.failures) - SHOWN

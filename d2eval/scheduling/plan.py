@@ -20,6 +20,7 @@ class Planned:
         stored: of them.
         seconds: to make the others in one process; None: no cost is on record.
         size: of the others on the disk, in bytes; likewise.
+        is_shared: whether workers make units of it; else the run itself does.
     """
 
     stage: str
@@ -27,6 +28,7 @@ class Planned:
     stored: int = 0
     seconds: float | None = None
     size: float | None = None
+    is_shared: bool = True
 
     @property
     def lacking(self) -> int:
@@ -61,13 +63,16 @@ def left_in_all(stages: Sequence[Planned], stage: str, seconds: float | None, wo
         stages: of the run, as they were planned before it.
         stage: that is under way; of one that wasn't planned nothing is said.
         seconds: that it still takes; None: as planned.
-        workers: that share what each of the stages takes.
+        workers: that share what stages take.
     """
     names = [own.stage for own in stages]
     if stage not in names:
         return ""
     at = names.index(stage)
-    costs = [None if own.seconds is None else own.seconds / workers for own in stages[at:]]
+    costs = [
+        None if own.seconds is None else own.seconds / (workers if own.is_shared else 1)
+        for own in stages[at:]
+    ]
     if seconds is not None:
         costs[0] = seconds
     known, is_all = _known(stages[at:], costs)

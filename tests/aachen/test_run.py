@@ -10,15 +10,18 @@ import pycolmap
 import pytest
 from places import DATA, REFERENCE, SHARED, needs
 
+from d2eval.aachen.aachen import Aachen, AachenOptions
 from d2eval.aachen.data.dataset import Dataset, load_dataset
 from d2eval.aachen.data.holdout import hold_out
 from d2eval.aachen.matching import FeatureMatching
 from d2eval.aachen.protocol import load_benchmark
 from d2eval.aachen.run import RunResult, Settings, run
 from d2eval.contracts.method import Runtime
-from d2eval.pipeline.extraction import open_source
+from d2eval.evaluation.benchmark import Request
+from d2eval.pipeline.extraction import MethodChoice, open_source
 from d2eval.pipeline.pairs import open_matcher
 from d2eval.pipeline.store import Store
+from d2eval.runs.folder import RunName
 
 FOUNTAIN = DATA / "aachen-fountain"
 WEIGHTS = SHARED / "weights/d2_vgg16_hed.pth"
@@ -156,6 +159,34 @@ def agrees(value: float, spread: tuple[float, float], share: float) -> bool:
 
 
 # RootSIFT
+
+
+def test_stages_say_how_far_the_run_is_and_are_planned_by_what_they_took(
+    rootsift, tmp_path, shown_in_all
+):
+    benchmark, dataset = Aachen(AachenOptions()), open_fountain(pairs=rootsift.pairs)
+    runtime = Runtime(cache=rootsift.root / "cache")
+    request = Request(MethodChoice("rootsift", {}), runtime=runtime, output=tmp_path)
+    benchmark.run(dataset, request, RunName("again"))
+    said = [own for own in shown_in_all if own[1]]
+    assert [(what, text.partition(",")[0]) for what, text in said] == [
+        ("rootsift: features", "stage 1 of 5"),
+        ("matching", "stage 2 of 5"),  # into the store
+        ("matching", "stage 2 of 5"),  # and from there into COLMAP's database
+        ("verification", "stage 3 of 5"),
+        ("registration", "stage 5 of 5"),
+    ]
+    assert all(text.endswith(" left in all") for _, text in said)
+    stored = benchmark.plan(dataset, request)
+    assert [own.lacking for own in stored] == [0, 0, 0, 0, 2]
+    anew = benchmark.plan(dataset, replace(request, runtime=replace(runtime, fresh=True)))
+    assert [own.lacking for own in anew] == [5, 9, 9, 1, 2]
+    assert all(own.seconds > 0 for own in anew)
+    # of the one model that was made, and by its pairs of another one
+    made = [path.stat().st_size for path in (tmp_path / "aachen/again/model").glob("*.bin")]
+    assert sum(made) == pytest.approx(anew[3].size, rel=1e-3)
+    other = benchmark.plan(replace(dataset, pairs=dataset.pairs[:3]), request)[3]
+    assert (other.size, other.seconds) == pytest.approx((anew[3].size / 3, anew[3].seconds / 3))
 
 
 def test_queries_are_registered_where_they_were_taken(rootsift):

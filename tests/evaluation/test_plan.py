@@ -8,11 +8,11 @@ import pytest
 from d2eval.cli import main
 from d2eval.contracts.method import Runtime
 from d2eval.evaluation.benchmark import Request, benchmark_class
-from d2eval.evaluation.evaluate import _expected
 from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.images import decoding
 from d2eval.pipeline import hashes
 from d2eval.pipeline.extraction import MethodChoice
+from d2eval.pipeline.planning import expected
 from d2eval.scheduling.plan import Planned, plan_lines
 
 
@@ -63,23 +63,22 @@ def test_a_run_that_begins_is_planned_without_reading_images(tiny_hpatches, tmp_
     assert len(list(parts.work("features", names[:2]))) == 2
     parts._source.store.flush()
     monkeypatch.setattr(hashes, "load_image_file", None)
-    features, matches, scores = _expected(benchmark, dataset, request)
+    features, matches, scores = expected("hpatches", parts, dataset)
     assert (features.units, features.stored, matches.stored, scores.units) == (12, 2, 0, 10)
     assert features.seconds > 0
     given = MethodChoice(f"precomputed:{tmp_path}")  # files of the user's, would have to be read
-    assert _expected(benchmark, dataset, replace(request, method=given)) == ()
+    given_parts = benchmark.parts(dataset, replace(request, method=given))
+    assert expected("hpatches", given_parts, dataset) == ()
 
 
-def test_a_plan_that_fails_ends_no_run(tmp_path, capsys):
+def test_a_plan_that_fails_ends_no_run(capsys):
     class Broken:
-        name = "broken"
-
-        def plan(self, dataset, request):
+        def plan(self, dataset):
             raise dataset
 
-    assert _expected(Broken(), D2EvalError("is said by the run"), Request(None)) == ()
+    assert expected("broken", Broken(), D2EvalError("is said by the run")) == ()
     assert capsys.readouterr().err == ""
-    assert _expected(Broken(), KeyError("units"), Request(None)) == ()
+    assert expected("broken", Broken(), KeyError("units")) == ()
     assert (
         capsys.readouterr().err == "note: broken: can't be planned ('units'); no time left in all\n"
     )

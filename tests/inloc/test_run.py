@@ -218,6 +218,16 @@ def test_again_nothing_is_estimated_and_the_bytes_are_the_same(rootsift, key, mo
 
 
 @needs_data
+def test_stages_say_how_far_the_run_is(rootsift, shown_in_all):
+    evaluate(rootsift.root, "sparse", True, only=FEW, cutouts=CUTOUTS)
+    assert [own for own in shown_in_all if own[1]] == [
+        ("rootsift: features", "stage 1 of 3"),
+        ("sparse: poses", "stage 2 of 3"),
+        ("sparse: verification by views", "stage 3 of 3"),
+    ]
+
+
+@needs_data
 def test_what_was_killed_before_the_last_query_ends_with_the_same_bytes(rootsift, tmp_path):
     """Half from the store and half estimated now, as after a kill."""
     shutil.copytree(rootsift.root / "cache/features", tmp_path / "cache/features")

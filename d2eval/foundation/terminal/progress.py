@@ -3,10 +3,12 @@
 Both are on standard error. What takes less than `FIRST_S` seconds leaves no line.
 """
 
+import contextlib
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -18,6 +20,22 @@ FIRST_S = 10.0  # before the first line
 NEXT_S, GROWTH = 30.0, 0.1  # between lines: a tenth of the time so far, at least half a minute
 _TICK_S = 1.0  # a bar's clock goes on while nothing is done
 _MEGA = 1e6
+InAll = Callable[[float | None], str]
+
+_in_all: ContextVar[InAll] = ContextVar("_in_all", default=lambda _: "")
+
+
+@contextlib.contextmanager
+def part_of(in_all: InAll) -> Iterator[None]:
+    """What is under way in this block is a part of something larger.
+
+    ``in_all`` says how far that is, given the seconds that the part still takes (None: not known).
+    """
+    token = _in_all.set(in_all)
+    try:
+        yield
+    finally:
+        _in_all.reset(token)
 
 
 class Progress:
@@ -27,27 +45,19 @@ class Progress:
     """
 
     def __init__(
-        self,
-        what: str,
-        total: int | None = None,
-        *,
-        done: int = 0,
-        is_bytes: bool = False,
-        in_all: Callable[[float | None], str] = lambda _: "",
+        self, what: str, total: int | None = None, *, done: int = 0, is_bytes: bool = False
     ) -> None:
         """Of nothing yet.
 
         ``what`` is done, such as "rootsift: features", in ``total`` parts (None: not known, or
-        none) or bytes, of which so many were ``done`` before. Where it is a part of something
-        larger, ``in_all`` says how far that is, given the seconds that this part still takes (None:
-        not known).
+        none) or bytes, of which so many were ``done`` before.
         """
         self._what, self._total, self._is_bytes = printable(what), total, is_bytes
         self._before = self.done = done
         self._ended = threading.Event()
         self._said = False
         self._bar: Any = None
-        self._in_all = in_all
+        self._in_all = _in_all.get()
 
     def __enter__(self) -> "Progress":
         self._start = time.monotonic()

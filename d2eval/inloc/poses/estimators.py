@@ -117,8 +117,8 @@ class Estimator(ABC):
         """Lets workers, if there are any, extract what is kept of the images."""
 
     @abstractmethod
-    def plan_images(self, stage: str) -> Sequence[Planned]:
-        """What of the images is stored, where anything is; all are known by their keys then."""
+    def plan_images(self, stage: str) -> tuple[Sequence[Planned], Mapping[str, str]]:
+        """What of the images is stored, where anything is, and the `keys` of all."""
 
     @abstractmethod
     def made_before(self) -> None:
@@ -136,10 +136,11 @@ class Estimator(ABC):
     def settings(self) -> list[Any]:
         """What decides the candidates of every query."""
 
-    def content(self, query: str) -> list[Any]:
+    def content(self, query: str, keys: Mapping[str, str]) -> list[Any]:
         """What decides the candidates of a query, as JSON can say it.
 
-        Depth is stood for by size and time of its file, and the alignment.
+        Depth is stood for by size and time of its file, and the alignment; what is made of the
+        images by their ``keys``.
 
         Raises:
             D2EvalError: depth is missing, or an alignment is broken.
@@ -157,8 +158,8 @@ class Estimator(ABC):
             alignment = self.task.spatial.alignment(*scan_of(cutout)).ravel().tolist()
             depth.append([cutout, state.st_size, state.st_mtime_ns, alignment])
         camera = dataset.query_camera(query, read_image_size(dataset.queries[query]))
-        images = [[item.cutout, item.score, self.keys[item.cutout]] for item in retrieved]
-        return [*self.settings(), camera.params.tolist(), self.keys[query], images, depth]
+        images = [[item.cutout, item.score, keys[item.cutout]] for item in retrieved]
+        return [*self.settings(), camera.params.tolist(), keys[query], images, depth]
 
     @abstractmethod
     def candidates(self, query: str) -> list[Candidate]:
@@ -210,11 +211,10 @@ class FeatureEstimator(Estimator):
         """Of the method."""
         send_features(self.source, list(self.files), executor, stage)
 
-    def plan_images(self, stage: str) -> Sequence[Planned]:
+    def plan_images(self, stage: str) -> tuple[Sequence[Planned], Mapping[str, str]]:
         """Of the method."""
         planned, keyed = plan_features(stage, self.source, self.files)
-        self.keys = {name: own.key for name, own in keyed.items()}
-        return [planned]
+        return [planned], {name: own.key for name, own in keyed.items()}
 
     def made_before(self) -> None:
         """The features."""

@@ -58,11 +58,9 @@ class DenseEstimator(Estimator):
     def send_images(self, stage: str, executor: Executor) -> None:
         """Nothing: maps are made where they are matched."""
 
-    def plan_images(self, stage: str) -> Sequence[Planned]:
+    def plan_images(self, stage: str) -> tuple[Sequence[Planned], Mapping[str, str]]:
         """Nothing: as above."""
-        self.source.plan_hashes()
-        self.keys = dict(self.source.hashes)
-        return []
+        return [], self.source.planned_hashes()
 
     def made_before(self) -> None:
         """Nothing."""

@@ -71,18 +71,20 @@ def test_the_time_left_is_by_the_pace_of_late() -> None:
 
 
 def test_a_part_of_something_larger_says_how_far_that_is() -> None:
-    bar = Progress("x", 100, in_all=lambda left: f"{left} of 1000 s left in all")
+    with module.part_of(lambda left: f"{left} of 1000 s left in all"):
+        bar = Progress("x", 100)
     assert bar._line(92, 10.0, pace=1 / 5) == (
         "x: 92 of 100, 0:10, about 0:40 left; 40.0 of 1000 s left in all"
     )
     assert bar._line(0, 10.0, pace=0.0) == "x: 0 of 100, 0:10; None of 1000 s left in all"
+    assert Progress("y", 100)._line(92, 10.0, pace=1 / 5) == "y: 92 of 100, 0:10, about 0:40 left"
 
 
 def test_a_terminal_shows_it_too(monkeypatch) -> None:
     monkeypatch.setattr(module, "_TICK_S", 0.01)
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    with Progress("x", 3, in_all=lambda left: "stage 2 of 5"):
+    with module.part_of(lambda left: "stage 2 of 5"), Progress("x", 3):
         assert waited(lambda: "stage 2 of 5" in stream.getvalue())
 
 

@@ -58,7 +58,7 @@ def content(folder: InlocFolder, cache: Path, strategy: str = "sparse", **choice
     change = choices.pop("change", dataset)
     estimator = sparse(strategy, change(dataset) if callable(change) else change, cache, **choices)
     estimator.prepare(0)
-    return estimator.content(Q1)
+    return estimator.content(Q1, estimator.keys)
 
 
 def test_the_same_work_has_the_same_content(folder, tmp_path):
