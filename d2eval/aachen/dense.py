@@ -5,15 +5,13 @@ become tracks.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints, Matching, Pair, check_size
@@ -81,22 +79,6 @@ def match_cells(first: Maps, other: Maps, settings: DenseSettings, device: str =
     similarity = np.einsum("md,md->m", *described)
     matched = np.stack(cells, axis=1).astype(np.int32)
     return one_to_one(matched, similarity, settings.max_matches)
-
-
-def near_each_other(pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs in an order in which those of an image lie close together.
-
-    So few maps are made twice though few are held: of the 1,182 images in the challenge's list,
-    with 45 in memory, 1,287 maps are made; in the order of names it were 6,677.
-    """
-    listed = sorted(pairs)
-    names = sorted({name for pair in listed for name in pair})
-    index = {name: i for i, name in enumerate(names)}
-    ends = np.array([[index[name] for name in pair] for pair in listed]).reshape(-1, 2)
-    both = np.concatenate([ends, ends[:, ::-1]]).T
-    graph = coo_array((np.ones(len(both[0])), tuple(both)), shape=(len(names),) * 2).tocsr()
-    rank = np.argsort(reverse_cuthill_mckee(graph, symmetric_mode=True))
-    return sorted(listed, key=lambda pair: sorted(rank[index[name]] for name in pair))
 
 
 class DenseMatching(Matching):
@@ -193,10 +175,6 @@ class DenseMatching(Matching):
                 name,
                 ImageKeypoints(unit["keypoints"], key, sha256, record.cost, record.stored_bytes),
             )
-
-    def in_order(self, pairs: Iterable[Pair]) -> list[Pair]:
-        """As `near_each_other`, so that few maps are made twice."""
-        return near_each_other(pairs)
 
     def pair_matcher(
         self, dataset: Dataset, keypoints: Mapping[str, ImageKeypoints], store: Store

@@ -1,7 +1,7 @@
 """The first two stages: features of every image in the pair list, and matches of every pair."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import pycolmap
 
 from d2eval.aachen.data.dataset import Dataset
+from d2eval.aachen.order import near_each_other
 from d2eval.aachen.protocol import KeypointOrigin
 from d2eval.contracts.features import Float32Array, Origin, seen_from
 from d2eval.contracts.matching import Matches
@@ -103,10 +104,6 @@ class Matching(ABC):
         """
 
     @abstractmethod
-    def in_order(self, pairs: Iterable[Pair]) -> list[Pair]:
-        """An order in which little is made or read twice."""
-
-    @abstractmethod
     def pair_matcher(
         self, dataset: Dataset, keypoints: Mapping[str, ImageKeypoints], store: Store
     ) -> Callable[[Pair], Matches]:
@@ -129,7 +126,7 @@ class Matching(ABC):
         """
         match = self.pair_matcher(dataset, keypoints, store)
         try:
-            for pair in progress(self.in_order(dataset.pairs), "matching", len(dataset.pairs)):
+            for pair in progress(near_each_other(dataset.pairs), "matching", len(dataset.pairs)):
                 yield pair, match(pair)
         finally:
             store.flush()
@@ -199,10 +196,6 @@ class FeatureMatching(Matching):
                 unit.features.keypoints, unit.key, image.sha256,
                 unit.cost, unit.features.descriptors.nbytes, unit.features.origin,
             )  # fmt: skip
-
-    def in_order(self, pairs: Iterable[Pair]) -> list[Pair]:
-        """By names, so that features are seldom read twice, though few are held."""
-        return sorted(pairs)
 
     def pair_matcher(
         self, dataset: Dataset, keypoints: Mapping[str, ImageKeypoints], store: Store

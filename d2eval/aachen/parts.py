@@ -9,6 +9,7 @@ import pycolmap
 from d2eval.aachen.costs import costs_path
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import ImageKeypoints, Matching, Pair
+from d2eval.aachen.order import near_each_other
 from d2eval.aachen.protocol import AachenBenchmark
 from d2eval.aachen.stages import MATCHING, REGISTRATION, TRIANGULATION, VERIFICATION
 from d2eval.aachen.triangulation import model_unit
@@ -31,7 +32,7 @@ def send_matches(matching: Matching, dataset: Dataset, executor: Executor, store
         D2EvalError: as `Executor.ahead`.
     """
     if matching.is_known:
-        executor.ahead(MATCHING, matching.in_order(dataset.pairs), store, "matches")
+        executor.ahead(MATCHING, near_each_other(dataset.pairs), store, "matches")
 
 
 def send_pairs(
@@ -47,7 +48,8 @@ def send_pairs(
         D2EvalError: as `Executor.ahead`.
     """
     if matching.is_known:
-        executor.ahead(VERIFICATION, pairs_to_verify(dataset, benchmark), store, "verified")
+        pairs = near_each_other(pairs_to_verify(dataset, benchmark))
+        executor.ahead(VERIFICATION, pairs, store, "verified")
 
 
 class AachenParts:

@@ -5,6 +5,7 @@ import logging
 import queue
 import time
 import uuid
+from collections import Counter
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,14 @@ class ClusterWorkers:
         return len(self._workers())
 
     @property
-    def room(self) -> int:
-        """A block is done and another one waits, for each of them; while there are none, one."""
-        return max(AHEAD * self.count, 1) - len(self._tasks)
+    def free(self) -> list[str]:
+        """Addresses: each worker does a block while another one waits."""
+        given = Counter(block.to for _, block in self._tasks.values())
+        known = self._workers()
+        if not known:
+            return [] if self._tasks else [""]
+        room = AHEAD * len(known) - len(self._tasks)
+        return [own for k in range(AHEAD) for own in known if given[own] <= k][: max(room, 0)]
 
     def _workers(self) -> list[str]:
         """Addresses of the workers."""
@@ -106,8 +112,10 @@ class ClusterWorkers:
         if self._is_closed():
             return  # sent when the scheduler is back
         avoided = {self._addresses[own] for own in block.avoid if own in self._addresses}
-        others = [address for address in self._workers() if address not in avoided]
-        chosen = {"workers": others, "allow_other_workers": True} if avoided and others else {}
+        known = self._workers()
+        others = [address for address in known if address not in avoided]
+        wanted = [block.to] if block.to in others else others if avoided else []
+        chosen = {"workers": wanted, "allow_other_workers": True} if wanted else {}
         future = self._client.submit(
             _run, job, block, pure=False, key=f"{block.stage}-{uuid.uuid4().hex}", **chosen
         )

@@ -12,6 +12,7 @@ from d2eval.foundation.errors import D2EvalError, reason_of
 from d2eval.foundation.terminal.console import note
 from d2eval.foundation.terminal.progress import Progress, part_of
 from d2eval.scheduling.plan import Planned, left_in_all
+from d2eval.scheduling.stretches import Stretches
 from d2eval.scheduling.work import BLOCK_S, Block, Outcome
 
 ATTEMPTS = 3  # at a unit that fails
@@ -32,11 +33,11 @@ class Workers(Protocol):
         """How many there are now."""
 
     @property
-    def room(self) -> int:
-        """How many blocks more they would take now."""
+    def free(self) -> Sequence[str]:
+        """Who would take a block now, by a name, once for each block; none yet: "" for one."""
 
     def submit(self, number: int, job: bytes, block: Block) -> None:
-        """Gives a block of an own number to one of them."""
+        """Gives a block of an own number to one of them, to ``block.to`` if that may be."""
 
     def wait(self) -> list[tuple[int, Outcome]]:
         """Blocks that have ended, by their number; after a while none.
@@ -82,7 +83,7 @@ class Spread:
         """``counted`` is told how many workers there are, while they are at work."""
         self._workers, self._job, self._stage, self._counted = workers, job, stage, counted
         self._count = 1
-        self._waiting, self._again = deque(units), deque[Block]()
+        self._waiting, self._again = Stretches(units, workers.count), deque[Block]()
         self._under_way: dict[int, Block] = {}
         self._number = 0
         self._largest = 1
@@ -97,11 +98,11 @@ class Spread:
         with Progress(what, len(self._waiting)) as shown:
             while self._waiting or self._again or self._under_way:
                 self._count = max(self._workers.count, 1)
-                for _ in range(self._workers.room):
+                for worker in self._workers.free:
                     if not (self._again or self._waiting):
                         break
                     self._number += 1
-                    block = self._again.popleft() if self._again else self._cut()
+                    block = self._again.popleft() if self._again else self._cut(worker)
                     block = replace(block, avoid=(*block.avoid, *self._failing()))
                     self._under_way[self._number] = block
                     self._workers.submit(self._number, self._job, block)
@@ -109,7 +110,7 @@ class Spread:
                 for number, outcome in self._workers.wait():
                     shown.advance(self._settle(self._under_way.pop(number), outcome))
 
-    def _cut(self) -> Block:
+    def _cut(self, worker: str) -> Block:
         """The next units, of which a worker has for about a second; at the end each has a share."""
         done = sum(units for units, _ in self._recent)
         seconds = sum(took for _, took in self._recent)
@@ -117,7 +118,7 @@ class Spread:
         share = math.ceil(len(self._waiting) / (2 * self._count))
         size = max(1, min(pace, share, self._largest, LARGEST))
         self._largest = max(self._largest, GROWTH * size)
-        return Block(self._stage, tuple(self._waiting.popleft() for _ in range(size)))
+        return Block(self._stage, self._waiting.take(worker, size), worker)
 
     def _failing(self) -> list[str]:
         """Workers on which all fails, such as one whose disk is full."""
@@ -133,19 +134,17 @@ class Spread:
             self._failed[outcome.worker] += 1
         left = block.units[outcome.done :]
         if outcome.fault is None:
-            if left:
-                self._again.append(Block(self._stage, left))
+            self._waiting.put_back(block.to, left)
             return outcome.done
         failed, *others = left
         attempt = 1 + (block.attempt if outcome.done == 0 else 0)
-        again = replace(
-            block, units=(failed,), attempt=attempt, avoid=(*block.avoid, outcome.worker)
-        )
+        avoid = (*block.avoid, outcome.worker)
+        again = replace(block, units=(failed,), to="", attempt=attempt, avoid=avoid)
         # The system, too, ends what takes more memory than there is
         if outcome.fault == "memory" or (outcome.fault == "lost" and attempt > 1):
             again = replace(again, memory_share=block.memory_share / 2)
         if others:
-            self._again.append(Block(self._stage, tuple(others)))
+            self._waiting.put_back(block.to, others)
         most = LOST_ATTEMPTS if outcome.fault == "lost" else ATTEMPTS
         if attempt < most:
             self._again.append(again)

@@ -55,7 +55,7 @@ class _Worker:
     """One process, and the block that it does."""
 
     def __init__(self, index: int, threads: int) -> None:
-        self.index, self.threads = index, threads
+        self.index, self.threads, self.name = index, threads, str(index)
         self.block: int | None = None
         self._start()
 
@@ -99,16 +99,19 @@ class LocalWorkers:
         return len(self._all)
 
     @property
-    def room(self) -> int:
+    def free(self) -> list[str]:
         """Those that do nothing."""
-        return sum(worker.block is None for worker in self._all)
+        return [own.name for own in self._all if own.block is None]
 
     def submit(self, number: int, job: bytes, block: Block) -> None:
         """To one that does nothing, if may be one on which the block hasn't failed."""
         idle = [worker for worker in self._all if worker.block is None]
-        chosen = min(
-            idle, key=lambda own: any(f"process {own.process.pid}" in name for name in block.avoid)
-        )
+
+        def refused(own: _Worker) -> tuple[bool, bool]:
+            failed = any(f"process {own.process.pid}" in name for name in block.avoid)
+            return failed, own.name != block.to
+
+        chosen = min(idle, key=refused)
         chosen.block = number
         with contextlib.suppress(BrokenPipeError, ConnectionError):  # its end is noticed below
             chosen.connection.send((job, block))

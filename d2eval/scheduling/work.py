@@ -70,6 +70,7 @@ class Block:
     Attributes:
         stage: whose units they are.
         units: small, to be pickled.
+        to: the worker that should do it, as `Workers` name it; "": any.
         attempt: how often the first of them has failed.
         memory_share: see `Job.open`.
         avoid: workers on which it failed.
@@ -77,6 +78,7 @@ class Block:
 
     stage: str
     units: tuple[Any, ...]
+    to: str = ""
     attempt: int = 0
     memory_share: float = 1.0
     avoid: tuple[str, ...] = ()

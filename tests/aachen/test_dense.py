@@ -13,14 +13,7 @@ from places import DATA, needs
 from synthetic import arc
 
 from d2eval.aachen.data.dataset import Dataset
-from d2eval.aachen.dense import (
-    DenseMatching,
-    cell_centers,
-    keypoint_cells,
-    match_cells,
-    near_each_other,
-    one_to_one,
-)
+from d2eval.aachen.dense import DenseMatching, cell_centers, keypoint_cells, match_cells, one_to_one
 from d2eval.aachen.protocol import DenseSettings, load_benchmark
 from d2eval.aachen.run import Settings, run
 from d2eval.cli import main
@@ -98,14 +91,6 @@ def test_matches_are_those_of_fine_cells_once_each():
     few = match_cells(first, other, DenseSettings(1, 3))
     assert len(few) == 3
     assert {tuple(pair) for pair in few.tolist()} < {tuple(pair) for pair in found.tolist()}
-
-
-def test_pairs_of_an_image_come_together():
-    # Two groups whose names alternate: by name, all images would be held until the end
-    pairs = [(f"{k}{a}", f"{k}{b}") for a in "wxyz" for b in "wxyz" if a < b for k in range(2)]
-    ordered = near_each_other([(b, a) for a, b in pairs])
-    assert sorted(ordered) == sorted((b, a) for a, b in pairs)
-    assert [pair[0][0] for pair in ordered] in (["0"] * 6 + ["1"] * 6, ["1"] * 6 + ["0"] * 6)
 
 
 @pytest.mark.parametrize("settings", [(0, 0), (1, -1)])

@@ -44,9 +44,9 @@ def drive(workers: Workers, blocks: int) -> None:
     job, sent, ended = pickle.dumps(Sent()), 0, 0
     units = tuple((f"db/{k:05}.jpg", f"db/{k + 1:05}.jpg") for k in range(UNITS))
     while ended < blocks:
-        for _ in range(min(workers.room, blocks - sent)):
+        for worker in workers.free[: blocks - sent]:
             sent += 1
-            workers.submit(sent, job, Block("nothing", units))
+            workers.submit(sent, job, Block("nothing", units, worker))
         ended += len(workers.wait())
 
 

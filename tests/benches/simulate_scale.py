@@ -57,30 +57,33 @@ class VirtualWorkers:
         self.packs = self.requests = 0
         self._seconds, self._world, self._packed = seconds, world, packed
         self._rng = np.random.default_rng(SEED)
-        self._idle, self._new, self._gone = list(range(count)), set(range(count)), 0
+        self._idle, self._new = set(range(count)), set(range(count))
         self._seen, self._all = [0] * count, count
         # Time, a number that no other has, worker, block, its units that are done, their seconds
         self._events: list[tuple[float, int, int, int, int, float]] = []
-        self._queue, self._tasks = deque[int](), dict[int, Block]()
+        self._queues, self._tasks = [deque[int]() for _ in range(count)], dict[int, Block]()
+        self._away = set[int]()
         self._stored, self._losses = Counter[int](), Counter[int]()
         self._ended: list[tuple[int, Outcome]] = []
         self._order = 0
 
     @property
     def count(self) -> int:
-        return self._all - self._gone
+        return self._all - len(self._away)
 
     @property
-    def room(self) -> int:
-        return max(AHEAD * self.count, 1) - len(self._tasks)
+    def free(self) -> list[str]:
+        given = Counter(block.to for block in self._tasks.values())
+        known = [str(own) for own in range(self._all) if own not in self._away]
+        room = max(AHEAD * len(known) - len(self._tasks), 0)
+        return [own for k in range(AHEAD) for own in known if given[own] <= k][:room]
 
     def submit(self, number: int, job: bytes, block: Block) -> None:
         begin = time.perf_counter()
         self.now += self._world.block
         self._advance(self.now)
         self._tasks[number] = block
-        self._queue.append(number)
-        self._give(self.now)
+        self._put_in_line(number, self.now)
         self.simulated_s += time.perf_counter() - begin
 
     def wait(self) -> list[tuple[int, Outcome]]:
@@ -95,9 +98,18 @@ class VirtualWorkers:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _give(self, at: float) -> None:
-        while self._queue and self._idle:
-            self._begin(self._idle.pop(), self._queue.popleft(), at)
+    def _put_in_line(self, number: int, at: float) -> None:
+        """Of the worker that should do it; where that is away, of the one with the least to do."""
+        worker = int(self._tasks[number].to or -1)
+        if worker < 0 or worker in self._away:
+            worker = min(range(self._all), key=lambda k: (k in self._away, len(self._queues[k])))
+        self._queues[worker].append(number)
+        self._give(worker, at)
+
+    def _give(self, worker: int, at: float) -> None:
+        if worker in self._idle and self._queues[worker]:
+            self._idle.discard(worker)
+            self._begin(worker, self._queues[worker].popleft(), at)
 
     def _put(
         self, at: float, worker: int, number: int = 0, done: int = -1, took: float = 0
@@ -146,12 +158,12 @@ class VirtualWorkers:
                 self._lose(worker, number, at)
                 continue
             else:
-                self._gone -= 1
-            self._idle.append(worker)
-            self._give(at)
+                self._away.discard(worker)
+            self._idle.add(worker)
+            self._give(worker, at)
 
     def _lose(self, worker: int, number: int, at: float) -> None:
-        self._gone += 1
+        self._away.add(worker)
         self._new.add(worker)
         self._seen[worker] = 0
         self._put(at + BACK_S, worker)
@@ -159,8 +171,11 @@ class VirtualWorkers:
         if self._losses[number] > ALLOWED:
             self._end(number, Outcome("Dask", fault="lost", message="lost"))
         else:
-            self._queue.appendleft(number)
-            self._give(at)
+            self._put_in_line(number, at)
+        waiting = list(self._queues[worker])
+        self._queues[worker].clear()
+        for other in waiting:
+            self._put_in_line(other, at)
 
     def _end(self, number: int, outcome: Outcome) -> None:
         del self._tasks[number]
@@ -193,11 +208,15 @@ def pair_bytes(count: int) -> float:
         tracemalloc.start()
         units = sorted(read_pairs(path).pairs)
         workers = VirtualWorkers(1, np.ones(1), World(0, 0, 0), True)
-        spread = Spread(workers, b"", "pairs", units, tuple)
+        spread = Spread(workers, b"", "pairs", units, uncounted)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert spread.extracted == 0
     return peak / count
+
+
+def uncounted(_: int) -> None:
+    """For nobody how many workers there are."""
 
 
 def scenarios(world: World) -> dict[str, World]:
@@ -219,7 +238,7 @@ def line(stage: str, units: int, count: int, seconds: np.ndarray, world: World) 
     work = float(np.resize(seconds, units).sum())
     workers = VirtualWorkers(count, seconds, world, stage == "pairs")
     begin = time.perf_counter()
-    spread = Spread(workers, b"", stage, range(units), tuple)
+    spread = Spread(workers, b"", stage, range(units), uncounted)
     spread.run()
     own_s = time.perf_counter() - begin - workers.simulated_s
     cells = (

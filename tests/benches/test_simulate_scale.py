@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from simulate_scale import START_S, VirtualWorkers, World
+from simulate_scale import START_S, VirtualWorkers, World, uncounted
 
 from d2eval.scheduling.executor import Spread
 
@@ -10,7 +10,7 @@ from d2eval.scheduling.executor import Spread
 def simulate(count, units, packed=True, **changes):
     world = World(**{"block": 0.0, "new_pack": 0.0, "known_pack": 0.0, **changes})
     workers = VirtualWorkers(count, np.full(3, 0.25), world, packed)
-    spread = Spread(workers, b"", "units", range(units), tuple)
+    spread = Spread(workers, b"", "units", range(units), uncounted)
     spread.run()
     assert spread.failures == []
     return workers

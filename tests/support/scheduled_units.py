@@ -71,8 +71,8 @@ class HereWorkers:
     ended: list[tuple[int, Outcome]] = field(default_factory=list)
 
     @property
-    def room(self) -> int:
-        return self.count - len(self.ended)
+    def free(self) -> list[str]:
+        return [str(k) for k in range(self.count - len(self.ended))]
 
     def submit(self, number: int, job: bytes, block: Block) -> None:
         self.blocks.append(block)
