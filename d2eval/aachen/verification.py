@@ -86,15 +86,19 @@ def geometry_units(
 ) -> dict[Pair, Path]:
     """Where the geometries lie, or would, of all pairs that are verified."""
     settings = benchmark.verification
+    shared = [
+        VERSION, pycolmap.__version__, type(settings).__name__, asdict(settings), dict(matcher),
+        benchmark.keypoint_origin,
+    ]  # fmt: skip
     group = [dict(matcher), asdict(settings), seed]
+    cameras = {name: _camera_text(dataset.cameras[name]) for name in dataset.images}
 
     def content(pair: Pair) -> list[Any]:
         content: list[Any] = [
-            VERSION, pycolmap.__version__, type(settings).__name__, asdict(settings),
-            dict(matcher), benchmark.keypoint_origin,
+            *shared,
             *([keypoints[name].key, keypoints[name].origin] for name in pair),
-            *(_camera_text(dataset.cameras[name]) for name in pair),
-        ]  # fmt: skip
+            *(cameras[name] for name in pair),
+        ]
         if isinstance(settings, KnownPoseVerification):
             poses = (dataset.poses[name] for name in pair)
             return [*content, *([float(v) for v in pose.matrix().ravel()] for pose in poses)]
