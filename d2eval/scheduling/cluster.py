@@ -91,12 +91,13 @@ class ClusterWorkers:
     @property
     def free(self) -> list[str]:
         """Addresses: each worker does a block while another one waits."""
-        given = Counter(block.to for _, block in self._tasks.values())
         known = self._workers()
         if not known:
             return [] if self._tasks else [""]
-        room = AHEAD * len(known) - len(self._tasks)
-        return [own for k in range(AHEAD) for own in known if given[own] <= k][: max(room, 0)]
+        room = max(AHEAD * len(known) - len(self._tasks), 0)
+        given = Counter(block.to for _, block in self._tasks.values()) if room else {}
+        found = [(given.get(own, 0), own) for own in known if given.get(own, 0) < AHEAD]
+        return [own for least in range(AHEAD) for k, own in found if k <= least][:room]
 
     def _workers(self) -> list[str]:
         """Addresses of the workers."""

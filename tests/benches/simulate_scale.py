@@ -62,7 +62,7 @@ class VirtualWorkers:
         # Time, a number that no other has, worker, block, its units that are done, their seconds
         self._events: list[tuple[float, int, int, int, int, float]] = []
         self._queues, self._tasks = [deque[int]() for _ in range(count)], dict[int, Block]()
-        self._away = set[int]()
+        self._away, self._given = set[int](), [0] * count  # blocks that a worker should do
         self._stored, self._losses = Counter[int](), Counter[int]()
         self._ended: list[tuple[int, Outcome]] = []
         self._order = 0
@@ -73,16 +73,18 @@ class VirtualWorkers:
 
     @property
     def free(self) -> list[str]:
-        given = Counter(block.to for block in self._tasks.values())
-        known = [str(own) for own in range(self._all) if own not in self._away]
-        room = max(AHEAD * len(known) - len(self._tasks), 0)
-        return [own for k in range(AHEAD) for own in known if given[own] <= k][:room]
+        room = max(AHEAD * self.count - len(self._tasks), 0)
+        known = enumerate(self._given) if room else ()
+        found = [(k, own) for own, k in known if k < AHEAD and own not in self._away]
+        return [str(own) for least in range(AHEAD) for k, own in found if k <= least][:room]
 
     def submit(self, number: int, job: bytes, block: Block) -> None:
         begin = time.perf_counter()
         self.now += self._world.block
         self._advance(self.now)
         self._tasks[number] = block
+        if block.to:
+            self._given[int(block.to)] += 1
         self._put_in_line(number, self.now)
         self.simulated_s += time.perf_counter() - begin
 
@@ -178,7 +180,9 @@ class VirtualWorkers:
             self._put_in_line(other, at)
 
     def _end(self, number: int, outcome: Outcome) -> None:
-        del self._tasks[number]
+        block = self._tasks.pop(number)
+        if block.to:
+            self._given[int(block.to)] -= 1
         self._ended.append((number, outcome))
 
 
