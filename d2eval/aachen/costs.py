@@ -4,6 +4,7 @@ Their work grows with the pairs and with the queries, whatever dataset these are
 is the cost of one.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from d2eval.aachen.protocol import AachenBenchmark
+from d2eval.foundation.errors import D2EvalError
 from d2eval.pipeline.store import Store
 
 
@@ -41,9 +43,8 @@ def costs_path(
 def keep_cost(store: Store, path: Path, count: int, seconds: float, size: int = 0) -> None:
     """Keeps what ``count`` pairs or queries took, with the bytes that are stored of them.
 
-    Raises:
-        D2EvalError: the disk is full or the cache can't be written.
+    Where the cache can't be written it is not kept: that is no reason for a run to end.
     """
     if count and not store.has(path):
-        store.write_arrays(path, {"size": np.array(size / count)}, seconds / count)
-        store.flush()
+        with contextlib.suppress(D2EvalError):
+            store.write_arrays(path, {"size": np.array(size / count)}, seconds / count)

@@ -140,7 +140,8 @@ class DenseMatching(Matching):
             costs += [made.cost.seconds] if made and stored else []
         lacking = len(keyed) - len(costs)
         seconds = lacking * sum(costs) / len(costs) if costs else None
-        return Planned(FEATURES, len(keyed), len(costs), seconds), keyed
+        planned = Planned(FEATURES, len(keyed), len(costs), seconds, is_shared=self.is_known)
+        return planned, keyed
 
     def _key(self, sha256: str) -> str:
         return f"{self.maps.identity.key}-{sha256}"

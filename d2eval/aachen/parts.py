@@ -101,12 +101,14 @@ class AachenParts:
         poses = plan_units(
             REGISTRATION, store, [None] * len(dataset.queries), costs_path(REGISTRATION, *group)
         )
-        return [
-            features,
+        pairs = [
             plan_units(MATCHING, store, matches, next(iter(matches), None)),
             plan_units(VERIFICATION, store, there, next(iter(units.values()), None)),
-            replace(points, is_shared=False),
-            replace(poses, is_shared=False),
+        ]
+        return [
+            features,
+            *(replace(own, is_shared=self._matching.is_known) for own in pairs),
+            *(replace(own, is_shared=False) for own in (points, poses)),
         ]
 
     def work(self, stage: str, units: Sequence[Any]) -> Iterator[object]:

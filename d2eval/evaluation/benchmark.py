@@ -176,7 +176,10 @@ class Benchmark(ABC):
         """
 
     def parts(self, dataset: Any, request: Request) -> Parts:
-        """The stages of `run` whose units workers can make; none, unless it says so."""
+        """The stages of `run` whose units workers can make; none, unless it says so.
+
+        A run that takes its executor from `planned` says how far all of it is.
+        """
         raise NotImplementedError(f"{self.name} has none")
 
     def plan(self, dataset: Any, request: Request) -> Sequence[Planned]:

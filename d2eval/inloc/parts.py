@@ -43,11 +43,12 @@ def found_candidates(task: Task, estimator: Estimator, query: str) -> list[Candi
         D2EvalError: depth is missing or broken; the disk is full or the cache can't be written.
     """
     make = partial(estimator.candidates, query)
-    return _kept(task, _poses_path(task, estimator, query, estimator.keys), make)
+    content = estimator.content(query, estimator.keys)
+    return _kept(task, _poses_path(task, estimator, content), make)
 
 
-def _poses_path(task: Task, estimator: Estimator, query: str, keys: Mapping[str, str]) -> Path:
-    return task.store.unit_path("poses", estimator.content(query, keys), estimator.settings())
+def _poses_path(task: Task, estimator: Estimator, content: list[Any]) -> Path:
+    return task.store.unit_path("poses", content, estimator.settings())
 
 
 def verified_candidates(
@@ -71,8 +72,8 @@ def verified_candidates(
             verified.append(replace(own, pv_score=score))
         return rerank(verified)
 
-    path = _verified_path(task, estimator, query, candidates, estimator.keys)
-    return _kept(task, path, verify)
+    content = estimator.content(query, estimator.keys)
+    return _kept(task, _verified_path(task, estimator, content, candidates), verify)
 
 
 def _dense_pv(task: Task) -> DensePVSettings:
@@ -80,16 +81,13 @@ def _dense_pv(task: Task) -> DensePVSettings:
 
 
 def _verified_path(
-    task: Task,
-    estimator: Estimator,
-    query: str,
-    candidates: Sequence[Candidate],
-    keys: Mapping[str, str],
+    task: Task, estimator: Estimator, found: list[Any], candidates: Sequence[Candidate]
 ) -> Path:
+    """Of candidates that were ``found`` by this content."""
     scans = [task.dataset.scans.get(scan_of(own.cutout)) for own in candidates]
     states = [path.stat() for path in scans if path is not None]
     content = [
-        VERSION, asdict(_dense_pv(task)), estimator.content(query, keys), to_records(candidates),
+        VERSION, asdict(_dense_pv(task)), found, to_records(candidates),
         [[state.st_size, state.st_mtime_ns] for state in states],
     ]  # fmt: skip
     return task.store.unit_path("poses", content, [*content[:2], estimator.settings()])
@@ -117,17 +115,19 @@ class InlocParts:
         for name, estimator in self._estimators.items():
             images, keys = estimator.plan_images(f"{name} {FEATURES}")
             planned += images
-            paths = [_poses_path(task, estimator, query, keys) for query in dataset.queries]
-            planned.append(plan_units(f"{name} {POSES}", store, paths, paths[0]))
+            contents = [estimator.content(query, keys) for query in dataset.queries]
+            paths = [_poses_path(task, estimator, content) for content in contents]
+            steps = [plan_units(f"{name} {POSES}", store, paths, paths[0])]
             if self._verified:
                 records = [store.read_record(path) for path in paths]
                 verified = [
                     None if record is None
-                    else _verified_path(task, estimator, query, from_records(record), keys)
-                    for query, record in zip(dataset.queries, records, strict=True)
+                    else _verified_path(task, estimator, content, from_records(record))
+                    for content, record in zip(contents, records, strict=True)
                 ]  # fmt: skip
-                group = _verified_path(task, estimator, next(iter(dataset.queries)), [], keys)
-                planned.append(plan_units(f"{name} {VERIFICATION}", store, verified, group))
+                group = _verified_path(task, estimator, contents[0], [])
+                steps.append(plan_units(f"{name} {VERIFICATION}", store, verified, group))
+            planned += [replace(own, is_shared=estimator.is_known) for own in steps]
         return planned
 
     def work(self, stage: str, units: Sequence[Any]) -> Iterator[object]:

@@ -11,7 +11,8 @@ from d2eval.foundation.errors import D2EvalError
 from d2eval.foundation.machine.resources import memory_limit_of, own_device
 from d2eval.foundation.machine.threads import told_libraries, use_threads
 from d2eval.pipeline.extraction import FeatureSource, MethodChoice
-from d2eval.pipeline.sending import PairsParts, is_sent, send_features
+from d2eval.pipeline.planning import is_sent
+from d2eval.pipeline.sending import PairsParts, send_features
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.executor import Executor, Workers
 from d2eval.scheduling.work import Job, Parts

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from d2eval.contracts.features import Origin
 from d2eval.contracts.identity import Identity
@@ -52,6 +52,11 @@ def expected(name: str, parts: Parts, dataset: Any) -> Sequence[Planned]:
         return ()
 
 
+def is_sent(source: FeatureSource) -> TypeGuard[MethodSource]:
+    """Whether workers can extract: a method does it, and each of them gets the same keys."""
+    return isinstance(source, MethodSource) and source.identity.source.known
+
+
 def plan_features(
     stage: str, source: FeatureSource, files: Mapping[str, Path]
 ) -> tuple[Planned, dict[str, Keyed]]:
@@ -74,12 +79,16 @@ def plan_features(
     store, identity = source.store, source.identity
     recorded = _features_recorded(store, identity)
     keyed = {}
-    for name, path in progress(files.items(), "hashing images", len(files)):
+    for name, path in progress(files.items(), _looking(), len(files)):
         sha256 = planned_hash(store, path)
         stored = store.has_features(identity, sha256)
         keyed[name] = Keyed(store.features_key(identity, sha256), stored, recorded.origin)
     lacking = [files[name] for name, own in keyed.items() if not own.stored]
-    return Planned(stage, len(keyed), len(keyed) - len(lacking), *recorded.of(lacking)), keyed
+    seconds, size = recorded.of(lacking)
+    planned = Planned(
+        stage, len(keyed), len(keyed) - len(lacking), seconds, size, is_shared=is_sent(source)
+    )
+    return planned, keyed
 
 
 def plan_image_pairs(
@@ -87,7 +96,7 @@ def plan_image_pairs(
 ) -> Planned:
     """The points of a matcher of images; raises as `plan_features`."""
     store, identity, lacking = source.store, source.identity, []
-    for pair in progress(pairs, "hashing images", len(pairs)):
+    for pair in progress(pairs, _looking(), len(pairs)):
         keys = pair_keys(*(planned_hash(store, path) for path in pair))
         if not all(store.has_features(identity, key) for key in keys):
             lacking.append(pair)
@@ -95,6 +104,10 @@ def plan_image_pairs(
     seconds, _ = recorded.of([pair[0] for pair in lacking])  # each of the two has the pair's
     _, size = recorded.of([path for pair in lacking for path in pair])
     return Planned(stage, len(pairs), len(pairs) - len(lacking), seconds, size)
+
+
+def _looking() -> str:
+    return "hashing images" if may_read_images() else "looking for what is stored"
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """Features and matches on workers: what is sent, and what a worker does with it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from d2eval.foundation.images.decoding import load_image_file
 from d2eval.pipeline.extraction import FeatureSource, MethodSource, features_of_images
 from d2eval.pipeline.image_pairs import matched_points
 from d2eval.pipeline.pairs import PairMatcher, match_features
-from d2eval.pipeline.planning import plan_features, plan_image_pairs, plan_units
+from d2eval.pipeline.planning import is_sent, plan_features, plan_image_pairs, plan_units
 from d2eval.pipeline.recent_features import FeatureCache
 from d2eval.pipeline.store import Store
 from d2eval.scheduling.executor import Executor
@@ -16,11 +17,6 @@ from d2eval.scheduling.plan import Planned
 
 # The stages; image pairs are those of a method that matches images
 FEATURES, MATCHES, IMAGE_PAIRS = "features", "matches", "image pairs"
-
-
-def is_sent(source: FeatureSource) -> TypeGuard[MethodSource]:
-    """Whether workers can extract: a method does it, and each of them gets the same keys."""
-    return isinstance(source, MethodSource) and source.identity.source.known
 
 
 def send_features(
@@ -82,7 +78,9 @@ class PairsParts:
         content = self._matcher.content(self._top_k)
         keys = [[keyed[dataset.name_of(path)].key for path in pair] for pair in pairs]
         paths = [self._store.matches_path(first, other, content) for first, other in keys]
-        return [features, plan_units(MATCHES, self._store, paths, paths[0]), scores]
+        matches = plan_units(MATCHES, self._store, paths, paths[0])
+        is_shared = means_the_same(self._source, self._matcher)
+        return [features, replace(matches, is_shared=is_shared), scores]
 
     def work(self, stage: str, units: Sequence[Any]) -> Iterator[object]:
         """Features of images by name; matches, or matched points, of pairs of names."""

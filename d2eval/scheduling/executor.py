@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -80,7 +81,7 @@ class Spread:
         self, workers: Workers, job: bytes, stage: str, units: Sequence[Any],
         counted: Callable[[int], None],
     ) -> None:  # fmt: skip
-        """``counted`` is told how many workers there are, while they are at work."""
+        """``counted`` is told how many workers there are, again and again."""
         self._workers, self._job, self._stage, self._counted = workers, job, stage, counted
         self._count = 1
         self._waiting, self._again = Stretches(units, workers.count), deque[Block]()
@@ -98,6 +99,7 @@ class Spread:
         with Progress(what, len(self._waiting)) as shown:
             while self._waiting or self._again or self._under_way:
                 self._count = max(self._workers.count, 1)
+                self._counted(self._count)
                 for worker in self._workers.free:
                     if not (self._again or self._waiting):
                         break
@@ -106,7 +108,6 @@ class Spread:
                     block = replace(block, avoid=(*block.avoid, *self._failing()))
                     self._under_way[self._number] = block
                     self._workers.submit(self._number, self._job, block)
-                self._counted(self._count)
                 for number, outcome in self._workers.wait():
                     shown.advance(self._settle(self._under_way.pop(number), outcome))
 
@@ -175,19 +176,19 @@ class Executor:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """A stage of the run: its progress says how far all of the run is."""
-        if self._workers is None:
-            self._begin(1)
-        with part_of(partial(self._in_all, name)):
-            yield
-
-    def _begin(self, count: int) -> None:
-        """``count`` processes are at work: with workers, they have their first blocks."""
-        self._count = count
         if self._stages is None:
             self._stages = self._plan()
+            self._begun(self._workers.count if self._workers else 1)
+        with part_of(partial(self._in_all, name, time.monotonic())):
+            yield
 
-    def _in_all(self, stage: str, seconds: float | None) -> str:
-        return left_in_all(self._stages or (), stage, seconds, self._count)
+    def _begun(self, count: int) -> None:
+        """``count`` processes are at work."""
+        self._count = max(count, 1)
+
+    def _in_all(self, stage: str, begin: float, seconds: float | None) -> str:
+        elapsed = time.monotonic() - begin
+        return left_in_all(self._stages or (), stage, seconds, self._count, elapsed)
 
     def ahead(self, stage: str, units: Sequence[Any], store: Kept, kind: str) -> int:
         """Lets workers make the units of a stage; how many images they extracted.
@@ -207,7 +208,7 @@ class Executor:
         """
         if self._workers is None or not units:
             return 0
-        spread = Spread(self._workers, self._job, stage, units, self._begin)
+        spread = Spread(self._workers, self._job, stage, units, self._begun)
         with self.stage(stage):
             spread.run()
         if spread.failures:

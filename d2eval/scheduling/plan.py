@@ -56,7 +56,9 @@ def plan_lines(stages: Sequence[Planned]) -> list[str]:
     ]  # fmt: skip
 
 
-def left_in_all(stages: Sequence[Planned], stage: str, seconds: float | None, workers: int) -> str:
+def left_in_all(
+    stages: Sequence[Planned], stage: str, seconds: float | None, workers: int, elapsed: float = 0
+) -> str:
     """How far a run is, such as "stage 2 of 5, over 4:10 left in all".
 
     Args:
@@ -64,6 +66,7 @@ def left_in_all(stages: Sequence[Planned], stage: str, seconds: float | None, wo
         stage: that is under way; of one that wasn't planned nothing is said.
         seconds: that it still takes; None: as planned.
         workers: that share what stages take.
+        elapsed: seconds of the stage.
     """
     names = [own.stage for own in stages]
     if stage not in names:
@@ -73,12 +76,15 @@ def left_in_all(stages: Sequence[Planned], stage: str, seconds: float | None, wo
         None if own.seconds is None else own.seconds / (workers if own.is_shared else 1)
         for own in stages[at:]
     ]
+    if seconds is None and costs[0] is not None and stages[at].lacking:
+        seconds = max(costs[0] - elapsed, 0.0)  # how long reading takes isn't on record
+    known, is_all = _known(stages[at + 1 :], costs[1:])
     if seconds is not None:
-        costs[0] = seconds
-    known, is_all = _known(stages[at:], costs)
+        known = seconds + (known or 0.0)
     place = f"stage {at + 1} of {len(stages)}"
     if known is None:
         return place
+    is_all = is_all and seconds is not None
     return f"{place}, {'about' if is_all else 'over'} {clock(known)} left in all"
 
 

@@ -45,3 +45,10 @@ def test_other_work_has_other_costs(tmp_path):
     ]
     for other in others:
         assert plan_units("some", store, [None], other).seconds is None
+
+
+def test_a_run_goes_on_where_costs_can_t_be_kept(tmp_path):
+    (tmp_path / "costs").touch()  # where the folder should be
+    store = Store(tmp_path)
+    keep_cost(store, path_of(store), 4, 2.0)
+    assert plan_units("some", Store(tmp_path), [None], path_of(store)).seconds is None

@@ -13,6 +13,7 @@ from packed_units import packed
 import d2eval.pipeline.pairs
 from d2eval.aachen.data.dataset import Dataset
 from d2eval.aachen.matching import FeatureMatching
+from d2eval.aachen.order import near_each_other
 from d2eval.contracts.features import make_features
 from d2eval.contracts.matcher import MatcherChoice
 from d2eval.contracts.method import Runtime
@@ -136,7 +137,7 @@ def test_images_are_read_as_the_limit_allows(dataset, tmp_path, monkeypatch, lim
         n: min(collect(Source(), dataset, n).features.descriptors.nbytes, limit / 2)
         for n in [*NAMES, QUERY]
     }
-    for pair in sorted(dataset.pairs):
+    for pair in near_each_other(dataset.pairs):
         for name in pair:
             if name not in held:
                 expected.append(name)

@@ -176,12 +176,13 @@ def test_stages_say_how_far_the_run_is_and_are_planned_by_what_they_took(
         ("verification", "stage 3 of 5"),
         ("registration", "stage 5 of 5"),
     ]
-    assert all(text.endswith(" left in all") for _, text in said)
+    assert all(text.endswith(" left in all") for _, text in said)  # registration is not stored
     stored = benchmark.plan(dataset, request)
     assert [own.lacking for own in stored] == [0, 0, 0, 0, 2]
     anew = benchmark.plan(dataset, replace(request, runtime=replace(runtime, fresh=True)))
     assert [own.lacking for own in anew] == [5, 9, 9, 1, 2]
     assert all(own.seconds > 0 for own in anew)
+    assert [own.is_shared for own in anew] == [True, True, True, False, False]
     assert [own.size > 0 for own in anew] == [True, True, True, True, False]
     # of a model of other pairs, by their number
     other = benchmark.plan(replace(dataset, pairs=dataset.pairs[:3]), request)[3]

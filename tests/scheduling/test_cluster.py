@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from places import REPOSITORY
@@ -13,8 +14,9 @@ from scheduled_units import FileJob, Kept
 
 from d2eval.foundation.errors import D2EvalError
 from d2eval.scheduling.choice import open_workers
-from d2eval.scheduling.cluster import address_in
+from d2eval.scheduling.cluster import ClusterWorkers, address_in
 from d2eval.scheduling.executor import Executor
+from d2eval.scheduling.work import Block
 
 
 def test_without_dask(monkeypatch):
@@ -30,6 +32,55 @@ def test_a_scheduler_s_file_without_its_address(content, tmp_path):
     path.write_text(content)
     with pytest.raises(D2EvalError, match=r"scheduler\.json: says no scheduler's address; "):
         address_in(path)
+
+
+class Client:
+    """Of a scheduler with two workers, which do nothing."""
+
+    status = "running"
+
+    def __init__(self, *_, **__):
+        self.known, self.sent = ["tcp://a:1", "tcp://b:1"], []
+
+    def nthreads(self):
+        return dict.fromkeys(self.known, 1)
+
+    def submit(self, *_, workers=None, allow_other_workers=False, **__):
+        self.sent.append((workers, allow_other_workers))
+        return SimpleNamespace(add_done_callback=lambda _: None)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
+    return ClusterWorkers("tcp://s:1")
+
+
+def test_a_worker_has_a_block_and_the_next_one(cluster):
+    a, b = cluster._client.known
+    assert cluster.free == [a, b, a, b]
+    for number, to in enumerate((a, a, b)):
+        cluster.submit(number, b"", Block("files", ("x",), to))
+    assert cluster._client.sent == [([a], True), ([a], True), ([b], True)]
+    assert cluster.free == [b]
+    cluster.submit(3, b"", Block("files", ("x",)))  # to any
+    assert cluster._client.sent[-1] == (None, False)
+    assert cluster.free == []
+
+
+def test_a_block_that_failed_on_a_worker_goes_to_others(cluster):
+    a, b = cluster._client.known
+    cluster._addresses["host, process 1"] = a
+    for to in (a, b, ""):
+        cluster.submit(1, b"", Block("files", ("x",), to, avoid=("host, process 1",)))
+        assert cluster._client.sent[-1] == ([b], True)
+
+
+def test_while_there_is_no_worker_one_block_waits(cluster):
+    cluster._client.known = []
+    assert (cluster.count, cluster.free) == (0, [""])
+    cluster.submit(1, b"", Block("files", ("x",)))
+    assert (cluster._client.sent, cluster.free) == ([(None, False)], [])
 
 
 @pytest.mark.slow

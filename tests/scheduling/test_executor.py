@@ -46,6 +46,7 @@ def test_every_unit_is_made_once(tmp_path, capsys):
     # each of the two goes through a stretch of its own, until one is at its end
     given = {name: [b.units for b in workers.blocks if b.to == name] for name in "01"}
     for name, stretch in (("0", units[:150]), ("1", units[150:])):
+        assert len(given[name]) >= 3
         begun = [unit for own in given[name][:3] for unit in own]
         assert begun == stretch[: len(begun)]
     assert capsys.readouterr().err == ""
@@ -64,10 +65,18 @@ def test_how_far_the_run_is_stands_in_the_stage_s_lines(tmp_path, monkeypatch):
     executor = Executor(workers, pickle.dumps(FileJob(tmp_path)), plan)
     for kind in ("slow", "slow-again"):
         executor.ahead("files", [f"{kind}-{k}" for k in range(9)], Kept(), "files")
-    assert asked == [2]  # once, while both workers had their first block
+    assert asked == [0]  # once, when the first stage began
     assert any("; stage 2 of 3, over 0:0" in line for line in said)
     # a line that tests leave out, as it depends on the machine
     assert without_progress("".join(f"{line}\n" for line in said)) == ""
+
+
+def test_what_the_run_does_by_itself_says_it_too(shown_in_all):
+    plan = [Planned("files", 9, 0, 60.0), Planned("points", 1, 0, 30.0, is_shared=False)]
+    for workers in (None, HereWorkers()):
+        with Executor(workers).planned(lambda: plan).stage("points"), progress.Progress("x"):
+            pass
+    assert shown_in_all == [("x", "stage 2 of 2, about 0:30 left in all")] * 2
 
 
 def test_a_long_block_gives_back_what_is_left(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from scheduled_units import FileJob, Kept
 from d2eval.foundation.errors import D2EvalError
 from d2eval.scheduling.executor import LOST_ATTEMPTS, Executor
 from d2eval.scheduling.local import LocalWorkers
+from d2eval.scheduling.work import Block
 
 
 @pytest.fixture
@@ -23,6 +24,25 @@ def test_killed_workers_are_replaced_and_no_unit_is_lost(workers, tmp_path, caps
     executor.ahead("files", units, Kept(), "files")
     assert all((tmp_path / unit).read_text() == "made\n" for unit in units)
     assert capsys.readouterr().err == ""
+
+
+def test_a_block_goes_to_the_worker_that_should_do_it(workers, tmp_path):
+    job = pickle.dumps(FileJob(tmp_path))
+    assert workers.free == ["0", "1"]
+    workers.submit(1, job, Block("files", ("a",), "1"))
+    assert workers.free == ["0"]
+    ((_, first),) = finished(workers)
+    # unless it failed there
+    workers.submit(2, job, Block("files", ("b",), "1", avoid=(first.worker,)))
+    assert workers.free == ["1"]
+    ((_, other),) = finished(workers)
+    assert (first.done, other.done, first.worker == other.worker) == (1, 1, False)
+
+
+def finished(workers):
+    while not (found := workers.wait()):
+        pass
+    return found
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ class Progress:
         from tqdm import tqdm
 
         # Work without parts has a clock only.
-        form = "{desc}: {elapsed}" if self._total is None and not self._is_bytes else None
+        form = "{desc}: {elapsed}{postfix}" if self._total is None and not self._is_bytes else None
         return tqdm(
             desc=self._what, initial=self._before, total=self._total, file=sys.stderr, leave=False,
             bar_format=form, unit="B" if self._is_bytes else "it", unit_scale=self._is_bytes,

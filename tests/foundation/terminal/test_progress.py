@@ -80,11 +80,12 @@ def test_a_part_of_something_larger_says_how_far_that_is() -> None:
     assert Progress("y", 100)._line(92, 10.0, pace=1 / 5) == "y: 92 of 100, 0:10, about 0:40 left"
 
 
-def test_a_terminal_shows_it_too(monkeypatch) -> None:
+@pytest.mark.parametrize("total", [3, None])
+def test_a_terminal_shows_it_too(monkeypatch, total) -> None:
     monkeypatch.setattr(module, "_TICK_S", 0.01)
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    with module.part_of(lambda left: "stage 2 of 5"), Progress("x", 3):
+    with module.part_of(lambda left: "stage 2 of 5"), Progress("x", total):
         assert waited(lambda: "stage 2 of 5" in stream.getvalue())
 
 
