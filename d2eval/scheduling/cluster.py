@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,11 @@ class ClusterWorkers:
         self._client: Any = None
         self._tasks: dict[int, tuple[bytes, Block]] = {}
         self._futures: dict[int, Any] = {}
+        self._places: dict[int, list[str]] = {}  # addresses where a block should be done, if any
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._addresses: dict[str, str] = {}  # of workers by what messages call them
         self._known: list[str] = []
-        self._counted = -COUNTED_S
+        self._counted = self._looked = -COUNTED_S
         self._connect()
 
     def _connect(self) -> None:
@@ -82,6 +84,7 @@ class ClusterWorkers:
                 f"--scheduler {self._where}: no Dask scheduler answers ({reason_of(error)}); start "
                 "one with `dask scheduler`"
             ) from error
+        self._known, self._counted = [], -COUNTED_S
 
     @property
     def count(self) -> int:
@@ -117,6 +120,7 @@ class ClusterWorkers:
         others = [address for address in known if address not in avoided]
         wanted = [block.to] if block.to in others else others if avoided else []
         chosen = {"workers": wanted, "allow_other_workers": True} if wanted else {}
+        self._places[number] = wanted
         future = self._client.submit(
             _run, job, block, pure=False, key=f"{block.stage}-{uuid.uuid4().hex}", **chosen
         )
@@ -137,7 +141,29 @@ class ClusterWorkers:
                 number, future = self._ended.get_nowait()
         if self._is_closed():
             self._return()
+        self._send_stuck()
         return found
+
+    def _send_stuck(self) -> None:
+        """Sends blocks anew that Dask would let wait for ever.
+
+        Where all workers are gone at a moment, it gives a block that one of them should have done
+        to none that comes, though any would do.
+        """
+        if time.monotonic() - self._looked < COUNTED_S:
+            return
+        self._looked = time.monotonic()
+        known = set(self._workers())
+        away = [k for k, own in self._places.items() if own and known and known.isdisjoint(own)]
+        if not away:
+            return
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # the scheduler is gone
+            held = {key for keys in self._client.processing().values() for key in keys}
+            for number in away:
+                future = self._futures[number]
+                if not future.done() and future.key not in held:
+                    job, block = self._tasks[number]
+                    self.submit(number, job, replace(block, to=""))
 
     def _is_closed(self) -> bool:
         return self._client.status in ("closed", "closing")
@@ -153,7 +179,7 @@ class ClusterWorkers:
         except (OSError, CancelledError):  # it went with the scheduler, which may be back
             self.submit(number, *self._tasks[number])
             return
-        del self._futures[number], self._tasks[number]
+        del self._futures[number], self._tasks[number], self._places[number]
         if result is not None:
             address, outcome = result
             self._addresses[outcome.worker] = address

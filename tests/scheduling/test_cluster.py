@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from places import REPOSITORY
 from scheduled_units import FileJob, Kept
 
 from d2eval.foundation.errors import D2EvalError
+from d2eval.scheduling import cluster as module
 from d2eval.scheduling.choice import open_workers
 from d2eval.scheduling.cluster import ClusterWorkers, address_in
 from d2eval.scheduling.executor import Executor
@@ -40,14 +42,17 @@ class Client:
     status = "running"
 
     def __init__(self, *_, **__):
-        self.known, self.sent = ["tcp://a:1", "tcp://b:1"], []
+        self.known, self.sent, self.held = ["tcp://a:1", "tcp://b:1"], [], ()
 
     def nthreads(self):
         return dict.fromkeys(self.known, 1)
 
-    def submit(self, *_, workers=None, allow_other_workers=False, **__):
+    def processing(self):
+        return {"tcp://c:1": self.held}
+
+    def submit(self, *_, key, workers=None, allow_other_workers=False, **__):
         self.sent.append((workers, allow_other_workers))
-        return SimpleNamespace(add_done_callback=lambda _: None)
+        return SimpleNamespace(add_done_callback=lambda _: None, done=lambda: False, key=key)
 
 
 @pytest.fixture
@@ -83,23 +88,78 @@ def test_while_there_is_no_worker_one_block_waits(cluster):
     assert (cluster._client.sent, cluster.free) == ([(None, False)], [])
 
 
+def test_what_waits_for_workers_that_are_gone_goes_to_others(cluster, monkeypatch):
+    monkeypatch.setattr(module, "COUNTED_S", -1.0)
+    monkeypatch.setattr(module, "WAIT_S", 0.01)
+    a, b = cluster._client.known
+    for number, to in enumerate((a, a, b, "")):
+        cluster.submit(number, b"", Block("files", ("x",), to))
+    cluster._client.sent.clear()
+    assert (cluster.wait(), cluster._client.sent) == ([], [])
+    cluster._client.known = []  # nobody is there
+    assert (cluster.wait(), cluster._client.sent) == ([], [])
+    cluster._client.known, cluster._client.held = [b, "tcp://c:1"], [cluster._futures[0].key]
+    cluster.wait()  # Dask has given one of them to another worker
+    assert cluster._client.sent == [(None, False)]
+    assert cluster._tasks[1][1] == Block("files", ("x",))
+    assert cluster._tasks[0][1].to == a
+    cluster.wait()
+    assert len(cluster._client.sent) == 1
+
+
+def dask(folder: Path, *words: str) -> "subprocess.Popen[bytes]":
+    """A process of Dask's, whose scheduler's file is in a folder."""
+    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests/support")])
+    own, file = Path(sys.executable).with_name("dask"), folder / "scheduler.json"
+    return subprocess.Popen(
+        [str(own), *words, "--scheduler-file", str(file), "--no-dashboard"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_all_workers_of_a_cluster_are_gone_and_others_come(tmp_path):
+    pytest.importorskip("distributed")
+    processes = [dask(tmp_path, "scheduler", "--port", "0")]
+    begin = ("worker", "--nthreads", "1", "--no-nanny")
+    units = [f"slow-{k}" for k in range(40)]
+    (tmp_path / "units").mkdir()
+
+    def replace_workers() -> None:
+        while len(list((tmp_path / "units").iterdir())) < 12:
+            time.sleep(0.05)
+        for process in processes[1:]:
+            process.kill()
+            process.wait()
+        time.sleep(2)
+        processes.append(dask(tmp_path, *begin))
+
+    processes += [dask(tmp_path, *begin) for _ in range(2)]
+    replacing = threading.Thread(target=replace_workers)
+    try:
+        while not (tmp_path / "scheduler.json").exists():
+            time.sleep(0.1)
+        with open_workers(str(tmp_path / "scheduler.json")) as workers:
+            replacing.start()
+            executor = Executor(workers, pickle.dumps(FileJob(tmp_path / "units")))
+            executor.ahead("files", units, Kept(), "files")
+        replacing.join()
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.wait()
+    made = {path.name for path in (tmp_path / "units").iterdir() if path.suffix != ".tries"}
+    assert made == {*units}
+
+
 @pytest.mark.slow
 def test_killed_workers_of_a_cluster(tmp_path):
     pytest.importorskip("distributed")
     file = tmp_path / "scheduler.json"
-    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests/support")])
-
-    def dask(*words: str) -> subprocess.Popen[bytes]:
-        own = Path(sys.executable).with_name("dask")
-        return subprocess.Popen(
-            [str(own), *words, "--scheduler-file", str(file), "--no-dashboard"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": paths},
-        )  # fmt: skip
-
     processes = [
-        dask("scheduler", "--port", "0"),
-        *(dask("worker", "--nthreads", "1") for _ in range(2)),
+        dask(tmp_path, "scheduler", "--port", "0"),
+        *(dask(tmp_path, "worker", "--nthreads", "1") for _ in range(2)),
     ]
     units = [*(f"slow-{k}" for k in range(40)), "killed-1", "broken-1", "once-1"]
     (tmp_path / "units").mkdir()
