@@ -119,7 +119,8 @@ class ClusterWorkers:
         known = self._workers()
         others = [address for address in known if address not in avoided]
         wanted = [block.to] if block.to in others else others if avoided else []
-        chosen = {"workers": wanted, "allow_other_workers": True} if wanted else {}
+        # Workers that have nothing to do take what others wait with, unless it failed on some
+        chosen = {"workers": wanted, "allow_other_workers": not avoided} if wanted else {}
         self._places[number] = wanted
         future = self._client.submit(
             _run, job, block, pure=False, key=f"{block.stage}-{uuid.uuid4().hex}", **chosen
@@ -148,7 +149,7 @@ class ClusterWorkers:
         """Sends blocks anew that Dask would let wait for ever.
 
         Where all workers are gone at a moment, it gives a block that one of them should have done
-        to none that comes, though any would do.
+        to none that comes, though any would do; and one that some must not do waits for the others.
         """
         if time.monotonic() - self._looked < COUNTED_S:
             return
