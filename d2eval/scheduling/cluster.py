@@ -123,7 +123,12 @@ class ClusterWorkers:
         chosen = {"workers": wanted, "allow_other_workers": not avoided} if wanted else {}
         self._places[number] = wanted
         future = self._client.submit(
-            _run, job, block, pure=False, key=f"{block.stage}-{uuid.uuid4().hex}", **chosen
+            _run,
+            job,
+            block,
+            pure=False,
+            key=f"{block.shown or block.stage}-{uuid.uuid4().hex}",
+            **chosen,
         )
         self._futures[number] = future
         future.add_done_callback(lambda ended: self._ended.put((number, ended)))

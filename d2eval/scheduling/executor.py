@@ -22,6 +22,7 @@ LARGEST = 512  # units in a block
 GROWTH = 4  # of one block over those before it, whose units may have been stored already
 FAILING = 3  # blocks in a row, after which a worker gets others only if it is the only one
 SHOWN = 3  # failures that are told in full
+SAID_S = 30.0  # between texts that blocks are shown by
 
 Plan = Callable[[], Sequence[Planned]]  # the stages of a run as they are when it begins
 
@@ -87,6 +88,7 @@ class Spread:
         self._waiting, self._again = Stretches(units, workers.count), deque[Block]()
         self._under_way: dict[int, Block] = {}
         self._number = 0
+        self._said, self._said_at = "", -SAID_S
         self._largest = 1
         self._recent: deque[tuple[int, float]] = deque(maxlen=16)  # units and seconds of blocks
         self._failed = Counter[str]()  # blocks in a row, by worker
@@ -105,11 +107,20 @@ class Spread:
                         break
                     self._number += 1
                     block = self._again.popleft() if self._again else self._cut(worker)
-                    block = replace(block, avoid=(*block.avoid, *self._failing()))
+                    avoid = (*block.avoid, *self._failing())
+                    block = replace(block, avoid=avoid, shown=self._shown(shown))
                     self._under_way[self._number] = block
                     self._workers.submit(self._number, self._job, block)
                 for number, outcome in self._workers.wait():
                     shown.advance(self._settle(self._under_way.pop(number), outcome))
+
+    def _shown(self, under_way: Progress) -> str:
+        """Another text now and then only: each is a line of its own to who watches."""
+        now = time.monotonic()
+        if now - self._said_at > SAID_S:
+            self._said_at = now
+            self._said = ", ".join(filter(None, (self._stage, under_way.whole())))
+        return self._said
 
     def _cut(self, worker: str) -> Block:
         """The next units, of which a worker has for about a second; at the end each has a share."""

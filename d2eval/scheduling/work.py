@@ -74,6 +74,7 @@ class Block:
         attempt: how often the first of them has failed.
         memory_share: see `Job.open`.
         avoid: workers on which it failed.
+        shown: to who watches the workers: the stage, and how far all of the run is.
     """
 
     stage: str
@@ -82,6 +83,7 @@ class Block:
     attempt: int = 0
     memory_share: float = 1.0
     avoid: tuple[str, ...] = ()
+    shown: str = ""
 
 
 @dataclass(frozen=True)

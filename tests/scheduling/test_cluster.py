@@ -73,6 +73,14 @@ def test_a_worker_has_a_block_and_the_next_one(cluster):
     assert cluster.free == []
 
 
+def test_the_dashboard_says_how_far_the_run_is(cluster):
+    block = Block("files", ("x",), shown="files, stage 1 of 2, about 0:30 left in all")
+    cluster.submit(1, b"", block)
+    assert cluster._futures[1].key.startswith(f"{block.shown}-")
+    cluster.submit(2, b"", Block("files", ("x",)))
+    assert cluster._futures[2].key.startswith("files-")
+
+
 def test_a_block_that_failed_on_a_worker_goes_to_others(cluster):
     a, b = cluster._client.known
     cluster._addresses["host, process 1"] = a

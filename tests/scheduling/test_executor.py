@@ -66,6 +66,8 @@ def test_how_far_the_run_is_stands_in_the_stage_s_lines(tmp_path, monkeypatch):
     for kind in ("slow", "slow-again"):
         executor.ahead("files", [f"{kind}-{k}" for k in range(9)], Kept(), "files")
     assert asked == [0]  # once, when the first stage began
+    # nor do blocks that are sent within half a minute have many names
+    assert {block.shown for block in workers.blocks} == {"files, stage 2 of 3"}
     assert any("; stage 2 of 3, over 0:0" in line for line in said)
     # a line that tests leave out, as it depends on the machine
     assert without_progress("".join(f"{line}\n" for line in said)) == ""

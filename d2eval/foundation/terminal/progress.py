@@ -73,6 +73,11 @@ class Progress:
         if self._bar is not None:
             self._bar.update(count)
 
+    def whole(self) -> str:
+        """How far all is that this is a part of, by this part's pace; empty where it is of none."""
+        elapsed = time.monotonic() - self._start
+        return self._in_all(self._left(self.done, (self.done - self._before) / max(elapsed, 1e-9)))
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
